@@ -1,0 +1,1 @@
+"""onnxgpu: run ONNX models GPU-first from Python, through onnxruntime's API."""

@@ -1,0 +1,265 @@
+"""Operators as decorated functions: one place an operator, and its conditions in the same decorator.
+
+    registry = Registry()
+
+    @registry.operator("Relu", specs=like_first)
+    def relu(xp, x, *, out=None):
+        return xp.maximum(x, 0, out=out)
+
+The function's parameters are the operator's: first the array module, then the inputs by position (an optional input
+defaults to None, `*inputs` is variadic), then the attributes as keywords with ONNX's defaults. Four keywords are not
+attributes and are passed only to functions that name them: `out` (memory to write into, one array or a tuple),
+`output_count` (how many outputs the node has), `version` (its opset) and `dtype_hint` (the declared dtype of its first
+output, or None).
+
+An operator is registered for what it means: `since` is the first opset with that meaning, and it holds until the next
+registration of the same operator. An opset that changes nothing needs no entry.
+
+A class in place of a function is an operator that prepares itself: `Class(xp, operation)` is the kernel, made once for
+each node, with the methods of `onnxgpu.provider.Kernel`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from onnxgpu.dtypes import name_of
+from onnxgpu.provider import Array, Claim, Operation, Refusal, Spec, Subgraph, Value
+
+Implementation = TypeVar("Implementation", bound=Callable[..., Any])
+When = Callable[[Operation], str | None]
+SpecsFunction = Callable[..., Spec | Sequence[Spec] | None]
+
+NEWEST_OPSET = {"": 28, "ai.onnx.ml": 5, "com.microsoft": 1}
+_NOT_ATTRIBUTES = ("out", "output_count", "version", "dtype_hint")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One registered meaning of an operator. See `Registry.operator` for the fields."""
+
+    operator: str
+    domain: str
+    since: int
+    implementation: Callable[..., Any]
+    specs: SpecsFunction | None
+    types: frozenset[str] | None
+    when: When | None
+    view: bool
+    host: tuple[str, ...]
+    shape_only: tuple[str, ...]
+    absorbs: tuple[str, ...]
+    deterministic: bool
+    input_names: tuple[str, ...]
+    variadic: bool
+    required_inputs: int
+    attribute_defaults: Mapping[str, Any]
+
+    @property
+    def is_class(self) -> bool:
+        """True if the implementation prepares itself (see the module's docstring)."""
+        return inspect.isclass(self.implementation)
+
+    def refusal(self, operation: Operation) -> str | None:
+        """Why this entry does not cover `operation`, or None."""
+        given = len(operation.inputs)
+        if given > len(self.input_names) and not self.variadic:
+            return f"takes at most {len(self.input_names)} inputs, the node has {given}"
+        missing = [n for n, v in zip(self.input_names[: self.required_inputs], _padded(operation.inputs, self.required_inputs), strict=True) if v is None]
+        if missing:
+            return f"needs input {missing[0]!r}, which the node leaves out"
+        if not self.is_class:
+            unknown = sorted(set(operation.attributes) - set(self.attribute_defaults))
+            if unknown:
+                return f"does not know attribute {unknown[0]!r}"
+            absent = [n for n, d in self.attribute_defaults.items() if d is inspect.Parameter.empty and n not in operation.attributes]
+            if absent:
+                return f"needs attribute {absent[0]!r}, which the node does not set"
+        if self.types is not None and operation.inputs and operation.inputs[0] is not None:
+            dtype = operation.inputs[0].dtype
+            if dtype is not None and name_of(dtype) not in self.types:
+                return f"does not take element type {name_of(dtype)} (takes {', '.join(sorted(self.types))})"
+        return self.when(operation) if self.when else None
+
+    def indices(self, names: Sequence[str], input_count: int) -> frozenset[int]:
+        """Positions of the inputs with these names; the variadic input's name stands for all of its inputs."""
+        found = {i for i, name in enumerate(self.input_names[:input_count]) if name in names}
+        if self.variadic and "*" in names:
+            found |= set(range(len(self.input_names), input_count))
+        return frozenset(found)
+
+
+class Registry:
+    """The operators of one provider, or of the family of providers that share an array module's interface.
+
+    Args:
+        base: a registry to look in for what this one does not have or refuses.
+    """
+
+    def __init__(self, base: Registry | None = None) -> None:
+        self.base = base
+        self._entries: dict[tuple[str, str], list[Entry]] = {}
+
+    def operator(
+        self,
+        operator: str,
+        *,
+        domain: str = "",
+        since: int = 1,
+        specs: SpecsFunction | None = None,
+        types: frozenset[str] | None = None,
+        when: When | None = None,
+        view: bool = False,
+        host: tuple[str, ...] = (),
+        shape_only: tuple[str, ...] = (),
+        absorbs: tuple[str, ...] = (),
+        deterministic: bool = True,
+    ) -> Callable[[Implementation], Implementation]:
+        """Register the decorated function or class as `operator`.
+
+        Args:
+            operator: ONNX's name.
+            domain: "" is ai.onnx.
+            since: first opset version with this meaning.
+            specs: `specs(*inputs, **attributes)` gives the outputs' Spec, or None for "unknown until run"; then the
+                function is given `out` and writes into it. Without `specs` the function returns arrays of its own.
+            types: ONNX names of the element types the first input may have; None for all.
+            when: `when(operation)` gives a reason not to claim the node, or None.
+            view: the first output is a view of the first input.
+            host: names of inputs wanted in host memory, whose values may decide the outputs' shapes ("*": variadic).
+            shape_only: names of inputs of which only shape and dtype are read.
+            absorbs: names of inputs that the kernel, if they are constant, keeps in a form of its own (classes only).
+            deterministic: False for random operators.
+
+        Raises:
+            ValueError: the same operator, domain and `since` was registered before.
+        """
+
+        def register(implementation: Implementation) -> Implementation:
+            key = (domain, operator)
+            entries = self._entries.setdefault(key, [])
+            if any(entry.since == since for entry in entries):
+                raise ValueError(f"{domain or 'ai.onnx'}.{operator} since opset {since} is registered twice")
+            signature = implementation.launch if inspect.isclass(implementation) else implementation  # type: ignore[attr-defined]
+            names, variadic, required, defaults = _parameters(implementation, signature)
+            entries.append(
+                Entry(operator, domain, since, implementation, specs, types, when, view, host, shape_only, absorbs, deterministic, names, variadic, required, defaults)
+            )
+            entries.sort(key=lambda entry: entry.since)
+            return implementation
+
+        return register
+
+    def entry(self, operator: str, domain: str, version: int) -> Entry | None:
+        """The entry whose meaning holds at opset `version`, in this registry alone."""
+        found = None
+        for entry in self._entries.get((domain, operator), ()):
+            if entry.since <= version:
+                found = entry
+        return found
+
+    def entries(self) -> Iterator[Entry]:
+        """Every entry of this registry alone."""
+        for entries in self._entries.values():
+            yield from entries
+
+    def claim(self, xp: Any, operation: Operation) -> Claim | Refusal:
+        """Claim `operation` with the array module `xp`, or say why not."""
+        entry = self.entry(operation.operator, operation.domain, operation.version)
+        reason = entry.refusal(operation) if entry else None
+        if entry and reason is None:
+            return _claim(entry, xp, operation)
+        fallback = self.base.claim(xp, operation) if self.base else None
+        if isinstance(fallback, Claim):
+            return fallback
+        return Refusal(f"{operation.operator} {reason}" if reason else fallback.reason if fallback else self._unknown(operation))
+
+    def _unknown(self, operation: Operation) -> str:
+        entries = self._entries.get((operation.domain, operation.operator))
+        name = f"{operation.domain or 'ai.onnx'}.{operation.operator}"
+        if entries:
+            return f"no implementation of {name} as of opset {operation.version} (implemented since {entries[0].since})"
+        return f"no implementation of {name}"
+
+
+class FunctionKernel:
+    """A decorated function as a kernel: attributes bound once, outputs into given memory where `specs` knows them."""
+
+    def __init__(self, entry: Entry, xp: Any, operation: Operation) -> None:
+        self._function = entry.implementation
+        self._xp = xp
+        attributes = {n: d for n, d in entry.attribute_defaults.items() if d is not inspect.Parameter.empty}
+        attributes |= {n: v for n, v in operation.attributes.items() if not isinstance(v, Subgraph)}
+        keywords = inspect.signature(entry.implementation).parameters
+        if "output_count" in keywords:
+            attributes["output_count"] = len(operation.outputs)
+        if "version" in keywords:
+            attributes["version"] = operation.version
+        if "dtype_hint" in keywords:
+            first = operation.outputs[0] if operation.outputs else None
+            attributes["dtype_hint"] = first.dtype if first else None
+        self._attributes = attributes
+        self._specs = entry.specs
+        self._single = len(operation.outputs) == 1
+
+    def outputs(self, inputs: Sequence[Value]) -> Sequence[Spec] | None:
+        """See `onnxgpu.provider.Kernel`."""
+        if self._specs is None:
+            return None
+        specs = self._specs(*inputs, **self._attributes)
+        return (specs,) if isinstance(specs, Spec) else specs
+
+    def workspace(self, inputs: Sequence[Value]) -> int:
+        """Functions take no workspace."""
+        return 0
+
+    def launch(self, inputs: Sequence[Value], outputs: Sequence[Array] | None, workspace: Array | None = None) -> Sequence[Value]:
+        """See `onnxgpu.provider.Kernel`."""
+        if outputs is not None:
+            self._function(self._xp, *inputs, out=outputs[0] if self._single else tuple(outputs), **self._attributes)
+            return outputs
+        results = self._function(self._xp, *inputs, **self._attributes)
+        return results if isinstance(results, tuple) else (results,)
+
+    def launch_with_bodies(self, inputs: Sequence[Value], bodies: Mapping[str, Callable[..., Any]]) -> Sequence[Value]:
+        """Run a control-flow function: its graph attributes are given as callables."""
+        results = self._function(self._xp, *inputs, **self._attributes, **bodies)
+        return results if isinstance(results, tuple) else (results,)
+
+
+def _claim(entry: Entry, xp: Any, operation: Operation) -> Claim:
+    count = len(operation.inputs)
+
+    def build() -> Any:
+        return entry.implementation(xp, operation) if entry.is_class else FunctionKernel(entry, xp, operation)
+
+    constant = frozenset(i for i, value in enumerate(operation.inputs) if value is not None and value.constant is not None)
+    return Claim(
+        build,
+        host_inputs=entry.indices(entry.host, count),
+        shape_only_inputs=entry.indices(entry.shape_only, count),
+        view_of=0 if entry.view else None,
+        absorbed_inputs=entry.indices(entry.absorbs, count) & constant,
+        deterministic=entry.deterministic,
+    )
+
+
+def _padded(inputs: Sequence[Any], count: int) -> Sequence[Any]:
+    return [*inputs[:count], *[None] * (count - len(inputs))]
+
+
+def _parameters(implementation: Any, function: Callable[..., Any]) -> tuple[tuple[str, ...], bool, int, dict[str, Any]]:
+    """Input names, whether there is a variadic input, how many inputs are required, attribute defaults."""
+    if inspect.isclass(implementation):
+        names = tuple(getattr(implementation, "input_names", ()))
+        required = getattr(implementation, "required_inputs", len(names))
+        return names, bool(getattr(implementation, "variadic", False)), required, {}
+    parameters = list(inspect.signature(function).parameters.values())[1:]
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    required = sum(p.default is p.empty for p in positional)
+    variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+    defaults = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in _NOT_ATTRIBUTES}
+    return tuple(p.name for p in positional), variadic, required, defaults

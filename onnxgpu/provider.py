@@ -1,0 +1,222 @@
+"""What an execution provider is, and the few values the core exchanges with one.
+
+A provider answers three questions — is it available here, can it run this operation, where do its tensors live — and
+does one thing: it builds a kernel for an operation it claimed. The core knows nothing else about providers and names
+none of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+
+Array = Any
+"""A tensor as its provider holds it: has `.shape` and `.dtype`; on the host it is a `numpy.ndarray`."""
+
+Value = Any
+"""What flows between operators: an Array, a list of Values (sequence), a dict (map) or None (empty optional)."""
+
+Body = Callable[..., Sequence[Value]]
+"""A graph attribute at run time: call it with the graph's inputs, get its outputs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a tensor lives: two GPUs are two places."""
+
+    kind: str
+    index: int = 0
+
+    def __str__(self) -> str:
+        return self.kind if self.kind == "host" else f"{self.kind}:{self.index}"
+
+
+HOST = Place("host")
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """The shape and dtype a kernel's output will have, known before the kernel runs.
+
+    `may_reuse` lists the inputs whose memory the output may take over when nobody reads them any more; the kernel
+    promises to be right when the two are the same buffer.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    may_reuse: tuple[int, ...] = ()
+
+    @property
+    def nbytes(self) -> int:
+        """Size in bytes of a dense array with this spec."""
+        count = 1
+        for size in self.shape:
+            count *= size
+        return count * self.dtype.itemsize
+
+
+@dataclass(frozen=True, slots=True)
+class ValueInfo:
+    """What is known of a value before the model runs.
+
+    `dtype` and `shape` are None when unknown; a dimension is an int, a symbol, or None. `constant` loads the value of
+    a constant (a memory-mapped or shared array: never write into it) and is None for everything else.
+    """
+
+    name: str
+    dtype: np.dtype | None = None
+    shape: tuple[int | str | None, ...] | None = None
+    constant: Callable[[], np.ndarray] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A node of the graph as providers see it: parsed once, independent of the model file's format.
+
+    `version` is the opset version the node was written for. An absent optional input or output is None. A graph
+    attribute appears in `attributes` as a `Subgraph`.
+    """
+
+    operator: str
+    inputs: tuple[ValueInfo | None, ...]
+    outputs: tuple[ValueInfo | None, ...]
+    domain: str = ""
+    version: int = 1
+    name: str = ""
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        domain = f"{self.domain}." if self.domain else ""
+        return f"{domain}{self.operator} '{self.name}'" if self.name else f"{domain}{self.operator}"
+
+
+@dataclass(frozen=True, slots=True)
+class Subgraph:
+    """A graph attribute (`body`, `then_branch`, …): how many inputs it takes and how many outputs it gives."""
+
+    input_count: int
+    output_count: int
+
+
+class Kernel(Protocol):
+    """One operation, ready to run: attributes parsed, constant inputs laid out.
+
+    A kernel is shared by all threads of a session, so `launch` keeps no state.
+    """
+
+    def outputs(self, inputs: Sequence[Value]) -> Sequence[Spec] | None:
+        """Specs of the outputs for these inputs, or None: unknown until run.
+
+        Reads only `.shape` and `.dtype` of the inputs, and the values of the host inputs it declared.
+        """
+
+    def workspace(self, inputs: Sequence[Value]) -> int:
+        """Bytes of scratch memory `launch` wants for these inputs."""
+
+    def launch(self, inputs: Sequence[Value], outputs: Sequence[Array] | None, workspace: Array | None) -> Sequence[Value]:
+        """Run, writing into `outputs` (arrays with the specs that `outputs()` gave) and return them.
+
+        Where `outputs()` answered None, `outputs` is None and the kernel returns arrays of its own.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A provider's yes: how to build the kernel, and what the planner has to know about the operation's inputs.
+
+    Attributes:
+        build: makes the kernel.
+        host_inputs: inputs wanted in host memory whatever the provider's own place is (shapes, axes, k).
+        shape_only_inputs: inputs of which only shape and dtype are read, so that any place will do.
+        view_of: the output is a view of this input and takes no memory of its own; None for a value of its own.
+        absorbed_inputs: constant inputs that the built kernel keeps in a layout of its own and is not given at run time.
+        host_outputs: outputs that are in host memory whatever the provider's own place is.
+        deterministic: the same inputs give the same outputs, so that a constant operation can be folded.
+    """
+
+    build: Callable[[], Kernel]
+    host_inputs: frozenset[int] = frozenset()
+    shape_only_inputs: frozenset[int] = frozenset()
+    view_of: int | None = None
+    absorbed_inputs: frozenset[int] = frozenset()
+    host_outputs: frozenset[int] = frozenset()
+    deterministic: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A provider's no, with the reason in words a user can act on."""
+
+    reason: str
+
+
+class Provider:
+    """Base of every provider; one instance serves one session with one set of options.
+
+    Class attributes:
+        name: onnxruntime's name, `CPUExecutionProvider`.
+        option_types: the options it takes and the type of each.
+    """
+
+    name: ClassVar[str]
+    option_types: ClassVar[Mapping[str, type]] = {}
+
+    def __init__(self, options: Mapping[str, Any] | None = None) -> None:
+        self.options = dict(options or {})
+
+    @classmethod
+    def unavailable(cls) -> str | None:
+        """Why this provider cannot be used here, in words; None when it can."""
+        return None
+
+    @classmethod
+    def libraries(cls) -> Sequence[Library]:
+        """The libraries this provider needs or can use, found or not (for `onnxgpu doctor`)."""
+        return ()
+
+    @property
+    def place(self) -> Place:
+        """Where this provider's tensors live."""
+        return HOST
+
+    def claim(self, operation: Operation) -> Claim | Refusal:
+        """Say whether this provider runs `operation`, and how."""
+        raise NotImplementedError
+
+    def cost(self, operation: Operation) -> float:
+        """Estimated seconds for `operation`; unknown dimensions count as 1."""
+        return 1e-6
+
+    def allocate(self, spec: Spec) -> Array:
+        """New memory at this provider's place."""
+        raise NotImplementedError
+
+    def view(self, memory: Array, offset: int, spec: Spec) -> Array:
+        """An array with `spec` over bytes `offset…` of `memory`, a one-dimensional uint8 array."""
+        raise NotImplementedError
+
+    def upload(self, array: np.ndarray) -> Array:
+        """A host array, copied to this provider's place."""
+        raise NotImplementedError
+
+    def download(self, array: Array) -> np.ndarray:
+        """An array at this provider's place, copied to the host."""
+        raise NotImplementedError
+
+    def shares_memory(self, first: Array, second: Array) -> bool:
+        """True if writing into one array may change the other."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """A library a provider looks for: what was found where, or what is missing and how to get it."""
+
+    name: str
+    found: str | None
+    version: str | None = None
+    needed: bool = True
+    remedy: str = ""

@@ -1,0 +1,41 @@
+"""Output specs (shape, dtype, reusable inputs) that many operators share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from onnxgpu.provider import Array, Spec
+
+BOOL = np.dtype(bool)
+
+
+def broadcast_shapes(*shapes: tuple[int, ...]) -> tuple[int, ...]:
+    """The common shape of arrays of these shapes (ONNX "multidirectional broadcasting").
+
+    Raises:
+        ValueError: they cannot be broadcast; names the shapes.
+    """
+    first = shapes[0]
+    if all(shape == first for shape in shapes):
+        return first
+    return np.broadcast_shapes(*shapes)
+
+
+def like_first(first: Array, *_: Any, **__: Any) -> Spec:
+    """Shape and dtype of the first input, whose memory may be reused."""
+    return Spec(tuple(first.shape), first.dtype, may_reuse=(0,))
+
+
+def broadcast(*inputs: Array, **_: Any) -> Spec:
+    """Elementwise over broadcast inputs, with the first input's dtype."""
+    shape = broadcast_shapes(*(tuple(x.shape) for x in inputs))
+    dtype = inputs[0].dtype
+    reusable = tuple(i for i, x in enumerate(inputs) if x.dtype == dtype and tuple(x.shape) == shape)
+    return Spec(shape, dtype, may_reuse=reusable)
+
+
+def broadcast_to_bool(*inputs: Array, **_: Any) -> Spec:
+    """Elementwise over broadcast inputs, giving bool."""
+    return Spec(broadcast_shapes(*(tuple(x.shape) for x in inputs)), BOOL)

@@ -1,0 +1,53 @@
+"""Every operator case, on the kernels of every provider that runs on the host."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+
+from onnxgpu.dtypes import dtype_of
+from onnxgpu.provider import Claim, Operation, Spec, ValueInfo
+from onnxgpu.providers.cpu.provider import CPUProvider
+from tests.cases import Case, all_cases
+from tests.cases.oracles import expected_outputs
+from tests.cases.tolerances import assert_same
+
+
+def operation_of(case: Case) -> Operation:
+    node = helper.make_node(case.operator, [""] * len(case.inputs), ["y"] * case.outputs, domain=case.domain, **case.attributes)
+    attributes: dict[str, Any] = {a.name: _attribute(a) for a in node.attribute}
+    inputs = tuple(None if x is None else ValueInfo(f"x{i}", x.dtype, x.shape) for i, x in enumerate(case.inputs))
+    outputs = tuple(ValueInfo(f"y{i}") for i in range(case.outputs))
+    return Operation(case.operator, inputs, outputs, case.domain, case.opset, "case", attributes)
+
+
+def _attribute(attribute: onnx.AttributeProto) -> Any:
+    value = helper.get_attribute_value(attribute)
+    if isinstance(value, bytes):
+        return value.decode()
+    if isinstance(value, onnx.TensorProto):
+        return onnx.numpy_helper.to_array(value)
+    if attribute.type == onnx.AttributeProto.STRINGS:
+        return tuple(v.decode() for v in value)
+    return tuple(value) if attribute.type in (onnx.AttributeProto.INTS, onnx.AttributeProto.FLOATS) else value
+
+
+@pytest.mark.parametrize("case", all_cases(), ids=str)
+def test_kernel(case: Case) -> None:
+    """The kernel alone: its own specs are true, given memory is written, inputs are left as they were."""
+    claim = CPUProvider().claim(operation_of(case))
+    assert isinstance(claim, Claim), claim.reason
+    kernel = claim.build()
+    inputs = [None if x is None else x.copy() for x in case.inputs]
+    with np.errstate(all="ignore"):
+        specs = kernel.outputs(inputs)
+        outputs = None if specs is None else [np.full(s.shape, 77, s.dtype) if s.dtype != object else np.empty(s.shape, object) for s in specs]
+        results = kernel.launch(inputs, outputs, np.empty(kernel.workspace(inputs), np.uint8) if kernel.workspace(inputs) else None)
+    assert_same(list(results)[: case.outputs], expected_outputs(case), case.rtol, case.atol)
+    for before, after in zip(case.inputs, inputs, strict=True):
+        if before is not None:
+            np.testing.assert_array_equal(after, before)
