@@ -1,1 +1,51 @@
-"""onnxgpu: run ONNX models GPU-first from Python, through onnxruntime's API."""
+"""onnxgpu: run ONNX models GPU-first from Python, through onnxruntime's API.
+
+    import onnxgpu as ort
+
+    session = ort.InferenceSession("model.onnx", providers=["CUDAExecutionProvider", "CPUExecutionProvider"])
+    outputs = session.run(None, {"x": x})
+"""
+
+from onnxgpu.errors import OnnxGpuError, ProviderFallbackWarning
+from onnxgpu.metadata import ModelMetadata, NodeArg
+from onnxgpu.options import ExecutionMode, ExecutionOrder, GraphOptimizationLevel, RunOptions, SessionOptions
+from onnxgpu.session import InferenceSession, get_all_providers, get_available_providers
+from onnxgpu.version import __version__
+
+__all__ = [
+    "ExecutionMode",
+    "ExecutionOrder",
+    "GraphOptimizationLevel",
+    "InferenceSession",
+    "ModelMetadata",
+    "NodeArg",
+    "OnnxGpuError",
+    "ProviderFallbackWarning",
+    "RunOptions",
+    "SessionOptions",
+    "__version__",
+    "get_all_providers",
+    "get_available_providers",
+    "get_device",
+    "set_default_logger_severity",
+    "set_default_logger_verbosity",
+]
+
+
+def get_device() -> str:
+    """`GPU` if a provider with a device of its own is available here, else `CPU` (onnxruntime's words)."""
+    from onnxgpu.discovery import providers
+
+    known = providers()
+    return "CPU" if all(known[name].fallback for name in get_available_providers()) else "GPU"
+
+
+def set_default_logger_severity(severity: int) -> None:
+    """Least severity that is logged: 0 verbose, 1 info, 2 warning, 3 error, 4 fatal."""
+    import logging
+
+    logging.getLogger("onnxgpu").setLevel((logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL)[severity])
+
+
+def set_default_logger_verbosity(verbosity: int) -> None:
+    """Accepted for compatibility: onnxgpu has one level of verbose logging."""

@@ -166,6 +166,11 @@ class Registry:
         for entries in self._entries.values():
             yield from entries
 
+    def domains(self) -> frozenset[str]:
+        """Domains in which this registry or its base has operators."""
+        own = frozenset(domain for domain, _ in self._entries)
+        return own | self.base.domains() if self.base else own
+
     def claim(self, xp: Any, operation: Operation) -> Claim | Refusal:
         """Claim `operation` with the array module `xp`, or say why not."""
         entry = self.entry(operation.operator, operation.domain, operation.version)

@@ -50,12 +50,22 @@ class Spec:
     may_reuse: tuple[int, ...] = ()
 
     @property
-    def nbytes(self) -> int:
-        """Size in bytes of a dense array with this spec."""
+    def ndim(self) -> int:
+        """Number of dimensions."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
         count = 1
         for size in self.shape:
             count *= size
-        return count * self.dtype.itemsize
+        return count
+
+    @property
+    def nbytes(self) -> int:
+        """Size in bytes of a dense array with this spec."""
+        return self.size * self.dtype.itemsize
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +145,7 @@ class Claim:
         absorbed_inputs: constant inputs that the built kernel keeps in a layout of its own and is not given at run time.
         host_outputs: outputs that are in host memory whatever the provider's own place is.
         deterministic: the same inputs give the same outputs, so that a constant operation can be folded.
+        body_host: for a graph attribute, which of the body's inputs and outputs are in host memory (a loop's condition).
     """
 
     build: Callable[[], Kernel]
@@ -144,6 +155,7 @@ class Claim:
     absorbed_inputs: frozenset[int] = frozenset()
     host_outputs: frozenset[int] = frozenset()
     deterministic: bool = True
+    body_host: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,10 +171,18 @@ class Provider:
     Class attributes:
         name: onnxruntime's name, `CPUExecutionProvider`.
         option_types: the options it takes and the type of each.
+        preference: lower is tried first when the caller names no providers.
+        listed: whether it appears in `get_all_providers()` and is used without being asked for by name.
+        fallback: it takes over what no listed provider runs, unless the session forbids that.
+        last_resort: it comes behind the fallback, so that no standard operator is missing.
     """
 
     name: ClassVar[str]
     option_types: ClassVar[Mapping[str, type]] = {}
+    preference: ClassVar[int] = 50
+    listed: ClassVar[bool] = True
+    fallback: ClassVar[bool] = False
+    last_resort: ClassVar[bool] = False
 
     def __init__(self, options: Mapping[str, Any] | None = None) -> None:
         self.options = dict(options or {})
@@ -182,13 +202,17 @@ class Provider:
         """Where this provider's tensors live."""
         return HOST
 
+    def domains(self) -> frozenset[str]:
+        """Operator domains beyond ONNX's own of which this provider runs operators."""
+        return frozenset()
+
     def claim(self, operation: Operation) -> Claim | Refusal:
         """Say whether this provider runs `operation`, and how."""
         raise NotImplementedError
 
     def cost(self, operation: Operation) -> float:
-        """Estimated seconds for `operation`; unknown dimensions count as 1."""
-        return 1e-6
+        """Estimated seconds for `operation` (an estimate, for comparing places); unknown dimensions count as 1."""
+        return 1e-6 + bytes_moved(operation) / 10e9
 
     def allocate(self, spec: Spec) -> Array:
         """New memory at this provider's place."""
@@ -220,3 +244,16 @@ class Library:
     version: str | None = None
     needed: bool = True
     remedy: str = ""
+
+
+def bytes_moved(operation: Operation) -> int:
+    """Bytes of all inputs and outputs of `operation`; unknown dimensions count as 1, unknown dtypes as 4 bytes."""
+    return sum(bytes_of(value) for value in (*operation.inputs, *operation.outputs) if value is not None)
+
+
+def bytes_of(value: ValueInfo) -> int:
+    """Bytes of a value; unknown dimensions count as 1, an unknown dtype as 4 bytes."""
+    count = value.dtype.itemsize if value.dtype is not None else 4
+    for size in value.shape or ():
+        count *= size if isinstance(size, int) else 1
+    return count

@@ -22,7 +22,13 @@ class CPUProvider(Provider):
     """NumPy on the host."""
 
     name: ClassVar[str] = "CPUExecutionProvider"
-    option_types: ClassVar[Mapping[str, type]] = {}
+    option_types: ClassVar[Mapping[str, type]] = {"use_arena": bool}
+    preference: ClassVar[int] = 90
+    fallback: ClassVar[bool] = True
+
+    def domains(self) -> frozenset[str]:
+        """See `onnxgpu.provider.Provider`."""
+        return REGISTRY.domains()
 
     def claim(self, operation: Operation) -> Claim | Refusal:
         """See `onnxgpu.provider.Provider`."""

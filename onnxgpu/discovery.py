@@ -1,0 +1,46 @@
+"""Which providers there are: every folder of `onnxgpu.providers` with a `provider.py`, and installed plug-ins.
+
+A plug-in is an entry point of the group `onnxgpu.providers` that names a `Provider` class.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from onnxgpu import knobs
+from onnxgpu.errors import EPFail
+from onnxgpu.provider import Provider
+
+ENTRY_POINT_GROUP = "onnxgpu.providers"
+
+
+def folders() -> tuple[str, ...]:
+    """The provider folders, by name."""
+    root = Path(import_module("onnxgpu.providers").__path__[0])
+    return tuple(sorted(path.parent.name for path in root.glob("*/provider.py")))
+
+
+@cache
+def _all() -> dict[str, tuple[str, type[Provider]]]:
+    found: dict[str, tuple[str, type[Provider]]] = {}
+    for folder in folders():
+        provider: type[Provider] = import_module(f"onnxgpu.providers.{folder}.provider").PROVIDER
+        found[provider.name] = (folder, provider)
+    for point in entry_points(group=ENTRY_POINT_GROUP):
+        try:
+            provider = point.load()
+        except Exception as error:
+            raise EPFail(f"provider plug-in {point.name!r} ({point.value}) could not be imported: {error}; repair or uninstall it") from error
+        found[provider.name] = (point.name, provider)
+    return found
+
+
+def providers() -> dict[str, type[Provider]]:
+    """Every provider class by onnxruntime's name, in preference order, without those that a knob leaves out."""
+    left_out = set(knobs.PROVIDERS_DISABLED())
+    enabled = [(folder, name, cls) for name, (folder, cls) in _all().items() if folder not in left_out and name not in left_out]
+    enabled.sort(key=lambda item: (item[2].preference, item[1]))
+    return {name: cls for _, name, cls in enabled}

@@ -1,0 +1,127 @@
+"""A plan, ready to be called from many threads.
+
+The first call with a given signature runs the ordinary loop and records it; from the second on, contexts with a fixed
+plan serve it. Nothing returned to the caller lies in an arena.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
+
+import numpy as np
+
+from onnxgpu.execute.bodies import BodyKernel, ControlKernel
+from onnxgpu.execute.fixed import Context, FixedPlan, fix
+from onnxgpu.execute.loop import Observer, new_frame, run_steps
+from onnxgpu.execute.record import Record, kind_of, record_run
+from onnxgpu.plan.steps import Plan
+from onnxgpu.provider import Value
+
+MOST_SIGNATURES = 16
+MOST_IDLE_CONTEXTS = 2
+
+
+@dataclass
+class _Signature:
+    """One signature's record, its fixed plan once it was seen twice, and contexts nobody uses now.
+
+    `unsteady`: the shapes inside keep changing although the inputs' do not, so that a fixed plan does not pay.
+    """
+
+    record: Record
+    fixed: FixedPlan | None = None
+    idle: list[Context] = field(default_factory=list)
+    unsteady: bool = False
+
+
+class Program:
+    """Runs a plan.
+
+    Args:
+        plan: its control-flow bodies become programs of their own.
+        is_body: the outputs go to a control-flow kernel and may share memory with the inputs.
+    """
+
+    def __init__(self, plan: Plan, *, is_body: bool = False) -> None:
+        self._held = frozenset() if is_body else frozenset(plan.inputs)
+        self.plan = replace(plan, steps=tuple(_with_bodies(step) for step in plan.steps))
+        self._signatures: OrderedDict[Any, _Signature] = OrderedDict()
+        self._volatile: set[int] = set()
+        self._lock = threading.Lock()
+
+    def __call__(self, inputs: Sequence[Value]) -> list[Value]:
+        """The outputs for these inputs; both in the order of the plan."""
+        key = tuple([kind_of(value) for value in inputs])
+        with self._lock:
+            known = self._signatures.get(key)
+            context = known.idle.pop() if known and known.idle else None
+        if known is None:
+            return self._first_run(key, inputs)
+        if known.unsteady:
+            return self._ordinary_run(known.record, inputs)
+        if context is None:
+            if known.fixed is None:
+                known.fixed = fix(self.plan, known.record)
+            context = Context(known.fixed)
+        outputs, changed = context.run(inputs)
+        with self._lock:
+            if changed is not None:
+                known.unsteady = changed in self._volatile
+                self._volatile.add(changed)
+                if not known.unsteady:
+                    self._signatures.pop(key, None)
+            elif len(known.idle) < MOST_IDLE_CONTEXTS:
+                known.idle.append(context)
+        return _unshared(self.plan, known.record, self._held, outputs)
+
+    def observed(self, inputs: Sequence[Value], observer: Observer) -> list[Value]:
+        """As a call, in the ordinary loop, telling `observer` of every step."""
+        frame = new_frame(self.plan, inputs)
+        run_steps(self.plan.steps, frame, observer)
+        outputs = [frame[slot] for slot in self.plan.outputs]
+        return [_copied(value) for value in outputs]
+
+    def _ordinary_run(self, record: Record, inputs: Sequence[Value]) -> list[Value]:
+        frame = new_frame(self.plan, inputs)
+        run_steps(self.plan.steps, frame)
+        return _unshared(self.plan, record, self._held, [frame[slot] for slot in self.plan.outputs])
+
+    def _first_run(self, key: Any, inputs: Sequence[Value]) -> list[Value]:
+        frame = new_frame(self.plan, inputs)
+        record = record_run(self.plan, frame, self._volatile)
+        with self._lock:
+            self._signatures[key] = _Signature(record)
+            while len(self._signatures) > MOST_SIGNATURES:
+                self._signatures.popitem(last=False)
+        return _unshared(self.plan, record, self._held, [frame[slot] for slot in self.plan.outputs])
+
+
+def _with_bodies(step: Any) -> Any:
+    if not step.bodies:
+        return step
+    own = len(step.operation.inputs)
+    bodies = {name: (Program(body.plan, is_body=True), body.captures) for name, body in step.bodies.items()}
+    return replace(step, kernel=BodyKernel(cast(ControlKernel, step.kernel), own, bodies))
+
+
+def _unshared(plan: Plan, record: Record, held: frozenset[int], outputs: list[Value]) -> list[Value]:
+    """Outputs that share memory with nothing the caller (`held`) or the session holds, and not with one another."""
+    taken = held | record.static.keys()
+    for position, slot in enumerate(plan.outputs):
+        roots = record.roots.get(slot, frozenset())
+        if slot in record.static or not taken.isdisjoint(roots):
+            outputs[position] = _copied(outputs[position])
+        taken |= roots
+    return outputs
+
+
+def _copied(value: Value) -> Value:
+    if isinstance(value, np.ndarray):
+        return value.copy()
+    if isinstance(value, list):
+        return [_copied(item) for item in value]
+    return value

@@ -1,0 +1,53 @@
+"""Every environment variable onnxgpu reads, declared once with its type, default and meaning."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from onnxgpu.errors import InvalidArgument
+
+
+@dataclass(frozen=True)
+class Knob:
+    """One environment variable; `parse` raises ValueError for a value it does not take."""
+
+    name: str
+    parse: Callable[[str], Any]
+    default: Any
+    meaning: str
+
+    def __call__(self) -> Any:
+        """The value now.
+
+        Raises:
+            InvalidArgument: the variable holds something `parse` refuses.
+        """
+        text = os.environ.get(self.name)
+        if text is None or text == "":
+            return self.default
+        try:
+            return self.parse(text)
+        except ValueError as error:
+            raise InvalidArgument(f"environment variable {self.name}={text!r}: {error}. It is {self.meaning}") from None
+
+
+def _flag(text: str) -> bool:
+    if text.lower() in ("1", "true", "yes", "on"):
+        return True
+    if text.lower() in ("0", "false", "no", "off"):
+        return False
+    raise ValueError("expected 0 or 1")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+STRICT = Knob("ONNXGPU_STRICT", _flag, False, "1 to raise where a requested provider is not available, instead of warning")
+PROVIDERS = Knob("ONNXGPU_PROVIDERS", _names, (), "a comma-separated list of providers that overrides what programs name")
+PROVIDERS_DISABLED = Knob("ONNXGPU_PROVIDERS_DISABLED", _names, (), "a comma-separated list of provider folders to leave out, `reference` for one")
+
+ALL = (STRICT, PROVIDERS, PROVIDERS_DISABLED)

@@ -1,0 +1,178 @@
+"""Session and run options, with onnxruntime's names and defaults, and the checks of provider options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import IntEnum
+from typing import Any
+
+from onnxgpu.errors import InvalidArgument
+from onnxgpu.provider import Provider
+
+
+class GraphOptimizationLevel(IntEnum):
+    """How much the graph is rewritten before it is placed."""
+
+    ORT_DISABLE_ALL = 0
+    ORT_ENABLE_BASIC = 1
+    ORT_ENABLE_EXTENDED = 2
+    ORT_ENABLE_LAYOUT = 3
+    ORT_ENABLE_ALL = 99
+
+
+class ExecutionMode(IntEnum):
+    """Order of execution; onnxgpu always runs a plan, whose order is fixed."""
+
+    ORT_SEQUENTIAL = 0
+    ORT_PARALLEL = 1
+
+
+class ExecutionOrder(IntEnum):
+    """Accepted for compatibility; the plan decides the order."""
+
+    DEFAULT = 0
+    PRIORITY_BASED = 1
+    MEMORY_EFFICIENT = 2
+
+
+class SessionOptions:
+    """Options of an `InferenceSession`.
+
+    The thread counts bound the threads onnxgpu starts; memory flags are accepted and change nothing, since memory is
+    always planned.
+    """
+
+    __slots__ = (
+        "_config",
+        "_dimension_overrides",
+        "_initializers",
+        "enable_cpu_mem_arena",
+        "enable_mem_pattern",
+        "enable_mem_reuse",
+        "enable_profiling",
+        "execution_mode",
+        "execution_order",
+        "graph_optimization_level",
+        "inter_op_num_threads",
+        "intra_op_num_threads",
+        "log_severity_level",
+        "log_verbosity_level",
+        "logid",
+        "optimized_model_filepath",
+        "profile_file_prefix",
+        "use_deterministic_compute",
+        "use_per_session_threads",
+    )
+
+    def __init__(self) -> None:
+        self.enable_cpu_mem_arena = True
+        self.enable_mem_pattern = True
+        self.enable_mem_reuse = True
+        self.enable_profiling = False
+        self.execution_mode = ExecutionMode.ORT_SEQUENTIAL
+        self.execution_order = ExecutionOrder.DEFAULT
+        self.graph_optimization_level = GraphOptimizationLevel.ORT_ENABLE_ALL
+        self.inter_op_num_threads = 0
+        self.intra_op_num_threads = 0
+        self.log_severity_level = -1
+        self.log_verbosity_level = 0
+        self.logid = ""
+        self.optimized_model_filepath = ""
+        self.profile_file_prefix = "onnxruntime_profile_"
+        self.use_deterministic_compute = False
+        self.use_per_session_threads = True
+        self._config: dict[str, str] = {}
+        self._dimension_overrides: dict[str, int] = {}
+        self._initializers: dict[str, Any] = {}
+
+    def add_session_config_entry(self, key: str, value: str) -> None:
+        """Set a configuration entry (`session.disable_cpu_ep_fallback`, `onnxgpu.placement`, …)."""
+        self._config[key] = value
+
+    def get_session_config_entry(self, key: str) -> str:
+        """The value of a configuration entry.
+
+        Raises:
+            RuntimeError: it was never set.
+        """
+        if key not in self._config:
+            raise RuntimeError(f"SessionOptions does not have configuration with key: {key}")
+        return self._config[key]
+
+    def add_free_dimension_override_by_name(self, name: str, size: int) -> None:
+        """Give the symbolic dimension `name` a fixed size."""
+        self._dimension_overrides[name] = int(size)
+
+    @property
+    def config_entries(self) -> Mapping[str, str]:
+        """All configuration entries."""
+        return dict(self._config)
+
+    @property
+    def dimension_overrides(self) -> Mapping[str, int]:
+        """Symbol → size."""
+        return dict(self._dimension_overrides)
+
+
+class RunOptions:
+    """Options of one run; `terminate` set from another thread ends it after the step it is in."""
+
+    __slots__ = ("_config", "log_severity_level", "log_verbosity_level", "logid", "only_execute_path_to_fetches", "terminate")
+
+    def __init__(self) -> None:
+        self.log_severity_level = -1
+        self.log_verbosity_level = 0
+        self.logid = ""
+        self.only_execute_path_to_fetches = False
+        self.terminate = False
+        self._config: dict[str, str] = {}
+
+    def add_run_config_entry(self, key: str, value: str) -> None:
+        """Set a configuration entry of this run."""
+        self._config[key] = value
+
+    def get_run_config_entry(self, key: str) -> str:
+        """The value of a configuration entry.
+
+        Raises:
+            RuntimeError: it was never set.
+        """
+        if key not in self._config:
+            raise RuntimeError(f"RunOptions does not have configuration with key: {key}")
+        return self._config[key]
+
+
+def checked_provider_options(provider: type[Provider], options: Mapping[Any, Any]) -> dict[str, Any]:
+    """`options` with every value parsed to the type that the provider declares for it.
+
+    Raises:
+        InvalidArgument: an option is unknown, or its value is not of that type.
+    """
+    parsed: dict[str, Any] = {}
+    for key, value in options.items():
+        kind = provider.option_types.get(str(key))
+        if kind is None:
+            known = ", ".join(sorted(provider.option_types)) or "none"
+            raise InvalidArgument(f"{provider.name} has no option {str(key)!r}; it knows: {known}")
+        try:
+            parsed[str(key)] = _parsed(kind, value)
+        except ValueError:
+            raise InvalidArgument(f"option {str(key)!r} of {provider.name} wants {kind.__name__}, got {value!r}") from None
+    return parsed
+
+
+def _parsed(kind: type, value: Any) -> Any:
+    if kind is bool:
+        text = str(value).lower()
+        if text in ("1", "true"):
+            return True
+        if text in ("0", "false"):
+            return False
+        raise ValueError(value)
+    if kind is str:
+        return str(value)
+    if isinstance(value, bool):
+        return kind(value)
+    if isinstance(value, (int, float)) and not isinstance(value, str) and kind(value) != value:
+        raise ValueError(value)
+    return kind(value)

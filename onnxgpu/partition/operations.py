@@ -1,0 +1,65 @@
+"""Graph nodes as the `Operation`s that providers see."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from onnxgpu.dtypes import dtype_of
+from onnxgpu.provider import Operation, Subgraph, ValueInfo
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+
+def operation_of(node: ir.Node, opset_imports: Mapping[str, int]) -> Operation:
+    """`node` with its attributes parsed and what is known of its inputs and outputs."""
+    domain = "" if node.domain == "ai.onnx" else node.domain
+    version = node.version if node.version is not None else opset_imports.get(domain, 1)
+    return Operation(
+        operator=node.op_type,
+        inputs=tuple(_info(value) for value in node.inputs),
+        outputs=tuple(_info(value) if value.name else None for value in node.outputs),
+        domain=domain,
+        version=version,
+        name=node.name or "",
+        attributes={name: _attribute(attribute) for name, attribute in node.attributes.items()},
+    )
+
+
+def is_constant(value: ir.Value) -> bool:
+    """True if `value` is an initializer that no caller can override."""
+    return value.is_initializer() and not value.is_graph_input() and value.const_value is not None
+
+
+def _info(value: ir.Value | None) -> ValueInfo | None:
+    if value is None:
+        return None
+    dtype = dtype_of(int(value.dtype)) if value.dtype is not None and int(value.dtype) else None
+    shape = None if value.shape is None else tuple(d if isinstance(d, int) else getattr(d, "value", None) for d in value.shape)
+    tensor = value.const_value if is_constant(value) else None
+    return ValueInfo(value.name or "", dtype, shape, None if tensor is None else lambda: constant_array(tensor))
+
+
+def constant_array(tensor: Any) -> np.ndarray:
+    """The elements of an onnx-ir tensor; strings as an object array of `str`."""
+    array = tensor.numpy()
+    if array.dtype == object:
+        array = np.array([x.decode("utf-8") if isinstance(x, bytes) else x for x in array.reshape(-1)], dtype=object).reshape(array.shape)
+    result: np.ndarray = array
+    return result
+
+
+def _attribute(attribute: ir.Attr) -> Any:
+    import onnx_ir as ir
+
+    kind, value = attribute.type, attribute.value
+    if kind == ir.AttributeType.TENSOR:
+        return constant_array(value)
+    if kind == ir.AttributeType.GRAPH:
+        return Subgraph(len(value.inputs), len(value.outputs))
+    if kind in (ir.AttributeType.INTS, ir.AttributeType.FLOATS, ir.AttributeType.STRINGS):
+        return tuple(value)
+    return value

@@ -1,0 +1,129 @@
+"""Assign every node to a provider.
+
+1. Claims: in the user's order, the first provider that can run a node gets it. The list is an instruction.
+2. Hints: a node the caller pinned goes where the caller said.
+3. Shape arithmetic: small integer tensors computed from shapes stay on the host, where kernels want them.
+4. Fewer copies: a node whose move to the host saves more in copies than it costs is moved (minimum cut).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from onnxgpu.dtypes import dtype_of, is_integer
+from onnxgpu.errors import InvalidArgument, NotImplemented
+from onnxgpu.partition.copies import host_moves
+from onnxgpu.partition.hints import Hints
+from onnxgpu.partition.operations import is_constant, operation_of
+from onnxgpu.partition.placement import Assignment, Placement
+from onnxgpu.provider import HOST, Claim, Operation, Provider
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+SMALL_SHAPE_TENSOR = 64
+
+
+def partition(model: ir.Model, providers: Sequence[Provider], hints: Hints | None = None) -> Placement:
+    """Assign every node of `model`, nodes of control-flow bodies included.
+
+    Args:
+        model: a model whose functions are inlined.
+        providers: in the caller's order of preference.
+        hints: where the caller wants certain nodes, and how freely others may move.
+
+    Raises:
+        NotImplemented: no provider runs a node; names it and gives every provider's reason.
+        InvalidArgument: a hard hint names a provider that is not in use or that refuses the node.
+    """
+    hints = hints or Hints()
+    assignments = {node: _assign(operation_of(node, model.opset_imports), providers, hints) for node in _nodes(model.graph)}
+    devices = {provider.place for provider in providers} - {HOST}
+    if devices:
+        _keep_shape_arithmetic_on_host(assignments, providers, hints)
+        if hints.mode != "listed":
+            for node in host_moves(assignments, providers, hints):
+                assignments[node] = _on_host(assignments[node], providers, "moved to the host: it saves more in copies than it costs")
+    return Placement(assignments)
+
+
+def _nodes(graph: ir.Graph) -> Iterator[ir.Node]:
+    from onnx_ir.traversal import RecursiveGraphIterator
+
+    yield from RecursiveGraphIterator(graph)
+
+
+def _assign(operation: Operation, providers: Sequence[Provider], hints: Hints) -> Assignment:
+    pinned = hints.provider_for(operation)
+    refusals: list[tuple[str, str]] = []
+    if pinned:
+        assignment = _assign_pinned(operation, providers, pinned.provider)
+        if isinstance(assignment, Assignment):
+            return assignment
+        if pinned.hard:
+            raise InvalidArgument(f"{operation} is pinned to {pinned.provider} by the hint {str(pinned)!r}, but {assignment}; make the hint soft or remove it")
+        refusals.append((pinned.provider, f"hinted, but {assignment}"))
+    for provider in providers:
+        answer = provider.claim(operation)
+        if isinstance(answer, Claim):
+            reason = "first in the list that can run it" if not refusals else "the next in the list that can run it"
+            return Assignment(operation, provider, answer, reason, tuple(refusals))
+        refusals.append((provider.name, answer.reason))
+    reasons = "; ".join(f"{name}: {reason}" for name, reason in refusals)
+    types = ", ".join("-" if v is None else f"{v.name}: {v.dtype}" for v in operation.inputs)
+    raise NotImplemented(
+        f"Could not find an implementation for {operation.operator}({operation.version}) node with name '{operation.name}' "
+        f"and inputs ({types}). {reasons}. Register the operator with a provider, or export the model without it"
+    )
+
+
+def _assign_pinned(operation: Operation, providers: Sequence[Provider], name: str) -> Assignment | str:
+    for provider in providers:
+        if provider.name == name:
+            answer = provider.claim(operation)
+            return Assignment(operation, provider, answer, "pinned by a hint") if isinstance(answer, Claim) else answer.reason
+    return f"{name} is not among this session's providers {[p.name for p in providers]}"
+
+
+def _keep_shape_arithmetic_on_host(assignments: dict[ir.Node, Assignment], providers: Sequence[Provider], hints: Hints) -> None:
+    """Small integer tensors that start at a Shape-like node (one that reads no data) are computed on the host."""
+    shape_values: set[ir.Value] = set()
+    for node, assignment in assignments.items():
+        if hints.provider_for(assignment.operation):
+            continue
+        inputs = [(i, value) for i, value in enumerate(node.inputs) if value is not None]
+        reads_data = [value for i, value in inputs if i not in assignment.claim.shape_only_inputs]
+        from_shapes = bool(inputs) and all(value in shape_values or is_constant(value) for value in reads_data)
+        derived = from_shapes and (not reads_data or any(value in shape_values for value in reads_data))
+        if not derived or not all(_is_small_integer(value) for value in node.outputs):
+            continue
+        if assignment.provider.place != HOST:
+            moved = _on_host(assignment, providers, "shape arithmetic stays on the host")
+            if moved is assignment:
+                continue
+            assignments[node] = moved
+        shape_values.update(node.outputs)
+
+
+def _is_small_integer(value: ir.Value) -> bool:
+    if value.dtype is None or not is_integer(dtype_of(int(value.dtype))) or value.shape is None:
+        return False
+    count = 1
+    for size in value.shape:
+        if not isinstance(size, int):
+            return False
+        count *= size
+    return count <= SMALL_SHAPE_TENSOR
+
+
+def _on_host(assignment: Assignment, providers: Sequence[Provider], reason: str) -> Assignment:
+    """The assignment to the first host provider that can run the operation; the same one if none can."""
+    for provider in providers:
+        if provider.place == HOST:
+            answer = provider.claim(assignment.operation)
+            if isinstance(answer, Claim):
+                refusals = (*assignment.refusals, (assignment.provider.name, reason))
+                return replace(assignment, provider=provider, claim=answer, reason=reason, refusals=refusals)
+    return assignment

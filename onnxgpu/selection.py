@@ -1,0 +1,145 @@
+"""From the list of providers a program names to the providers its session uses; nothing is left out in silence."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from onnxgpu import discovery, knobs
+from onnxgpu.errors import EPFail, InvalidArgument, ProviderFallbackWarning
+from onnxgpu.options import checked_provider_options
+from onnxgpu.provider import Provider
+
+Requested = str | tuple[str, Mapping[Any, Any]]
+
+ONNXRUNTIME_PROVIDERS = (
+    "TensorrtExecutionProvider",
+    "NvTensorRTRTXExecutionProvider",
+    "CUDAExecutionProvider",
+    "MIGraphXExecutionProvider",
+    "ROCMExecutionProvider",
+    "OpenVINOExecutionProvider",
+    "DnnlExecutionProvider",
+    "VitisAIExecutionProvider",
+    "QNNExecutionProvider",
+    "NnapiExecutionProvider",
+    "VSINPUExecutionProvider",
+    "JsExecutionProvider",
+    "CoreMLExecutionProvider",
+    "ArmNNExecutionProvider",
+    "ACLExecutionProvider",
+    "DmlExecutionProvider",
+    "RknpuExecutionProvider",
+    "WebNNExecutionProvider",
+    "WebGpuExecutionProvider",
+    "XnnpackExecutionProvider",
+    "CANNExecutionProvider",
+    "AzureExecutionProvider",
+    "CPUExecutionProvider",
+)
+"""Names that programs written for onnxruntime use; one that onnxgpu does not have counts as not available."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The providers of a session, and those that were asked for but are not available, with the cause."""
+
+    providers: tuple[Provider, ...]
+    unavailable: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def names(self) -> list[str]:
+        """Names as `InferenceSession.get_providers` gives them: without the last resort."""
+        return [provider.name for provider in self.providers if not provider.last_resort]
+
+
+def select(
+    requested: Sequence[Requested] | None,
+    provider_options: Sequence[Mapping[Any, Any]] | None = None,
+    *,
+    strict: bool = False,
+    forbid_fallback: bool = False,
+) -> Selection:
+    """The providers to use.
+
+    Args:
+        requested: names or (name, options), in order of preference; None: all that are available.
+        provider_options: one mapping for each name, if the names are given without options.
+        strict: raise where a requested provider is not available.
+        forbid_fallback: do not add the fallback provider to the list.
+
+    Raises:
+        InvalidArgument: a name nobody knows, or an option that is unknown or of the wrong type.
+        EPFail: strict, and a requested provider is not available; or nothing is left to run on.
+    """
+    known = discovery.providers()
+    pairs = _pairs(known, requested, provider_options)
+    chosen: list[Provider] = []
+    missing: list[tuple[str, str]] = []
+    for name, options in pairs:
+        provider = known.get(name)
+        parsed = checked_provider_options(provider, options) if provider else {}
+        cause = provider.unavailable() if provider else f"onnxgpu {'has none of that name' if name in ONNXRUNTIME_PROVIDERS else 'does not know it'}"
+        if cause is None and provider is not None:
+            chosen.append(provider(parsed))
+        else:
+            missing.append((name, cause or ""))
+    if not forbid_fallback:
+        names = {provider.name for provider in chosen}
+        chosen += [cls() for name, cls in known.items() if cls.fallback and name not in names]
+        chosen += [cls() for name, cls in known.items() if cls.last_resort and name not in names]
+    _report(missing, chosen, strict)
+    return Selection(tuple(chosen), tuple(missing))
+
+
+def _pairs(
+    known: Mapping[str, type[Provider]], requested: Sequence[Requested] | None, provider_options: Sequence[Mapping[Any, Any]] | None
+) -> list[tuple[str, Mapping[Any, Any]]]:
+    override = knobs.PROVIDERS()
+    if override:
+        logging.getLogger("onnxgpu").warning("%s=%s overrides the providers this program names (%s)", knobs.PROVIDERS.name, ",".join(override), requested)
+        requested, provider_options = override, None
+    if requested is None:
+        return [(name, {}) for name, cls in known.items() if cls.listed and not cls.last_resort and cls.unavailable() is None]
+    if provider_options is not None and len(provider_options) != len(requested):
+        raise InvalidArgument(
+            f"'providers' and 'provider_options' should be the same length if both are given; got {len(requested)} providers and {len(provider_options)} option mappings"
+        )
+    pairs: dict[str, Mapping[Any, Any]] = {}
+    for index, item in enumerate(requested):
+        name, options = _name_and_options(item)
+        if provider_options is not None:
+            if options:
+                raise InvalidArgument(f"provider {name!r} has options in its tuple and in 'provider_options'; give them once")
+            options = provider_options[index]
+        if name not in known and name not in ONNXRUNTIME_PROVIDERS:
+            raise InvalidArgument(f"Unknown Provider Type: {name}. Known here: {', '.join(known)}; a plug-in provider must be installed first")
+        if name in pairs:
+            warnings.warn(f"Duplicate provider '{name}' encountered, ignoring.", UserWarning, stacklevel=5)
+            continue
+        pairs[name] = options
+    return list(pairs.items())
+
+
+def _name_and_options(item: Any) -> tuple[str, Mapping[Any, Any]]:
+    if isinstance(item, str):
+        return item, {}
+    if isinstance(item, (tuple, list)) and len(item) == 2 and isinstance(item[0], str) and isinstance(item[1], Mapping):
+        return item[0], item[1]
+    raise InvalidArgument(f"'providers' values must be either strings or (string, dict) tuples, got {item!r}")
+
+
+def _report(missing: Sequence[tuple[str, str]], chosen: Sequence[Provider], strict: bool) -> None:
+    if not chosen:
+        causes = "; ".join(f"{name}: {cause}" for name, cause in missing) or "the list is empty"
+        raise EPFail(f"no execution provider is left to run on ({causes}), and falling back was forbidden by session.disable_cpu_ep_fallback")
+    if not missing:
+        return
+    causes = "; ".join(f"{name} is not available: {cause}" for name, cause in missing)
+    if strict:
+        raise EPFail(f"{causes}. Strict mode ({knobs.STRICT.name}=1 or session.disable_cpu_ep_fallback) forbids going on without; run `onnxgpu doctor`")
+    message = f"{causes}. {chosen[0].name} takes over; `onnxgpu doctor` tells what is missing, {knobs.STRICT.name}=1 makes this an error"
+    warnings.warn(message, ProviderFallbackWarning, stacklevel=4)

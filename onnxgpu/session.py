@@ -1,0 +1,264 @@
+"""InferenceSession: model file → graph → rewrite → partition → fuse → plan → run."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from onnxgpu import knobs
+from onnxgpu.discovery import providers as all_providers
+from onnxgpu.errors import Fail, InvalidArgument
+from onnxgpu.feeds import checked_feed, returned
+from onnxgpu.metadata import ModelMetadata, NodeArg
+from onnxgpu.options import RunOptions, SessionOptions
+from onnxgpu.selection import Requested, select
+
+if TYPE_CHECKING:
+    import onnx
+    import onnx_ir as ir
+
+    from onnxgpu.execute import Program
+    from onnxgpu.execute.loop import Observer
+    from onnxgpu.model_file import LoadedModel, ValueType
+    from onnxgpu.partition import Placement
+    from onnxgpu.plan import Plan
+    from onnxgpu.provider import Provider
+    from onnxgpu.rewrite import RewriteReport
+
+
+class InferenceSession:
+    """A model, placed and planned, ready to run.
+
+    Args:
+        path_or_bytes: a model file, its bytes, or an `onnx.ModelProto`.
+        sess_options: see `SessionOptions`.
+        providers: names, or (name, options), in order of preference; None: all that are available, the CPU last.
+        provider_options: one mapping for each name in `providers`.
+
+    Raises:
+        OnnxGpuError: see `onnxgpu.errors` for the classes; a listed provider that is not available is a
+            `ProviderFallbackWarning`, or an error in strict mode.
+    """
+
+    def __init__(
+        self,
+        path_or_bytes: str | os.PathLike[str] | bytes | onnx.ModelProto,
+        sess_options: SessionOptions | None = None,
+        providers: Sequence[Requested] | None = None,
+        provider_options: Sequence[Mapping[Any, Any]] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        from onnxgpu.execute import Program
+        from onnxgpu.fuse import fuse
+        from onnxgpu.model_file import infer_types, load
+        from onnxgpu.partition import parse_hints, partition
+        from onnxgpu.plan import make_plan
+        from onnxgpu.rewrite import rewrite
+
+        options = sess_options or SessionOptions()
+        config = options.config_entries
+        forbid_fallback = config.get("session.disable_cpu_ep_fallback") == "1"
+        disabled = kwargs.get("disabled_optimizers") or ()
+        self._options = options
+        self._selection = select(
+            _without_disabled(providers), provider_options, strict=bool(knobs.STRICT()) or forbid_fallback, forbid_fallback=forbid_fallback
+        )
+        chosen = self._selection.providers
+
+        loaded = load(path_or_bytes, known_domains=_known_domains(chosen))
+        _override_dimensions(loaded.model, options.dimension_overrides)
+        infer_types(loaded.model)
+        self._report = rewrite(loaded.model, level=int(options.graph_optimization_level), evaluate=_evaluator(loaded.model, chosen), disabled=disabled)
+        self._placement = partition(loaded.model, chosen, parse_hints(config.get("onnxgpu.placement", "")))
+        self._placement = fuse(loaded.model, self._placement, level=int(options.graph_optimization_level))
+        self._plan = make_plan(loaded.model.graph, self._placement, chosen)
+        self._programs: dict[tuple[int, ...], Program] = {(): Program(self._plan)}
+        self._programs_lock = threading.Lock()
+        self._describe(loaded)
+
+    def _describe(self, loaded: LoadedModel) -> None:
+        overrides = self._options.dimension_overrides
+        self._inputs = [_argument(value, overrides) for value in loaded.inputs]
+        self._outputs = [_argument(value, overrides) for value in loaded.outputs]
+        self._overridable = [_argument(value, overrides) for value in loaded.overridable_initializers]
+        self._metadata = loaded.metadata
+        self._path = loaded.path
+        arguments = {a.name: a for a in (*self._inputs, *self._overridable)}
+        self._feeds = [(value.name or "", arguments[value.name or ""], _default(value)) for value in loaded.model.graph.inputs]
+        self._feed_names = frozenset(arguments)
+        self._output_names = [argument.name for argument in self._outputs]
+
+    def run(
+        self, output_names: Sequence[str] | None, input_feed: Mapping[str, Any], run_options: RunOptions | None = None
+    ) -> list[Any]:
+        """The outputs with these names (all of them for None or an empty list), in that order.
+
+        Args:
+            output_names: which outputs.
+            input_feed: input name → array (or nested list, OrtValue, anything with `__array__` or `__dlpack__`).
+            run_options: `terminate` ends the run.
+
+        Raises:
+            InvalidArgument: a name, element type, rank or dimension does not fit the model.
+            RuntimeException: an operator failed; names the node and its provider.
+        """
+        inputs = self._checked(input_feed)
+        program = self._program(output_names)
+        with np.errstate(all="ignore"):
+            if run_options is not None and run_options.terminate:
+                raise Fail("Exiting due to terminate flag being set to true.")
+            outputs = program(inputs) if run_options is None else program.observed(inputs, _terminator(run_options))
+        return [returned(value) for value in outputs]
+
+    def run_observed(self, input_feed: Mapping[str, Any], observer: Observer) -> list[Any]:
+        """All outputs; `observer` is called after each step (see `onnxgpu.execute.loop.Observer`)."""
+        with np.errstate(all="ignore"):
+            return [returned(value) for value in self._program(None).observed(self._checked(input_feed), observer)]
+
+    def _checked(self, feed: Mapping[str, Any]) -> list[Any]:
+        inputs = []
+        for name, argument, default in self._feeds:
+            if name in feed:
+                inputs.append(checked_feed(argument, feed[name]) if feed[name] is not None or argument.type.startswith("optional") else _refuse_none(name))
+            elif default is not None:
+                inputs.append(default)
+            else:
+                missing = [n for n, _, d in self._feeds if d is None and n not in feed]
+                raise ValueError(f"Required inputs ({missing}) are missing from input feed ({list(feed)}).")
+        for name in feed:
+            if name not in self._feed_names:
+                raise InvalidArgument(f"Invalid input name: {name}. The model's inputs are {sorted(self._feed_names)}")
+        return inputs
+
+    def _program(self, output_names: Sequence[str] | None) -> Program:
+        if not output_names:
+            return self._programs[()]
+        try:
+            positions = tuple(self._output_names.index(name) for name in output_names)
+        except ValueError:
+            unknown = next(name for name in output_names if name not in self._output_names)
+            raise InvalidArgument(f"Invalid output name:{unknown}. The model's outputs are {self._output_names}") from None
+        if positions == tuple(range(len(self._output_names))):
+            return self._programs[()]
+        with self._programs_lock:
+            if positions not in self._programs:
+                from onnxgpu.execute import Program
+                from onnxgpu.plan import pruned
+
+                self._programs[positions] = Program(pruned(self._plan, positions))
+            return self._programs[positions]
+
+    def get_inputs(self) -> list[NodeArg]:
+        """The inputs that a run must be given."""
+        return list(self._inputs)
+
+    def get_outputs(self) -> list[NodeArg]:
+        """The outputs, in the order of `run(None, …)`."""
+        return list(self._outputs)
+
+    def get_overridable_initializers(self) -> list[NodeArg]:
+        """Initializers that are also graph inputs, so that a run may be given another value."""
+        return list(self._overridable)
+
+    def get_modelmeta(self) -> ModelMetadata:
+        """The model's metadata."""
+        return self._metadata
+
+    def get_session_options(self) -> SessionOptions:
+        """The options the session was made with."""
+        return self._options
+
+    def get_providers(self) -> list[str]:
+        """The providers in use, in order of preference."""
+        return self._selection.names
+
+    def get_provider_options(self) -> dict[str, dict[str, str]]:
+        """Each provider's options."""
+        return {p.name: {k: str(v) for k, v in p.options.items()} for p in self._selection.providers if not p.last_resort}
+
+    @property
+    def placement(self) -> Placement:
+        """Where every node runs, and why."""
+        return self._placement
+
+    @property
+    def plan(self) -> Plan:
+        """The steps of a run, transfers included."""
+        return self._plan
+
+    @property
+    def rewrites(self) -> RewriteReport:
+        """What was rewritten before the graph was placed."""
+        return self._report
+
+    @property
+    def unavailable_providers(self) -> tuple[tuple[str, str], ...]:
+        """Providers that were asked for but are not available here, with the cause."""
+        return self._selection.unavailable
+
+    @property
+    def model_path(self) -> Path | None:
+        """The file the model was loaded from."""
+        return self._path
+
+
+def get_available_providers() -> list[str]:
+    """Names of the providers that can be used on this machine, in order of preference."""
+    return [name for name, cls in all_providers().items() if cls.listed and not cls.last_resort and cls.unavailable() is None]
+
+
+def get_all_providers() -> list[str]:
+    """Names of all providers onnxgpu has, available here or not."""
+    return [name for name, cls in all_providers().items() if cls.listed and not cls.last_resort]
+
+
+def _without_disabled(providers: Sequence[Requested] | None) -> Sequence[Requested] | None:
+    return [providers] if isinstance(providers, str) else providers
+
+
+def _known_domains(providers: Sequence[Provider]) -> frozenset[str]:
+    return frozenset().union(*(provider.domains() for provider in providers))
+
+
+def _argument(value: ValueType, overrides: Mapping[str, int]) -> NodeArg:
+    shape = None if value.shape is None else [overrides.get(d, d) if isinstance(d, str) else d for d in value.shape]
+    return NodeArg(value.name, value.type, shape)
+
+
+def _default(value: ir.Value) -> np.ndarray | None:
+    from onnxgpu.partition.operations import constant_array
+
+    return None if value.const_value is None else constant_array(value.const_value)
+
+
+def _refuse_none(name: str) -> Any:
+    raise Fail(f"Missing Input: {name} (the feed holds None for it)")
+
+
+def _override_dimensions(model: ir.Model, overrides: Mapping[str, int]) -> None:
+    import onnx_ir as ir
+
+    if overrides:
+        for value in model.graph.inputs:
+            if value.shape is not None:
+                value.shape = ir.Shape([overrides.get(str(getattr(d, "value", d)), d) for d in value.shape])
+
+
+def _evaluator(model: ir.Model, providers: Sequence[Provider]) -> Any:
+    from onnxgpu.execute.single import run_on_host
+    from onnxgpu.partition.operations import operation_of
+
+    return lambda node, inputs: run_on_host(operation_of(node, model.opset_imports), inputs, providers)
+
+
+def _terminator(options: RunOptions) -> Observer:
+    def check(*_: Any) -> None:
+        if options.terminate:
+            raise Fail("Exiting due to terminate flag being set to true.")
+
+    return check

@@ -1,0 +1,224 @@
+"""RNN, GRU and LSTM: all directions, activations, clipping, sequence lengths, layouts and initial states."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from onnxgpu.errors import InvalidArgument
+from onnxgpu.provider import Array
+from onnxgpu.providers.array_ops.precision import stored, widened
+from onnxgpu.providers.array_ops.recurrent_steps import Cell, Step, activations_of, clipped, run_direction
+from onnxgpu.providers.array_ops.registry import operator
+
+Names = Sequence[str] | None
+Numbers = Sequence[float] | None
+States = tuple[Array, ...]
+
+
+def _rnn_step(xp: Any, cell: Cell, gates: Array, states: States) -> States:
+    total = gates + xp.matmul(states[0], cell.r.T)
+    if cell.rb is not None:
+        total = total + cell.rb
+    return (cell.activations[0](xp, clipped(xp, total, cell.clip)),)
+
+
+def _gru_step(xp: Any, cell: Cell, gates: Array, states: States, linear_before_reset: bool) -> States:
+    """Gates in ONNX's order: update, reset, hidden."""
+    (hidden,), size = states, states[0].shape[1]
+    gate_function, hidden_function = cell.activations
+    recurrence = xp.matmul(hidden, (cell.r if linear_before_reset else cell.r[: 2 * size]).T)
+    if cell.rb is not None:
+        recurrence = recurrence + (cell.rb if linear_before_reset else cell.rb[: 2 * size])
+    pair = gate_function(xp, clipped(xp, gates[:, : 2 * size] + recurrence[:, : 2 * size], cell.clip))
+    update, reset = pair[:, :size], pair[:, size:]
+    if linear_before_reset:
+        candidate = gates[:, 2 * size :] + reset * recurrence[:, 2 * size :]
+    else:
+        candidate = gates[:, 2 * size :] + xp.matmul(reset * hidden, cell.r[2 * size :].T)
+        candidate = candidate if cell.rb is None else candidate + cell.rb[2 * size :]
+    return ((1 - update) * hidden_function(xp, clipped(xp, candidate, cell.clip)) + update * hidden,)
+
+
+def _lstm_step(xp: Any, cell: Cell, gates: Array, states: States, input_forget: bool) -> States:
+    """Gates in ONNX's order: input, output, forget, cell; peepholes: input, output, forget."""
+    hidden, memory = states
+    size = hidden.shape[1]
+    f, g, h = cell.activations
+    total = gates + xp.matmul(hidden, cell.r.T)
+    if cell.rb is not None:
+        total = total + cell.rb
+    parts = [total[:, i * size : (i + 1) * size] for i in range(4)]
+    peepholes = [None] * 3 if cell.peepholes is None else [cell.peepholes[i * size : (i + 1) * size] for i in range(3)]
+
+    def gate(part: Array, peephole: Array | None, seen: Array) -> Array:
+        return f(xp, clipped(xp, part if peephole is None else part + peephole * seen, cell.clip))
+
+    entering = gate(parts[0], peepholes[0], memory)
+    forgetting = 1 - entering if input_forget else gate(parts[2], peepholes[2], memory)
+    new_memory = forgetting * memory + entering * g(xp, clipped(xp, parts[3], cell.clip))
+    leaving = gate(parts[1], peepholes[1], new_memory)
+    return leaving * h(xp, new_memory), new_memory
+
+
+def _cells(
+    name: str, gates: int, tensors: Mapping[str, Array | None], attributes: Mapping[str, Any], defaults: Sequence[str], directions: int
+) -> list[Cell]:
+    names = list(attributes["activations"] or ())
+    names = names if names else [*defaults] * directions
+    if len(names) < len(defaults) * directions:
+        raise InvalidArgument(f"{name}: expected {len(defaults) * directions} activations for {directions} direction(s), got {names}")
+    functions = activations_of(names[: len(defaults) * directions], attributes["activation_alpha"], attributes["activation_beta"])
+    cells = []
+    for d in range(directions):
+        w, r = widened(tensors["w"][d]), widened(tensors["r"][d])  # type: ignore[index]
+        b, p = tensors["b"], tensors.get("p")
+        half = r.shape[0]
+        both = (None, None) if b is None else (widened(b[d][:half]), widened(b[d][half:]))
+        if w.shape[0] != half or half != gates * r.shape[1]:
+            raise InvalidArgument(f"{name}: expected W and R with {gates} * hidden_size rows, got shapes {list(w.shape)} and {list(r.shape)} a direction")
+        chosen = functions[d * len(defaults) : (d + 1) * len(defaults)]
+        cells.append(Cell(w, r, *both, None if p is None else widened(p[d]), chosen, attributes["clip"]))
+    return cells
+
+
+def _directions(name: str, direction: str, w: Array) -> list[bool]:
+    """Whether each direction runs backwards."""
+    known = {"forward": [False], "foward": [False], "reverse": [True], "bidirectional": [False, True]}
+    if direction not in known:
+        raise InvalidArgument(f"{name}: expected direction to be forward, reverse or bidirectional, got {direction!r}")
+    if w.shape[0] != len(known[direction]):
+        raise InvalidArgument(f"{name}: expected W with {len(known[direction])} direction(s) ({direction}), got shape {list(w.shape)}")
+    return known[direction]
+
+
+def _run(
+    xp: Any,
+    name: str,
+    gates: int,
+    step: Step,
+    x: Array,
+    tensors: Mapping[str, Array | None],
+    initial: Sequence[Array | None],
+    attributes: Mapping[str, Any],
+    defaults: Sequence[str],
+) -> tuple[Array, ...]:
+    """All directions: Y and the last states, laid out as the node asks for."""
+    if len(x.shape) != 3:
+        raise InvalidArgument(f"{name}: expected X of rank 3, got shape {list(x.shape)}")
+    layout = attributes["layout"]
+    backwards = _directions(name, attributes["direction"], tensors["w"])
+    cells = _cells(name, gates, tensors, attributes, defaults, len(backwards))
+    source = widened(xp.swapaxes(x, 0, 1) if layout else x)
+    if source.shape[2] != cells[0].w.shape[1]:
+        raise InvalidArgument(f"{name}: expected an input size of {cells[0].w.shape[1]} like W's, got X of shape {list(x.shape)}")
+    lengths, hidden_size = tensors["lengths"], cells[0].r.shape[1]
+    sequences, finals = [], []
+    for d, (cell, reverse) in enumerate(zip(cells, backwards, strict=True)):
+        states = tuple(_initial(xp, state, d, layout, source, hidden_size) for state in initial)
+        hidden, last = run_direction(xp, cell, step, source, states, lengths, reverse)
+        sequences.append(hidden)
+        finals.append(last)
+    y = xp.stack(sequences, axis=1)
+    y = xp.transpose(y, (2, 0, 1, 3)) if layout else y
+    lasts = [xp.stack([last[i] for last in finals], axis=1 if layout else 0) for i in range(len(initial))]
+    return tuple(stored(xp, value, x.dtype) for value in (y, *lasts))
+
+
+def _initial(xp: Any, state: Array | None, direction: int, layout: int, x: Array, hidden_size: int) -> Array:
+    if state is None:
+        return xp.zeros((x.shape[1], hidden_size), x.dtype)
+    return widened(state[:, direction] if layout else state[direction])
+
+
+@operator("RNN", since=1)
+def rnn(
+    xp: Any,
+    x: Array,
+    w: Array,
+    r: Array,
+    b: Array = None,
+    sequence_lens: Array = None,
+    initial_h: Array = None,
+    *,
+    activation_alpha: Numbers = None,
+    activation_beta: Numbers = None,
+    activations: Names = None,
+    clip: float | None = None,
+    direction: str = "forward",
+    hidden_size: int | None = None,
+    layout: int = 0,
+    output_sequence: int = 0,
+    output_count: int = 1,
+) -> tuple[Array, ...]:
+    """One gate: H = f(X W + H R + b). Spec: https://onnx.ai/onnx/operators/onnx__RNN.html"""
+    attributes = {"activation_alpha": activation_alpha, "activation_beta": activation_beta, "activations": activations}
+    attributes |= {"clip": clip, "direction": direction, "layout": layout}
+    tensors = {"w": w, "r": r, "b": b, "lengths": sequence_lens}
+    return _run(xp, "RNN", 1, _rnn_step, x, tensors, (initial_h,), attributes, ("Tanh",))[:output_count]
+
+
+@operator("GRU", since=1)
+def gru(
+    xp: Any,
+    x: Array,
+    w: Array,
+    r: Array,
+    b: Array = None,
+    sequence_lens: Array = None,
+    initial_h: Array = None,
+    *,
+    activation_alpha: Numbers = None,
+    activation_beta: Numbers = None,
+    activations: Names = None,
+    clip: float | None = None,
+    direction: str = "forward",
+    hidden_size: int | None = None,
+    layout: int = 0,
+    linear_before_reset: int = 0,
+    output_sequence: int = 0,
+    output_count: int = 1,
+) -> tuple[Array, ...]:
+    """Gated recurrent unit. Spec: https://onnx.ai/onnx/operators/onnx__GRU.html"""
+    attributes = {"activation_alpha": activation_alpha, "activation_beta": activation_beta, "activations": activations}
+    attributes |= {"clip": clip, "direction": direction, "layout": layout}
+    tensors = {"w": w, "r": r, "b": b, "lengths": sequence_lens}
+
+    def step(xp: Any, cell: Cell, gates: Array, states: States) -> States:
+        return _gru_step(xp, cell, gates, states, bool(linear_before_reset))
+
+    return _run(xp, "GRU", 3, step, x, tensors, (initial_h,), attributes, ("Sigmoid", "Tanh"))[:output_count]
+
+
+@operator("LSTM", since=1)
+def lstm(
+    xp: Any,
+    x: Array,
+    w: Array,
+    r: Array,
+    b: Array = None,
+    sequence_lens: Array = None,
+    initial_h: Array = None,
+    initial_c: Array = None,
+    p: Array = None,
+    *,
+    activation_alpha: Numbers = None,
+    activation_beta: Numbers = None,
+    activations: Names = None,
+    clip: float | None = None,
+    direction: str = "forward",
+    hidden_size: int | None = None,
+    input_forget: int = 0,
+    layout: int = 0,
+    output_sequence: int = 0,
+    output_count: int = 1,
+) -> tuple[Array, ...]:
+    """Long short-term memory, with peepholes if given. Spec: https://onnx.ai/onnx/operators/onnx__LSTM.html"""
+    attributes = {"activation_alpha": activation_alpha, "activation_beta": activation_beta, "activations": activations}
+    attributes |= {"clip": clip, "direction": direction, "layout": layout}
+    tensors = {"w": w, "r": r, "b": b, "lengths": sequence_lens, "p": p}
+
+    def step(xp: Any, cell: Cell, gates: Array, states: States) -> States:
+        return _lstm_step(xp, cell, gates, states, bool(input_forget))
+
+    return _run(xp, "LSTM", 4, step, x, tensors, (initial_h, initial_c), attributes, ("Sigmoid", "Tanh", "Tanh"))[:output_count]

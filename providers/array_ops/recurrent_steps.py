@@ -1,0 +1,136 @@
+"""What RNN, GRU and LSTM share: activations by name, clipping, directions, sequence lengths and the layout of inputs.
+
+Spec: https://onnx.ai/onnx/operators/onnx__LSTM.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from onnxgpu.errors import InvalidArgument
+from onnxgpu.provider import Array
+
+Activation = Callable[[Any, Array], Array]
+
+
+def sigmoid(xp: Any, x: Array) -> Array:
+    """1 / (1 + exp(-x)), without overflow."""
+    return 0.5 * xp.tanh(0.5 * x) + 0.5
+
+
+_PARAMETERS: dict[str, tuple[float | None, float | None]] = {
+    "affine": (1.0, 0.0),
+    "relu": (None, None),
+    "leakyrelu": (0.01, None),
+    "thresholdedrelu": (1.0, None),
+    "tanh": (None, None),
+    "scaledtanh": (1.0, 1.0),
+    "sigmoid": (None, None),
+    "hardsigmoid": (0.2, 0.5),
+    "elu": (1.0, None),
+    "softsign": (None, None),
+    "softplus": (None, None),
+}
+
+
+def _function(name: str, alpha: float, beta: float) -> Activation:
+    functions: dict[str, Activation] = {
+        "affine": lambda xp, x: alpha * x + beta,
+        "relu": lambda xp, x: xp.maximum(x, 0),
+        "leakyrelu": lambda xp, x: xp.where(x < 0, alpha * x, x),
+        "thresholdedrelu": lambda xp, x: xp.where(x > alpha, x, xp.zeros_like(x)),
+        "tanh": lambda xp, x: xp.tanh(x),
+        "scaledtanh": lambda xp, x: alpha * xp.tanh(beta * x),
+        "sigmoid": sigmoid,
+        "hardsigmoid": lambda xp, x: xp.clip(alpha * x + beta, 0, 1),
+        "elu": lambda xp, x: xp.where(x < 0, alpha * xp.expm1(xp.minimum(x, 0)), x),
+        "softsign": lambda xp, x: x / (1 + xp.abs(x)),
+        "softplus": lambda xp, x: xp.logaddexp(x, xp.zeros_like(x)),
+    }
+    return functions[name]
+
+
+def activations_of(names: Sequence[str], alphas: Sequence[float] | None, betas: Sequence[float] | None) -> list[Activation]:
+    """The named functions; those that have parameters take them from `alphas` and `betas` in turn, or their defaults.
+
+    Raises:
+        InvalidArgument: there is no such function.
+    """
+    next_alpha, next_beta = iter(alphas or ()), iter(betas or ())
+    found = []
+    for name in names:
+        key = name.lower()
+        if key not in _PARAMETERS:
+            raise InvalidArgument(f"activations: expected each to be one of {', '.join(sorted(_PARAMETERS))}, got {name!r}")
+        alpha, beta = _PARAMETERS[key]
+        found.append(
+            _function(
+                key,
+                0.0 if alpha is None else float(next(next_alpha, alpha)),
+                0.0 if beta is None else float(next(next_beta, beta)),
+            )
+        )
+    return found
+
+
+def clipped(xp: Any, x: Array, clip: float | None) -> Array:
+    """`x` limited to [-clip, clip], or as it is."""
+    return xp.clip(x, -clip, clip) if clip else x
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One direction's parameters, in the dtype to compute in.
+
+    Attributes:
+        w, r: weights of the input (gates * hidden, input) and of the recurrence (gates * hidden, hidden).
+        wb, rb: their biases (gates * hidden,), or None.
+        peepholes: (3 * hidden,) or None.
+        activations: as many as the cell has.
+        clip: limit of what goes into an activation, or None.
+    """
+
+    w: Array
+    r: Array
+    wb: Array | None
+    rb: Array | None
+    peepholes: Array | None
+    activations: Sequence[Activation]
+    clip: float | None
+
+    def projected(self, xp: Any, x: Array) -> Array:
+        """The input's share of the gates for all steps at once: (steps, batch, gates * hidden)."""
+        gates = xp.matmul(x.reshape(-1, x.shape[2]), self.w.T).reshape(*x.shape[:2], -1)
+        return gates if self.wb is None else gates + self.wb
+
+
+Step = Callable[[Any, Cell, Array, tuple[Array, ...]], tuple[Array, ...]]
+"""One step of a cell: its share of the gates from the input, and the states, to the new states (hidden first)."""
+
+
+def _reversed_within(xp: Any, x: Array, lengths: Array | None) -> Array:
+    """`x` (steps, batch, …) with each sequence turned round within its length."""
+    if lengths is None:
+        return x[::-1]
+    steps = xp.arange(x.shape[0])[:, None]
+    source = xp.where(steps < lengths, lengths - 1 - steps, steps)
+    return x[source, xp.arange(x.shape[1])[None, :]]
+
+
+def run_direction(
+    xp: Any, cell: Cell, step: Step, x: Array, states: tuple[Array, ...], lengths: Array | None, backwards: bool
+) -> tuple[Array, tuple[Array, ...]]:
+    """All steps of one direction: the hidden states (steps, batch, hidden), zero after a sequence's end, and the last states."""
+    gates = cell.projected(xp, _reversed_within(xp, x, lengths) if backwards else x)
+    hidden = xp.zeros((*x.shape[:2], states[0].shape[1]), x.dtype)
+    for index in range(x.shape[0]):
+        new = step(xp, cell, gates[index], states)
+        if lengths is None:
+            states, hidden[index] = new, new[0]
+            continue
+        alive = (lengths > index)[:, None]
+        states = tuple(xp.where(alive, after, before) for after, before in zip(new, states, strict=True))
+        hidden[index] = xp.where(alive, new[0], xp.zeros_like(new[0]))
+    return (_reversed_within(xp, hidden, lengths) if backwards else hidden), states

@@ -1,0 +1,91 @@
+"""LoopbackExecutionProvider: a pretend device on which every operator of `array_ops` runs, behind opaque arrays.
+
+It makes transfers real on any machine: a tensor that reaches the wrong side raises. Its options make it refuse a random
+part of the nodes, so that splits of every kind can be forced.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from onnxgpu.provider import Array, Claim, Operation, Place, Provider, Refusal, Spec, Subgraph, bytes_moved
+from onnxgpu.providers.array_ops import REGISTRY
+from onnxgpu.providers.loopback.opaque import OpaqueArray, OpaqueKernel, unwrap
+
+
+class LoopbackProvider(Provider):
+    """The pretend device.
+
+    Options:
+        device_id: which pretend device, when there are several.
+        fraction: the part of the nodes it claims, 1 for all it can run.
+        seed: which nodes those are.
+    """
+
+    name: ClassVar[str] = "LoopbackExecutionProvider"
+    option_types: ClassVar[Mapping[str, type]] = {"device_id": int, "fraction": float, "seed": int}
+    preference: ClassVar[int] = 95
+    listed: ClassVar[bool] = False
+
+    def __init__(self, options: Mapping[str, Any] | None = None) -> None:
+        super().__init__(options)
+        self._fraction = float(self.options.get("fraction", 1.0))
+        self._seed = int(self.options.get("seed", 0))
+
+    @property
+    def place(self) -> Place:
+        """A place of its own kind."""
+        return Place("loopback", int(self.options.get("device_id", 0)))
+
+    def domains(self) -> frozenset[str]:
+        """See `onnxgpu.provider.Provider`."""
+        return REGISTRY.domains()
+
+    def claim(self, operation: Operation) -> Claim | Refusal:
+        """What `array_ops` has; strings, sequences and control flow stay on the host."""
+        if any(isinstance(value, Subgraph) for value in operation.attributes.values()):
+            return Refusal("control flow stays on the host")
+        values = [value for value in (*operation.inputs, *operation.outputs) if value is not None]
+        if any(value.dtype is None for value in values):
+            return Refusal("an input or output is no tensor, or its element type is not known")
+        if any(value.dtype == np.dtype(object) for value in values):
+            return Refusal("strings stay on the host")
+        if self._fraction < 1 and random.Random(f"{self._seed} {operation}").random() >= self._fraction:
+            return Refusal(f"left to others by fraction={self._fraction} seed={self._seed}")
+        claim = REGISTRY.claim(np, operation)
+        if isinstance(claim, Refusal):
+            return claim
+        return replace(claim, build=lambda: OpaqueKernel(claim.build(), claim.host_inputs, claim.shape_only_inputs))
+
+    def cost(self, operation: Operation) -> float:
+        """That of an imagined GPU: 5 µs and 1 TB/s."""
+        return 5e-6 + bytes_moved(operation) / 1e12
+
+    def allocate(self, spec: Spec) -> Array:
+        """See `onnxgpu.provider.Provider`."""
+        return OpaqueArray(np.empty(spec.shape, spec.dtype))
+
+    def view(self, memory: Array, offset: int, spec: Spec) -> Array:
+        """See `onnxgpu.provider.Provider`."""
+        return OpaqueArray(np.ndarray(spec.shape, spec.dtype, unwrap(memory), offset))
+
+    def upload(self, array: np.ndarray) -> Array:
+        """A copy behind an opaque array."""
+        return OpaqueArray(np.array(array))
+
+    def download(self, array: Array) -> np.ndarray:
+        """A copy of the elements."""
+        return np.array(unwrap(array))
+
+    def shares_memory(self, first: Array, second: Array) -> bool:
+        """See `onnxgpu.provider.Provider`."""
+        both = isinstance(first, OpaqueArray) and isinstance(second, OpaqueArray)
+        return both and np.may_share_memory(unwrap(first), unwrap(second))
+
+
+PROVIDER = LoopbackProvider

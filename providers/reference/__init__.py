@@ -1,0 +1,1 @@
+"""The last resort: `onnx.reference`, slow and complete."""
