@@ -47,9 +47,9 @@ def make_inputs(descriptions: Sequence[InputDescription], *, seed: int = 0, sequ
 
 def _make_input(description: InputDescription, generator: np.random.Generator, sequence: int) -> np.ndarray:
     if description.type not in _DTYPES:
-        raise ValueError(f"input '{description.name}' is a {description.type}; expected one of {', '.join(_DTYPES)}: give --inputs or leave the model out")
+        raise ValueError(f"input '{description.name}' is a {description.type}; expected one of {', '.join(_DTYPES)}")
     dtype = np.dtype(_DTYPES[description.type])
-    shape = tuple(d if isinstance(d, int) and d > 0 else 1 if axis == 0 else sequence for axis, d in enumerate(description.shape))
+    shape = tuple(_size(d, 1 if axis == 0 else sequence) for axis, d in enumerate(description.shape))
     name = description.name.lower()
     if dtype.kind == "f":
         return generator.standard_normal(shape).astype(dtype)
@@ -57,4 +57,8 @@ def _make_input(description: InputDescription, generator: np.random.Generator, s
         return np.ones(shape, dtype)
     if "type" in name:
         return generator.integers(0, 2, shape).astype(dtype)
-    return generator.integers(0, min(VOCABULARY, np.iinfo(dtype).max), shape).astype(dtype)
+    return generator.integers(0, min(VOCABULARY, 2 ** (8 * dtype.itemsize - 1)), shape).astype(dtype)
+
+
+def _size(dimension: int | str | None, otherwise: int) -> int:
+    return dimension if isinstance(dimension, int) and dimension > 0 else otherwise

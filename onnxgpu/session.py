@@ -77,6 +77,8 @@ class InferenceSession:
         self._placement = partition(loaded.model, chosen, parse_hints(config.get("onnxgpu.placement", "")))
         self._placement = fuse(loaded.model, self._placement, level=int(options.graph_optimization_level))
         self._plan = make_plan(loaded.model.graph, self._placement, chosen)
+        if knobs.CHECK():
+            _check(loaded.model, self._placement, self._plan)
         self._programs: dict[tuple[int, ...], Program] = {(): Program(self._plan)}
         self._programs_lock = threading.Lock()
         self._describe(loaded)
@@ -247,6 +249,14 @@ def _override_dimensions(model: ir.Model, overrides: Mapping[str, int]) -> None:
         for value in model.graph.inputs:
             if value.shape is not None:
                 value.shape = ir.Shape([overrides.get(str(getattr(d, "value", d)), d) for d in value.shape])
+
+
+def _check(model: ir.Model, placement: Placement, plan: Plan) -> None:
+    from onnxgpu.partition.check import check_placed_graph
+    from onnxgpu.plan.check import check_plan
+
+    check_placed_graph(model, placement)
+    check_plan(plan)
 
 
 def _evaluator(model: ir.Model, providers: Sequence[Provider]) -> Any:

@@ -81,7 +81,18 @@ def test_header_compiles_for_every_architecture(tmp_path: Path) -> None:
     source.write_text(DEVICE_SOURCE, "utf-8")
     targets = [f"-gencode=arch=compute_{a},code=sm_{a}" for a in ARCHITECTURES if f"sm_{a}\n" in known + "\n"]
     assert targets
-    run([nvcc, "-cubin" if len(targets) == 1 else "-fatbin", "-std=c++17", "-Werror=all-warnings", f"-I{KERNELS}", *targets, f"-o={tmp_path / 'header'}", str(source)])
+    run(
+        [
+            nvcc,
+            "-cubin" if len(targets) == 1 else "-fatbin",
+            "-std=c++17",
+            "-Werror=all-warnings",
+            f"-I{KERNELS}",
+            *targets,
+            f"-o={tmp_path / 'header'}",
+            str(source),
+        ]
+    )
 
 
 def test_transform_writes_each_element_once_and_nothing_else(tmp_path: Path) -> None:

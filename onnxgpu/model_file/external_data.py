@@ -80,10 +80,12 @@ class ExternalFiles:
                 "so there is no folder to look in; give the model's path instead"
             )
         if os.path.isabs(location) or Path(location).is_absolute() or ".." in location.replace("\\", "/").split("/"):
-            raise InvalidArgument(f"external data of tensor '{tensor}': location '{location}' leaves the model's folder '{folder}'; refused")
+            raise InvalidArgument(f"external data of tensor '{tensor}': '{location}' leaves the model's folder '{folder}'; refused")
         path = folder / location
         if "\0" in location or not path.is_file():
-            raise NoSuchFile(f"external data of tensor '{tensor}' is not there: expected file '{location}' in '{folder}'; put it beside the model")
+            raise NoSuchFile(
+                f"external data of tensor '{tensor}' is not there: expected '{location}' in '{folder}'; put it beside the model"
+            )
         target = path.resolve()
         if not target.is_relative_to(folder.resolve()) and not _in_same_cache(folder, target):
             raise InvalidArgument(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from onnxgpu.metadata import ModelMetadata
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -28,19 +30,6 @@ class ValueType:
     type: str
     shape: tuple[int | str | None, ...] | None
     dtype: np.dtype | None
-
-
-@dataclass(frozen=True, slots=True)
-class ModelMetadata:
-    """What the producer wrote about the model, under onnxruntime's names."""
-
-    custom_metadata_map: Mapping[str, str] = field(default_factory=dict)
-    description: str = ""
-    domain: str = ""
-    graph_description: str = ""
-    graph_name: str = ""
-    producer_name: str = ""
-    version: int = 0
 
 
 @dataclass(frozen=True, slots=True)

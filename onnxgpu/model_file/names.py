@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from onnxgpu.errors import OnnxGpuError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     import onnx
 
@@ -27,11 +27,12 @@ def node_name(node: onnx.NodeProto) -> str:
 def in_node(graph: onnx.GraphProto, node: onnx.NodeProto) -> str:
     """onnxruntime's line: `In Node, ("name", Op, "domain", -1) : ("x": tensor(float),) -> ("y": tensor(float),) , Error `."""
     types = _declared_types(graph)
-    return f'This is an invalid model. In Node, ("{node.name}", {node.op_type}, "{node.domain}", -1) : {_values(node.input, types)} -> {_values(node.output, types)} , Error '
+    values = f"{_values(node.input, types)} -> {_values(node.output, types)}"
+    return f'This is an invalid model. In Node, ("{node.name}", {node.op_type}, "{node.domain}", -1) : {values} , Error '
 
 
-def _values(names: object, types: dict[str, str]) -> str:
-    texts = [f'"{name}": {types[name]},' if types.get(name) else f'"{name}",' for name in names]  # type: ignore[attr-defined]
+def _values(names: Iterable[str], types: dict[str, str]) -> str:
+    texts = [f'"{name}": {types[name]},' if types.get(name) else f'"{name}",' for name in names]
     return f"({''.join(texts)})"
 
 

@@ -40,6 +40,12 @@ class Source:
         """The path, or what stands for it in messages."""
         return str(self.path) if self.path else "the model given as bytes"
 
+    def release_pages(self) -> None:
+        """Give back the memory of the pages read so far through the mapping; they can be read again."""
+        mapping = self.data.obj
+        if isinstance(mapping, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+            mapping.madvise(mmap.MADV_DONTNEED)
+
     def read(self, offset: int, length: int) -> npt.NDArray[np.uint8]:
         """Bytes `offset…` as an aligned array of their own.
 
@@ -51,7 +57,7 @@ class Source:
             array[:] = np.frombuffer(self.data, np.uint8, length, offset)
             return array
         self.file.seek(offset)
-        target = memoryview(array)
+        target = memoryview(array.data)
         while target:
             count = self.file.readinto(target)
             if not count:
@@ -88,7 +94,7 @@ def _mapped(path: str | os.PathLike[str]) -> Iterator[Source]:
     if os.path.isdir(text):
         raise InvalidArgument(f"Load model from {text} failed: it is a directory, expected an .onnx file in it")
     try:
-        file = open(text, "rb", buffering=0)
+        file = open(text, "rb", buffering=0)  # noqa: SIM115
     except (FileNotFoundError, NotADirectoryError) as error:
         raise NoSuchFile(f"Load model from {text} failed:Load model {text} failed. File doesn't exist") from error
     except (OSError, ValueError) as error:

@@ -98,7 +98,7 @@ def _check_inside(where: str, tensor: onnx.TensorProto, count: int) -> None:
 
 def _mismatch(where: str, tensor: onnx.TensorProto, expected: str, found: str) -> str:
     dtype = dtype_of(tensor.data_type)
-    return f"{where} with shape {list(tensor.dims)} and type {dtype} needs {expected}, found {found}; the file is damaged or was written wrongly"
+    return f"{where} with shape {list(tensor.dims)} and type {dtype} needs {expected}, found {found}; the file is damaged"
 
 
 def hold(model: ir.Model, source: Source, payload_location: str, files: ExternalFiles) -> None:
@@ -135,13 +135,19 @@ def _held(tensor: ir.TensorProtocol, source: Source, payload_location: str, file
         location, offset, count = str(tensor.location), tensor.offset or 0, byte_count(int(tensor.dtype), tensor.size)
         if location == payload_location:
             return _tensor_of(source.read(offset, count), tensor)
-        return ir.LazyTensor(lambda: _tensor_of(files.bytes_of(location, offset, count), tensor), tensor.dtype, tensor.shape, cache=True, name=tensor.name)
+
+        def mapped() -> ir.TensorProtocol:
+            return _tensor_of(files.bytes_of(location, offset, count), tensor)
+
+        return ir.LazyTensor(mapped, tensor.dtype, tensor.shape, cache=True, name=tensor.name)
     if isinstance(tensor, ir.TensorProtoTensor):
         array = np.array(tensor.numpy(), dtype=dtype_of(int(tensor.dtype)))
         array.flags.writeable = False
         return ir.Tensor(array, tensor.dtype, shape=tensor.shape, name=tensor.name)
     if isinstance(tensor, ir.StringTensor):
-        return ir.StringTensor(list(tensor.string_data()), shape=tensor.shape, name=tensor.name)
+        texts = np.empty(tensor.size, object)
+        texts[:] = tensor.string_data()
+        return ir.StringTensor(texts.reshape(tensor.shape.numpy()), shape=tensor.shape, name=tensor.name)
     return tensor
 
 

@@ -112,7 +112,7 @@ def _field(data: memoryview, position: int, end: int) -> Field:
     else:
         raise WireError(f"no protobuf field can start with {data[tag]:#04x} at byte {tag}")
     if after > end or number == 0:
-        reason = "field number 0" if number == 0 else f"a field there needs {after - content} bytes and {end - content} are left (truncated?)"
+        reason = "field number 0" if number == 0 else f"a field needs {after - content} bytes and {end - content} are left (truncated?)"
         raise WireError(f"not protobuf at byte {tag}: {reason}")
     return number, wire_type, tag, content, after
 

@@ -9,7 +9,7 @@ and Scan too.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["Change", "RewriteReport", "rewrite"]
 
 
-def rewrite(model: ir.Model, *, level: int, evaluate: Evaluate, fold_limit_bytes: int = 1 << 20) -> RewriteReport:
+def rewrite(
+    model: ir.Model, *, level: int, evaluate: Evaluate, fold_limit_bytes: int = 1 << 20, disabled: Collection[str] = ()
+) -> RewriteReport:
     """Simplify `model` in place.
 
     Args:
@@ -32,6 +34,7 @@ def rewrite(model: ir.Model, *, level: int, evaluate: Evaluate, fold_limit_bytes
         level: onnxruntime's: 0 changes nothing, 1 folds constants and removes what has no effect, 2 and above also fold
             arithmetic and padding into weights.
         evaluate: `evaluate(node, inputs)` runs one node on the host; None: it cannot, or the node is random.
+        disabled: rules to leave out, by the names in `rules.py` or by onnxruntime's; an unknown name does nothing.
         fold_limit_bytes: a folded result may take this many bytes, or as many as the constants it replaces.
 
     Returns:
@@ -39,4 +42,4 @@ def rewrite(model: ir.Model, *, level: int, evaluate: Evaluate, fold_limit_bytes
     """
     from onnxgpu.rewrite.sweeps import run_rules
 
-    return run_rules(model, level, evaluate, fold_limit_bytes)
+    return run_rules(model, level, evaluate, fold_limit_bytes, disabled)

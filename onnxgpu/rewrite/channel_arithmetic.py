@@ -24,7 +24,8 @@ def fold_batch_normalization(node: ir.Node, rewriting: Rewriting) -> str | None:
     if scale is None or shift is None or mean is None or variance is None:
         return None
     width = np.float64
-    factor = scale.astype(width) / np.sqrt(variance.astype(width) + float(attribute(node, "epsilon", 1e-5)))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        factor = scale.astype(width) / np.sqrt(variance.astype(width) + float(attribute(node, "epsilon", 1e-5)))
     return _absorb(node, 0, ChannelAffine(factor, shift.astype(width) - mean.astype(width) * factor), rewriting)
 
 
@@ -81,7 +82,8 @@ def _absorb(node: ir.Node, index: int, affine: ChannelAffine, rewriting: Rewriti
     if source is None or before is None or before.domain or before.op_type not in OPERATORS or not read_only_here(source, node):
         return None
     channels = output_channels(before)
-    if channels is None or any(part is not None and part.shape != (channels,) for part in (affine.scale, affine.shift)):
+    parts = [part for part in (affine.scale, affine.shift) if part is not None]
+    if channels is None or any(part.shape != (channels,) or not np.isfinite(part).all() for part in parts):
         return None
     text = f"{described(node)} into {described(before)}"
     if not apply_affine(before, affine, f"{described(before)}, {described(node)}", rewriting):

@@ -78,6 +78,8 @@ def _scale(
     factor = factors.astype(np.float64)
     with np.errstate(divide="ignore"):
         factor = 1 / factor if node.op_type == "Div" else factor
+    if not np.isfinite(factor).all():
+        return None
     wide = np.result_type(weight.dtype, np.float32) if weight.dtype.kind == "f" else np.dtype(np.float32)
     new_weight = rounded(weight * factor.reshape(-1).astype(wide), weight.dtype)
     bias = constant_array(addition.inputs[position]) if addition is not None else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from onnxgpu.rewrite.channel_arithmetic import fold_batch_normalization, fold_channel_arithmetic
 from onnxgpu.rewrite.common_subexpressions import merge_common_subexpressions
 from onnxgpu.rewrite.constant_branch import inline_constant_branch
@@ -56,6 +58,24 @@ EXTENDED: tuple[NodeRule | GraphRule, ...] = (
 )
 
 
-def rules_of(level: int) -> tuple[NodeRule | GraphRule, ...]:
-    """The rules of one of onnxruntime's levels: 0 none, 1 basic, 2 and above extended."""
-    return () if level <= 0 else BASIC if level == 1 else EXTENDED
+ONNXRUNTIME_NAMES = {
+    "CastElimination": ("remove_same_type_cast",),
+    "CommonSubexpressionElimination": ("merge_common_subexpressions",),
+    "ConstantFolding": ("lift_constant", "fold_constants", "fold_shape_arithmetic", "inline_constant_branch", "fix_reshape_target"),
+    "ConvAddFusion": ("fold_channel_arithmetic",),
+    "ConvBNFusion": ("fold_batch_normalization",),
+    "ConvMulFusion": ("fold_channel_arithmetic",),
+    "EliminateDropout": ("remove_dropout",),
+    "EliminateIdentity": ("remove_identity",),
+    "EliminateSlice": ("remove_full_slice",),
+    "ExpandElimination": ("remove_same_shape_expand",),
+    "NoopElimination": ("remove_neutral_arithmetic",),
+}
+"""onnxruntime's optimizers and the rules that do the same here."""
+
+
+def rules_of(level: int, disabled: Collection[str] = ()) -> tuple[NodeRule | GraphRule, ...]:
+    """The rules of one of onnxruntime's levels (0 none, 1 basic, 2 and above extended) without those that are disabled."""
+    rules = () if level <= 0 else BASIC if level == 1 else EXTENDED
+    left_out = {rule for name in disabled for rule in ONNXRUNTIME_NAMES.get(name, (name,))}
+    return tuple(rule for rule in rules if rule.name not in left_out)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import onnx_ir as ir
@@ -20,10 +20,10 @@ SWEEP_LIMIT = 20
 """Every rule shrinks the graph or brings a node into its final form, so few sweeps suffice; a bound all the same."""
 
 
-def run_rules(model: ir.Model, level: int, evaluate: Evaluate, fold_limit_bytes: int) -> RewriteReport:
+def run_rules(model: ir.Model, level: int, evaluate: Evaluate, fold_limit_bytes: int, disabled: Collection[str]) -> RewriteReport:
     """Apply the rules of `level` to `model` in place; see `onnxgpu.rewrite.rewrite`."""
     before = _node_count(model)
-    rules = rules_of(level)
+    rules = rules_of(level, disabled)
     changes: list[Change] = []
     sweeps = 0
     if rules:

@@ -20,7 +20,8 @@ def _checked(x: Array, parameters: tuple[Array, ...], spatial: int) -> None:
     for parameter in parameters:
         if tuple(parameter.shape) != expected:
             raise InvalidArgument(
-                f"BatchNormalization: expected parameters of shape {list(expected)} for an input of shape {list(shape)}, got {list(parameter.shape)}"
+                f"BatchNormalization: expected parameters of shape {list(expected)} for an input of shape {list(shape)}, "
+                f"got {list(parameter.shape)}"
             )
 
 
@@ -79,7 +80,10 @@ def batch_normalization_with_spatial(
     output_count: int = 1,
     out: Array = None,
 ) -> tuple[Array, ...]:
-    """By given statistics, of a channel or (spatial=0) of each feature. Spec: https://onnx.ai/onnx/operators/onnx__BatchNormalization.html"""
+    """By given statistics, of a channel or (spatial=0) of each feature.
+
+    Spec: https://onnx.ai/onnx/operators/onnx__BatchNormalization.html
+    """
     return _legacy(xp, x, (scale, bias, mean, variance), epsilon, momentum, spatial, output_count, out)
 
 

@@ -65,7 +65,9 @@ def _split(x: Array, lengths: Sequence[int] | None, axis: int, output_count: int
     size = x.shape[axis]
     if lengths is None:
         if size % output_count:
-            raise Fail(f"Input cannot be split evenly on selected axis. Input shape={braced(x.shape)} Axis={axis} NumOutputs={output_count}")
+            raise Fail(
+                f"Input cannot be split evenly on selected axis. Input shape={braced(x.shape)} Axis={axis} NumOutputs={output_count}"
+            )
         lengths = [size // output_count] * output_count
     if min(lengths, default=0) < 0:
         raise Fail(f"Invalid value in 'split' input. All values must be >= 0, got {list(lengths)}")
@@ -79,14 +81,18 @@ def _split(x: Array, lengths: Sequence[int] | None, axis: int, output_count: int
 
 
 @operator("Split", view=True, host=("lengths",))
-def split_1(xp: Any, x: Array, lengths: Array | None = None, *, axis: int = 0, split: Sequence[int] = (), output_count: int) -> tuple[Array, ...]:
+def split_1(
+    xp: Any, x: Array, lengths: Array | None = None, *, axis: int = 0, split: Sequence[int] = (), output_count: int
+) -> tuple[Array, ...]:
     """Pieces along `axis`, of the lengths `split` (attribute or input) or equal. Spec: https://onnx.ai/onnx/operators/onnx__Split.html"""
     given = split or (integers(lengths) if lengths is not None else None)
     return _split(x, given and [int(length) for length in given], axis, output_count)
 
 
 @operator("Split", since=13, view=True, host=("split",))
-def split(xp: Any, x: Array, split: Array | None = None, *, axis: int = 0, num_outputs: int | None = None, output_count: int) -> tuple[Array, ...]:
+def split(
+    xp: Any, x: Array, split: Array | None = None, *, axis: int = 0, num_outputs: int | None = None, output_count: int
+) -> tuple[Array, ...]:
     """Pieces along `axis`, of the lengths `split` or equal; with `num_outputs` the last may be shorter.
 
     Spec: https://onnx.ai/onnx/operators/onnx__Split.html
@@ -115,7 +121,7 @@ def _tiled(xp: Any, x: Array, repeats: Sequence[int], out: Array) -> Array:
 def _tile_spec(x: Array, repeats: Array) -> Spec:
     if repeats.shape != (x.ndim,):
         raise InvalidArgument(
-            f"'repeat' input tensor must have the same length as the 'input' tensor: expected shape {{{x.ndim}}}, got {braced(repeats.shape)}"
+            f"'repeat' input tensor must have the same length as the 'input' tensor: expected {{{x.ndim}}}, got {braced(repeats.shape)}"
         )
     counts = integers(repeats)
     if min(counts, default=0) < 0:

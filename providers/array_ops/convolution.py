@@ -31,12 +31,13 @@ def convolution_windows(name: str, x: Array, w: Array, attributes: dict[str, Any
     group = attributes.get("group", 1)
     if group < 1 or w.shape[0] % group or x.shape[1] != w.shape[1] * group:
         raise InvalidArgument(
-            f"{name}: expected {w.shape[1] * group} input channels for weights of shape {list(w.shape)} and group {group}, got input shape {list(x.shape)}"
+            f"{name}: expected {w.shape[1] * group} input channels for weights of shape {list(w.shape)} and group {group}, "
+            f"got input shape {list(x.shape)}"
         )
     kernel = attributes.get("kernel_shape") or w.shape[2:]
     if tuple(kernel) != tuple(w.shape[2:]):
         raise InvalidArgument(f"{name}: expected kernel_shape {list(w.shape[2:])} like the weights, got {list(kernel)}")
-    chosen = {key: attributes.get(key) for key in ("strides", "dilations", "pads")}
+    chosen: dict[str, Any] = {key: attributes.get(key) for key in ("strides", "dilations", "pads")}
     return windows_over(name, spatial, kernel, auto_pad=attributes.get("auto_pad") or "NOTSET", **chosen)
 
 
@@ -44,7 +45,9 @@ def columns(xp: Any, x: Array, windows: Windows, group: int) -> Array:
     """All windows of a padded `x` (N, C, …) as columns: (N, group, C / group * kernel, output positions)."""
     strides = x.strides
     spatial = strides[2:]
-    steps = tuple(s * d for s, d in zip(spatial, windows.dilations, strict=True)) + tuple(s * t for s, t in zip(spatial, windows.strides, strict=True))
+    steps = tuple(s * d for s, d in zip(spatial, windows.dilations, strict=True)) + tuple(
+        s * t for s, t in zip(spatial, windows.strides, strict=True)
+    )
     view = xp.lib.stride_tricks.as_strided(x, (*x.shape[:2], *windows.kernel, *windows.output), (*strides[:2], *steps))
     return view.reshape(x.shape[0], group, x.shape[1] // group * math.prod(windows.kernel), math.prod(windows.output))
 
@@ -104,7 +107,14 @@ def conv(
     out: Array = None,
 ) -> Array:
     """Convolution over any number of spatial axes. Spec: https://onnx.ai/onnx/operators/onnx__Conv.html"""
-    attributes = {"auto_pad": auto_pad, "dilations": dilations, "group": group, "kernel_shape": kernel_shape, "pads": pads, "strides": strides}
+    attributes = {
+        "auto_pad": auto_pad,
+        "dilations": dilations,
+        "group": group,
+        "kernel_shape": kernel_shape,
+        "pads": pads,
+        "strides": strides,
+    }
     result = convolved(xp, widened(x), widened(w), convolution_windows("Conv", x, w, attributes), group)
     if b is not None:
         result += per_channel(widened(b), len(x.shape))
@@ -113,14 +123,15 @@ def conv(
 
 def integer_convolution(xp: Any, x: Array, x_zero: Array | None, w: Array, w_zero: Array | None, windows: Windows, group: int) -> Array:
     """Exact sums of (x - x_zero) * (w - w_zero) for 8-bit integers, in the float type that holds them."""
-    dtype = exact_product_dtype(math.prod(w.shape[1:]))
-    data, weights = x.astype(dtype), w.astype(dtype)
+    weights = w.astype(np.float32)
+    if w_zero is not None:
+        zero = w_zero.astype(np.float32)
+        weights -= zero.reshape(()) if zero.size == 1 else zero.reshape(-1, *(1,) * (len(w.shape) - 1))
+    dtype = exact_product_dtype(xp, weights, tuple(range(1, len(w.shape))))
+    data = x.astype(dtype)
     if x_zero is not None:
         data -= x_zero.astype(dtype).reshape(())
-    if w_zero is not None:
-        zero = w_zero.astype(dtype)
-        weights -= zero.reshape(()) if zero.size == 1 else zero.reshape(-1, *(1,) * (len(w.shape) - 1))
-    return convolved(xp, data, weights, windows, group)
+    return convolved(xp, data, weights.astype(dtype, copy=False), windows, group)
 
 
 def _integer_specs(x: Array, w: Array, x_zero: Array = None, w_zero: Array = None, **attributes: Any) -> Spec:
@@ -145,12 +156,30 @@ def conv_integer(
     out: Array = None,
 ) -> Array:
     """Convolution of 8-bit integers into int32. Spec: https://onnx.ai/onnx/operators/onnx__ConvInteger.html"""
-    attributes = {"auto_pad": auto_pad, "dilations": dilations, "group": group, "kernel_shape": kernel_shape, "pads": pads, "strides": strides}
+    attributes = {
+        "auto_pad": auto_pad,
+        "dilations": dilations,
+        "group": group,
+        "kernel_shape": kernel_shape,
+        "pads": pads,
+        "strides": strides,
+    }
     windows = convolution_windows("ConvInteger", x, w, attributes)
     return stored(xp, integer_convolution(xp, x, x_zero_point, w, w_zero_point, windows, group), np.dtype(np.int32), out)
 
 
-def _qlinear_specs(x: Array, x_scale: Array, x_zero: Array, w: Array, w_scale: Array, w_zero: Array, y_scale: Array, y_zero: Array, *_: Any, **attributes: Any) -> Spec:
+def _qlinear_specs(
+    x: Array,
+    x_scale: Array,
+    x_zero: Array,
+    w: Array,
+    w_scale: Array,
+    w_zero: Array,
+    y_scale: Array,
+    y_zero: Array,
+    *_: Any,
+    **attributes: Any,
+) -> Spec:
     windows = convolution_windows("QLinearConv", x, w, attributes)
     return Spec((x.shape[0], w.shape[0], *windows.output), y_zero.dtype)
 
@@ -180,7 +209,14 @@ def qlinear_conv(
 
     Spec: https://onnx.ai/onnx/operators/onnx__QLinearConv.html
     """
-    attributes = {"auto_pad": auto_pad, "dilations": dilations, "group": group, "kernel_shape": kernel_shape, "pads": pads, "strides": strides}
+    attributes = {
+        "auto_pad": auto_pad,
+        "dilations": dilations,
+        "group": group,
+        "kernel_shape": kernel_shape,
+        "pads": pads,
+        "strides": strides,
+    }
     windows = convolution_windows("QLinearConv", x, w, attributes)
     total = integer_convolution(xp, x, x_zero_point, w, w_zero_point, windows, group)
     rank = len(x.shape)

@@ -32,13 +32,14 @@ def _along_columns(zero_point: Array, dtype: np.dtype) -> Array:
 
 def integer_product(xp: Any, a: Array, a_zero: Array | None, b: Array, b_zero: Array | None) -> Array:
     """Exact (a - a_zero) (b - b_zero), in the float type that holds it."""
-    dtype = exact_product_dtype(a.shape[-1])
-    left, right = a.astype(dtype), b.astype(dtype)
+    right = b.astype(FLOAT)
+    if b_zero is not None:
+        right -= _along_columns(b_zero, FLOAT)
+    dtype = exact_product_dtype(xp, right, (max(0, len(b.shape) - 2),))
+    left = a.astype(dtype)
     if a_zero is not None:
         left -= _along_rows(a_zero, dtype)
-    if b_zero is not None:
-        right -= _along_columns(b_zero, dtype)
-    return xp.matmul(left, right)
+    return xp.matmul(left, right.astype(dtype, copy=False))
 
 
 def _integer_specs(a: Array, b: Array, *_: Any) -> Spec:
@@ -115,55 +116,3 @@ def dynamic_quantize_matmul(
     quantized = xp.clip(xp.rint(a / scale) + zero, 0, 255)
     product = integer_product(xp, quantized, zero, b, b_zero_point) * (scale * _along_columns(b_scale, FLOAT))
     return stored(xp, product if bias is None else product + bias, a.dtype, out)
-
-
-def _elementwise_specs(a: Array, a_scale: Array, a_zero: Array, b: Array, *_: Any) -> Spec:
-    return Spec(np.broadcast_shapes(tuple(a.shape), tuple(b.shape)), a.dtype)
-
-
-def _dequantized(x: Array, scale: Array, zero_point: Array | None) -> Array:
-    shifted = x.astype(FLOAT)
-    return (shifted if zero_point is None else shifted - zero_point.astype(FLOAT)) * scale
-
-
-def _quantized(xp: Any, x: Array, scale: Array, zero_point: Array | None, dtype: np.dtype, out: Array | None) -> Array:
-    zero = zero_point if zero_point is not None else xp.zeros((), dtype)
-    return requantized(xp, x / scale, zero, out)
-
-
-@operator("QLinearAdd", domain="com.microsoft", specs=_elementwise_specs)
-def qlinear_add(
-    xp: Any,
-    a: Array,
-    a_scale: Array,
-    a_zero_point: Array = None,
-    b: Array = None,
-    b_scale: Array = None,
-    b_zero_point: Array = None,
-    c_scale: Array = None,
-    c_zero_point: Array = None,
-    *,
-    out: Array = None,
-) -> Array:
-    """Sum of quantised tensors, requantised. Spec: onnxruntime's ContribOperators.md"""
-    total = _dequantized(a, a_scale, a_zero_point) + _dequantized(b, b_scale, b_zero_point)
-    return _quantized(xp, total, c_scale, c_zero_point, a.dtype, out)
-
-
-@operator("QLinearMul", domain="com.microsoft", specs=_elementwise_specs)
-def qlinear_mul(
-    xp: Any,
-    a: Array,
-    a_scale: Array,
-    a_zero_point: Array = None,
-    b: Array = None,
-    b_scale: Array = None,
-    b_zero_point: Array = None,
-    c_scale: Array = None,
-    c_zero_point: Array = None,
-    *,
-    out: Array = None,
-) -> Array:
-    """Product of quantised tensors, requantised. Spec: onnxruntime's ContribOperators.md"""
-    product = _dequantized(a, a_scale, a_zero_point) * _dequantized(b, b_scale, b_zero_point)
-    return _quantized(xp, product, c_scale, c_zero_point, a.dtype, out)

@@ -26,7 +26,9 @@ def matmul_shape(a: tuple[int, ...], b: tuple[int, ...], operator_name: str = "M
         raise InvalidArgument(f"{operator_name}: expected inputs of rank 1 or more, got shapes {list(a)} and {list(b)}")
     inner = b[-2] if len(b) > 1 else b[0]
     if a[-1] != inner:
-        raise InvalidArgument(f"{operator_name}: expected inner sizes that are equal, got {a[-1]} and {inner} from shapes {list(a)} and {list(b)}")
+        raise InvalidArgument(
+            f"{operator_name}: expected inner sizes that are equal, got {a[-1]} and {inner} from shapes {list(a)} and {list(b)}"
+        )
     try:
         batch = broadcast_shapes(a[:-2], b[:-2])
     except ValueError as error:
@@ -52,11 +54,13 @@ def _gemm_shape(a: tuple[int, ...], b: tuple[int, ...], transpose_a: int, transp
     rows, inner = a[::-1] if transpose_a else a
     other, columns = b[::-1] if transpose_b else b
     if inner != other:
-        raise InvalidArgument(f"{name}: expected inner sizes that are equal, got {inner} and {other} (transA={transpose_a}, transB={transpose_b})")
+        raise InvalidArgument(
+            f"{name}: expected inner sizes that are equal, got {inner} and {other} (transA={transpose_a}, transB={transpose_b})"
+        )
     return rows, columns
 
 
-def gemm_specs(a: Array, b: Array, c: Array = None, *, transA: int = 0, transB: int = 0, **_: Any) -> Spec:  # noqa: N803 - ONNX's names
+def gemm_specs(a: Array, b: Array, c: Array = None, *, transA: int = 0, transB: int = 0, **_: Any) -> Spec:
     """(M, N), checked against the sizes of the inner axes and of C."""
     shape = _gemm_shape(tuple(a.shape), tuple(b.shape), transA, transB, "Gemm")
     if c is not None:
@@ -88,8 +92,8 @@ def gemm(
     *,
     alpha: float = 1.0,
     beta: float = 1.0,
-    transA: int = 0,  # noqa: N803 - ONNX's names
-    transB: int = 0,  # noqa: N803 - ONNX's names
+    transA: int = 0,
+    transB: int = 0,
     broadcast: int = 0,
     out: Array = None,
 ) -> Array:
@@ -156,10 +160,10 @@ def fused_matmul(
     b: Array,
     *,
     alpha: float = 1.0,
-    transA: int = 0,  # noqa: N803 - ONNX's names
-    transB: int = 0,  # noqa: N803 - ONNX's names
-    transBatchA: int = 0,  # noqa: N803 - ONNX's names
-    transBatchB: int = 0,  # noqa: N803 - ONNX's names
+    transA: int = 0,
+    transB: int = 0,
+    transBatchA: int = 0,
+    transBatchB: int = 0,
     out: Array = None,
 ) -> Array:
     """alpha * op(A) op(B), the transposes folded in. Spec: onnxruntime's ContribOperators.md"""

@@ -42,10 +42,22 @@ def _last_axes(x: Array, axis: int, name: str) -> tuple[int, ...]:
     return tuple(range(normalized_axis(axis, rank, name), rank))
 
 
+def _check_parameter(x: Array, parameter: Array | None, name: str) -> None:
+    """Raise InvalidArgument unless a scale or bias broadcasts to the input's shape."""
+    shape = tuple(x.shape)
+    if parameter is None:
+        return
+    given = tuple(parameter.shape)
+    if len(given) > len(shape) or any(size not in (1, whole) for size, whole in zip(given[::-1], shape[::-1], strict=False)):
+        raise InvalidArgument(f"{name}: expected a scale and bias that broadcast to the input's shape {list(shape)}, got shape {list(given)}")
+
+
 def _layer_specs(
     x: Array, scale: Array, bias: Array = None, *, axis: int = -1, stash_type: int = 1, output_count: int = 1, **_: Any
 ) -> tuple[Spec, ...]:
     axes = _last_axes(x, axis, "LayerNormalization")
+    _check_parameter(x, scale, "LayerNormalization")
+    _check_parameter(x, bias, "LayerNormalization")
     statistics = Spec(tuple(1 if i in axes else size for i, size in enumerate(x.shape)), dtype_of(stash_type))
     return (Spec(tuple(x.shape), x.dtype, may_reuse=(0,)), statistics, statistics)[:output_count]
 
@@ -77,7 +89,12 @@ def layer_normalization(
     return tuple(stored(xp, value, dtype, place) for value, dtype, place in zip((result, mean, inverse), dtypes, outputs, strict=False))
 
 
-@operator("RMSNormalization", since=23, specs=like_first)
+def _root_mean_square_specs(x: Array, scale: Array, **_: Any) -> Spec:
+    _check_parameter(x, scale, "RMSNormalization")
+    return like_first(x)
+
+
+@operator("RMSNormalization", since=23, specs=_root_mean_square_specs)
 def rms_normalization(
     xp: Any, x: Array, scale: Array, *, axis: int = -1, epsilon: float = 1e-5, stash_type: int = 1, out: Array = None
 ) -> Array:
@@ -88,6 +105,7 @@ def rms_normalization(
 
 def _simplified_specs(x: Array, scale: Array, *, axis: int = -1, output_count: int = 1, **_: Any) -> tuple[Spec, ...]:
     axes = _last_axes(x, axis, "SimplifiedLayerNormalization")
+    _check_parameter(x, scale, "SimplifiedLayerNormalization")
     statistics = Spec(tuple(1 if i in axes else size for i, size in enumerate(x.shape)), np.dtype(np.float32))
     return (Spec(tuple(x.shape), x.dtype, may_reuse=(0,)), statistics)[:output_count]
 
@@ -97,9 +115,9 @@ def simplified_layer_normalization(
 ) -> tuple[Array, ...]:
     """Over the root mean square of the axes from `axis` on, and its inverse. Spec: onnxruntime's ContribOperators.md"""
     result, inverse = scaled_by_root_mean_square(xp, widened(x), _last_axes(x, axis, "SimplifiedLayerNormalization"), epsilon)
-    outputs = (out,) if output_count == 1 else out or (None, None)
-    first = stored(xp, result * widened(scale), x.dtype, outputs[0])
-    return (first,) if output_count == 1 else (first, stored(xp, inverse, np.dtype(np.float32), outputs[1]))
+    first_out, second_out = (out, None) if output_count == 1 else out or (None, None)
+    first = stored(xp, result * widened(scale), x.dtype, first_out)
+    return (first,) if output_count == 1 else (first, stored(xp, inverse, np.dtype(np.float32), second_out))
 
 
 for _domain in ("", "com.microsoft"):
@@ -111,7 +129,9 @@ def _checked_channels(x: Array, vectors: Sequence[Array], expected: int, name: s
         raise InvalidArgument(f"{name}: expected an input of shape (N, C, …), got shape {list(x.shape)}")
     for vector in vectors:
         if tuple(vector.shape) != (expected,):
-            raise InvalidArgument(f"{name}: expected parameters of shape [{expected}] for an input of shape {list(x.shape)}, got {list(vector.shape)}")
+            raise InvalidArgument(
+                f"{name}: expected parameters of shape [{expected}] for an input of shape {list(x.shape)}, got {list(vector.shape)}"
+            )
 
 
 def _spatial_axes(x: Array) -> tuple[int, ...]:
@@ -122,7 +142,10 @@ def _spatial_axes(x: Array) -> tuple[int, ...]:
 def instance_normalization(
     xp: Any, x: Array, scale: Array, bias: Array, *, epsilon: float = 1e-5, consumed_inputs: Any = None, out: Array = None
 ) -> Array:
-    """Each channel of each sample normalised over its spatial axes. Spec: https://onnx.ai/onnx/operators/onnx__InstanceNormalization.html"""
+    """Each channel of each sample normalised over its spatial axes.
+
+    Spec: https://onnx.ai/onnx/operators/onnx__InstanceNormalization.html
+    """
     _checked_channels(x, (scale, bias), x.shape[1] if len(x.shape) > 1 else 0, "InstanceNormalization")
     result, _, _ = standardized(xp, widened(x), _spatial_axes(x), epsilon)
     rank = len(x.shape)
@@ -161,7 +184,10 @@ def group_normalization(
 
 @operator("LpNormalization", since=1, specs=like_first)
 def lp_normalization(xp: Any, x: Array, *, axis: int = -1, p: int = 2, out: Array = None) -> Array:
-    """Over the Lp norm (p is 1 or 2) of one axis; zero vectors stay zero. Spec: https://onnx.ai/onnx/operators/onnx__LpNormalization.html"""
+    """Over the Lp norm (p is 1 or 2) of one axis; zero vectors stay zero.
+
+    Spec: https://onnx.ai/onnx/operators/onnx__LpNormalization.html
+    """
     if p not in (1, 2):
         raise InvalidArgument(f"LpNormalization: expected p to be 1 or 2, got {p}")
     axis = normalized_axis(axis, len(x.shape), "LpNormalization")
@@ -186,7 +212,10 @@ def mean_variance_normalization(xp: Any, x: Array, *, axes: Sequence[int] = (0, 
 def local_response_normalization(
     xp: Any, x: Array, *, size: int, alpha: float = 1e-4, beta: float = 0.75, bias: float = 1.0, out: Array = None
 ) -> Array:
-    """Over (bias + alpha / size * sum of squares of the `size` channels around) ** beta. Spec: https://onnx.ai/onnx/operators/onnx__LRN.html"""
+    """Over (bias + alpha / size * sum of squares of the `size` channels around) ** beta.
+
+    Spec: https://onnx.ai/onnx/operators/onnx__LRN.html
+    """
     if len(x.shape) < 2 or size < 1:
         raise InvalidArgument(f"LRN: expected an input of shape (N, C, …) and a positive size, got shape {list(x.shape)} and size {size}")
     wide = widened(x)

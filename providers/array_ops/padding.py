@@ -31,7 +31,9 @@ def _widths(x: Array, pads: Sequence[int], axes: Sequence[int] | None) -> Widths
 def _spec(x: Array, widths: Widths) -> Spec:
     shape = tuple(size + before + after for size, (before, after) in zip(x.shape, widths, strict=True))
     if min(shape, default=0) < 0:
-        raise Fail(f"Pad: expected pads that leave sizes of at least 0, got output shape {braced(shape)} from input shape {braced(x.shape)}")
+        raise Fail(
+            f"Pad: expected pads that leave sizes of at least 0, got output shape {braced(shape)} from input shape {braced(x.shape)}"
+        )
     return Spec(shape, x.dtype)
 
 
@@ -79,10 +81,11 @@ def _extend(xp: Any, result: Array, interior: tuple[slice, ...], axis: int, mode
         if len(band):
             source = start + _source_positions(np.arange(band.start, band.stop) - start, stop - start, mode)
             rest = interior[axis + 1 :]
-            result[(*frame, slice(band.start, band.stop), *rest)] = xp.take(result[(*frame, slice(None), *rest)], xp.asarray(source), axis=axis)
+            filled = result[(*frame, slice(None), *rest)]
+            result[(*frame, slice(band.start, band.stop), *rest)] = xp.take(filled, xp.asarray(source), axis=axis)
 
 
-def _source_positions(positions: np.ndarray, size: int, mode: str) -> np.ndarray:
+def _source_positions(positions: np.ndarray, size: int, mode: str) -> Array:
     if mode == "edge":
         return np.clip(positions, 0, size - 1)
     if mode == "wrap":
@@ -93,7 +96,7 @@ def _source_positions(positions: np.ndarray, size: int, mode: str) -> np.ndarray
 def _fill_value(x: Array, value: Array | None) -> Any:
     if value is not None:
         return value.reshape(-1)[0]
-    return "" if x.dtype == object else 0
+    return "" if x.dtype.kind == "O" else 0
 
 
 def _pad_1_spec(x: Array, *, paddings: Sequence[int], **_: Any) -> Spec:
@@ -122,7 +125,9 @@ def _pad_spec(x: Array, pads: Array, value: Array | None = None, axes: Array | N
 
 @operator("Pad", domain="com.microsoft", specs=_pad_spec, host=("pads", "value"))
 @operator("Pad", since=11, specs=_pad_spec, host=("pads", "value", "axes"))
-def pad(xp: Any, x: Array, pads: Array, value: Array | None = None, axes: Array | None = None, *, mode: str = "constant", out: Array = None) -> Array:
+def pad(
+    xp: Any, x: Array, pads: Array, value: Array | None = None, axes: Array | None = None, *, mode: str = "constant", out: Array = None
+) -> Array:
     """The input with elements added around it, or taken away, along `axes` (all by default).
 
     Args:

@@ -17,7 +17,7 @@ States = tuple[Array, ...]
 
 
 def _rnn_step(xp: Any, cell: Cell, gates: Array, states: States) -> States:
-    total = gates + xp.matmul(states[0], cell.r.T)
+    total = gates + xp.matmul(states[0], cell.r)
     if cell.rb is not None:
         total = total + cell.rb
     return (cell.activations[0](xp, clipped(xp, total, cell.clip)),)
@@ -27,7 +27,7 @@ def _gru_step(xp: Any, cell: Cell, gates: Array, states: States, linear_before_r
     """Gates in ONNX's order: update, reset, hidden."""
     (hidden,), size = states, states[0].shape[1]
     gate_function, hidden_function = cell.activations
-    recurrence = xp.matmul(hidden, (cell.r if linear_before_reset else cell.r[: 2 * size]).T)
+    recurrence = xp.matmul(hidden, cell.r if linear_before_reset else cell.r[:, : 2 * size])
     if cell.rb is not None:
         recurrence = recurrence + (cell.rb if linear_before_reset else cell.rb[: 2 * size])
     pair = gate_function(xp, clipped(xp, gates[:, : 2 * size] + recurrence[:, : 2 * size], cell.clip))
@@ -35,7 +35,7 @@ def _gru_step(xp: Any, cell: Cell, gates: Array, states: States, linear_before_r
     if linear_before_reset:
         candidate = gates[:, 2 * size :] + reset * recurrence[:, 2 * size :]
     else:
-        candidate = gates[:, 2 * size :] + xp.matmul(reset * hidden, cell.r[2 * size :].T)
+        candidate = gates[:, 2 * size :] + xp.matmul(reset * hidden, cell.r[:, 2 * size :])
         candidate = candidate if cell.rb is None else candidate + cell.rb[2 * size :]
     return ((1 - update) * hidden_function(xp, clipped(xp, candidate, cell.clip)) + update * hidden,)
 
@@ -45,7 +45,7 @@ def _lstm_step(xp: Any, cell: Cell, gates: Array, states: States, input_forget: 
     hidden, memory = states
     size = hidden.shape[1]
     f, g, h = cell.activations
-    total = gates + xp.matmul(hidden, cell.r.T)
+    total = gates + xp.matmul(hidden, cell.r)
     if cell.rb is not None:
         total = total + cell.rb
     parts = [total[:, i * size : (i + 1) * size] for i in range(4)]
@@ -74,11 +74,14 @@ def _cells(
         w, r = widened(tensors["w"][d]), widened(tensors["r"][d])  # type: ignore[index]
         b, p = tensors["b"], tensors.get("p")
         half = r.shape[0]
-        both = (None, None) if b is None else (widened(b[d][:half]), widened(b[d][half:]))
+        input_bias = None if b is None else widened(b[d][:half])
+        recurrence_bias = None if b is None else widened(b[d][half:])
         if w.shape[0] != half or half != gates * r.shape[1]:
-            raise InvalidArgument(f"{name}: expected W and R with {gates} * hidden_size rows, got shapes {list(w.shape)} and {list(r.shape)} a direction")
+            raise InvalidArgument(
+                f"{name}: expected W and R with {gates} * hidden_size rows, got shapes {list(w.shape)} and {list(r.shape)} a direction"
+            )
         chosen = functions[d * len(defaults) : (d + 1) * len(defaults)]
-        cells.append(Cell(w, r, *both, None if p is None else widened(p[d]), chosen, attributes["clip"]))
+        cells.append(Cell(w, r.T, input_bias, recurrence_bias, None if p is None else widened(p[d]), chosen, attributes["clip"]))
     return cells
 
 
@@ -112,7 +115,7 @@ def _run(
     source = widened(xp.swapaxes(x, 0, 1) if layout else x)
     if source.shape[2] != cells[0].w.shape[1]:
         raise InvalidArgument(f"{name}: expected an input size of {cells[0].w.shape[1]} like W's, got X of shape {list(x.shape)}")
-    lengths, hidden_size = tensors["lengths"], cells[0].r.shape[1]
+    lengths, hidden_size = tensors["lengths"], cells[0].r.shape[0]
     sequences, finals = [], []
     for d, (cell, reverse) in enumerate(zip(cells, backwards, strict=True)):
         states = tuple(_initial(xp, state, d, layout, source, hidden_size) for state in initial)
@@ -152,8 +155,14 @@ def rnn(
     output_count: int = 1,
 ) -> tuple[Array, ...]:
     """One gate: H = f(X W + H R + b). Spec: https://onnx.ai/onnx/operators/onnx__RNN.html"""
-    attributes = {"activation_alpha": activation_alpha, "activation_beta": activation_beta, "activations": activations}
-    attributes |= {"clip": clip, "direction": direction, "layout": layout}
+    attributes = {
+        "activation_alpha": activation_alpha,
+        "activation_beta": activation_beta,
+        "activations": activations,
+        "clip": clip,
+        "direction": direction,
+        "layout": layout,
+    }
     tensors = {"w": w, "r": r, "b": b, "lengths": sequence_lens}
     return _run(xp, "RNN", 1, _rnn_step, x, tensors, (initial_h,), attributes, ("Tanh",))[:output_count]
 
@@ -180,8 +189,14 @@ def gru(
     output_count: int = 1,
 ) -> tuple[Array, ...]:
     """Gated recurrent unit. Spec: https://onnx.ai/onnx/operators/onnx__GRU.html"""
-    attributes = {"activation_alpha": activation_alpha, "activation_beta": activation_beta, "activations": activations}
-    attributes |= {"clip": clip, "direction": direction, "layout": layout}
+    attributes = {
+        "activation_alpha": activation_alpha,
+        "activation_beta": activation_beta,
+        "activations": activations,
+        "clip": clip,
+        "direction": direction,
+        "layout": layout,
+    }
     tensors = {"w": w, "r": r, "b": b, "lengths": sequence_lens}
 
     def step(xp: Any, cell: Cell, gates: Array, states: States) -> States:
@@ -214,8 +229,14 @@ def lstm(
     output_count: int = 1,
 ) -> tuple[Array, ...]:
     """Long short-term memory, with peepholes if given. Spec: https://onnx.ai/onnx/operators/onnx__LSTM.html"""
-    attributes = {"activation_alpha": activation_alpha, "activation_beta": activation_beta, "activations": activations}
-    attributes |= {"clip": clip, "direction": direction, "layout": layout}
+    attributes = {
+        "activation_alpha": activation_alpha,
+        "activation_beta": activation_beta,
+        "activations": activations,
+        "clip": clip,
+        "direction": direction,
+        "layout": layout,
+    }
     tensors = {"w": w, "r": r, "b": b, "lengths": sequence_lens, "p": p}
 
     def step(xp: Any, cell: Cell, gates: Array, states: States) -> States:

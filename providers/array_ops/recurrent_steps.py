@@ -6,13 +6,16 @@ Spec: https://onnx.ai/onnx/operators/onnx__LSTM.html
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from onnxgpu.errors import InvalidArgument
 from onnxgpu.provider import Array
 
 Activation = Callable[[Any, Array], Array]
+
+_STEPS_WORTH_A_COPY = 8
+"""From this many steps on, laying out the recurrence's weights for the product costs less than it saves."""
 
 
 def sigmoid(xp: Any, x: Array) -> Array:
@@ -85,7 +88,8 @@ class Cell:
     """One direction's parameters, in the dtype to compute in.
 
     Attributes:
-        w, r: weights of the input (gates * hidden, input) and of the recurrence (gates * hidden, hidden).
+        w: weights of the input (gates * hidden, input).
+        r: weights of the recurrence, transposed: (hidden, gates * hidden).
         wb, rb: their biases (gates * hidden,), or None.
         peepholes: (3 * hidden,) or None.
         activations: as many as the cell has.
@@ -124,6 +128,8 @@ def run_direction(
 ) -> tuple[Array, tuple[Array, ...]]:
     """All steps of one direction: the hidden states (steps, batch, hidden), zero after a sequence's end, and the last states."""
     gates = cell.projected(xp, _reversed_within(xp, x, lengths) if backwards else x)
+    if x.shape[0] >= _STEPS_WORTH_A_COPY:
+        cell = replace(cell, r=xp.ascontiguousarray(cell.r))
     hidden = xp.zeros((*x.shape[:2], states[0].shape[1]), x.dtype)
     for index in range(x.shape[0]):
         new = step(xp, cell, gates[index], states)

@@ -6,6 +6,7 @@ accumulate in float32. Empty reductions give the operation's neutral element.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -72,7 +73,8 @@ def reduce_sum(xp: Any, x: Array, axes: Axes, keepdims: bool) -> Array:
 @reduction("ReduceMean")
 def reduce_mean(xp: Any, x: Array, axes: Axes, keepdims: bool) -> Array:
     """Arithmetic mean; integers truncate towards zero. Spec: https://onnx.ai/onnx/operators/onnx__ReduceMean.html"""
-    mean = xp.mean(_floating(x), axis=axes, keepdims=keepdims)
+    count = math.prod(x.shape[axis] for axis in axes)
+    mean = xp.sum(_floating(x), axis=axes, keepdims=keepdims) / count
     return mean if is_floating(x.dtype) else xp.trunc(mean)
 
 

@@ -6,6 +6,7 @@ Spec: https://onnx.ai/onnx/operators/onnx__Resize.html
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,7 +75,7 @@ def nearest_indices(coordinates: np.ndarray, mode: str, axis: AxisScale) -> np.n
     Raises:
         InvalidArgument: no such mode.
     """
-    roundings = {
+    roundings: dict[str, Callable[[np.ndarray], np.ndarray]] = {
         "round_prefer_floor": lambda x: np.ceil(x - FLOAT(0.5)),
         "round_prefer_ceil": lambda x: np.floor(x + FLOAT(0.5)),
         "floor": np.floor,
@@ -83,7 +84,7 @@ def nearest_indices(coordinates: np.ndarray, mode: str, axis: AxisScale) -> np.n
     }
     if mode not in roundings:
         raise InvalidArgument(f"Resize: expected nearest_mode to be round_prefer_floor, round_prefer_ceil, floor or ceil, got {mode!r}")
-    rounded: np.ndarray = roundings[mode](coordinates).astype(np.int64)
+    rounded = roundings[mode](coordinates).astype(np.int64)
     return np.clip(rounded, 0, axis.size - 1)
 
 

@@ -10,9 +10,12 @@ from onnxgpu.provider import Array
 from onnxgpu.providers.array_ops.host_values import integers
 from onnxgpu.providers.array_ops.registry import operator
 
+_TO_THE_END = ((1 << 31) - 1, (1 << 63) - 1)
+"""INT_MAX as an end means as far as there are elements, backwards too (as onnxruntime has it)."""
+
 
 def sliced(x: Array, starts: Sequence[int], ends: Sequence[int], axes: Sequence[int] | None, steps: Sequence[int] | None) -> Array:
-    """A view of `x`. ONNX clamps positions as Python's `slice` does, INT64_MAX and INT64_MIN included.
+    """A view of `x`. ONNX clamps positions as Python's `slice` does, except a start before the first element going backwards.
 
     Raises:
         Fail: `starts`, `ends`, `axes` and `steps` differ in length.
@@ -37,8 +40,12 @@ def sliced(x: Array, starts: Sequence[int], ends: Sequence[int], axes: Sequence[
         step = 1 if steps is None else steps[i]
         if step == 0:
             raise InvalidArgument("'step' value cannot be 0")
-        selection[position] = slice(starts[i], ends[i], step)
+        selection[position] = slice(starts[i], ends[i], step) if step > 0 else _backwards(starts[i], ends[i], step, x.shape[position])
     return x[tuple(selection)]
+
+
+def _backwards(start: int, end: int, step: int, size: int) -> slice:
+    return slice(max(start, -size), None if end in _TO_THE_END else end, step)
 
 
 @operator("Slice", view=True)

@@ -33,7 +33,8 @@ def _numbers(values: Sequence[int] | None, rank: int, default: int, attribute: s
 def _checked(x: Array, w: Array, b: Array | None, group: int, kernel_shape: Sequence[int] | None) -> None:
     if len(w.shape) != len(x.shape) or x.shape[1] != w.shape[0] or group < 1 or w.shape[0] % group:
         raise InvalidArgument(
-            f"ConvTranspose: expected weights of shape (C, M / group, kernel…) with C = {x.shape[1]}, divisible by group {group}, got {list(w.shape)}"
+            f"ConvTranspose: expected weights of shape (C, M / group, kernel…) with C = {x.shape[1]}, divisible by group {group}, "
+            f"got {list(w.shape)}"
         )
     if b is not None and tuple(b.shape) != (w.shape[1] * group,):
         raise InvalidArgument(f"ConvTranspose: expected a bias of shape [{w.shape[1] * group}], got {list(b.shape)}")

@@ -21,7 +21,9 @@ def _pooled_shape(x: Array, kernel_shape: Sequence[int], pads: Sequence[int] | N
     before = tuple(pads or (0,) * 2 * rank)
     steps = tuple(strides or (1,) * rank)
     if len(before) != 2 * rank or len(steps) != rank or len(kernel_shape) != rank:
-        raise InvalidArgument(f"MaxUnpool: expected kernel_shape, strides and pads for {rank} spatial axes, got {kernel_shape}, {strides}, {pads}")
+        raise InvalidArgument(
+            f"MaxUnpool: expected kernel_shape, strides and pads for {rank} spatial axes, got {kernel_shape}, {strides}, {pads}"
+        )
     sizes = ((i - 1) * s - b - e + k for i, s, b, e, k in zip(spatial, steps, before[:rank], before[rank:], kernel_shape, strict=True))
     return (*x.shape[:2], *sizes)
 

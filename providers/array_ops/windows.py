@@ -81,7 +81,8 @@ def windows_over(
     )
     if any(count < 1 for count in output) and all(spatial):
         raise InvalidArgument(
-            f"{name}: expected windows of extent {list(extents)} to fit into spatial sizes {list(spatial)} with pads {[*begin, *end]}; make the input larger"
+            f"{name}: expected windows of extent {list(extents)} to fit into spatial sizes {list(spatial)} with pads {[*begin, *end]}; "
+            f"make the input larger"
         )
     return Windows(spatial, kernel, strides, dilations, begin, end, tuple(max(0, count) for count in output))
 
@@ -95,9 +96,7 @@ def _per_axis(name: str, attribute: str, values: Sequence[int] | None, rank: int
     return numbers
 
 
-def _padding(
-    name: str, spatial: Sizes, extents: Sizes, strides: Sizes, pads: Sequence[int] | None, auto_pad: str
-) -> tuple[Sizes, Sizes]:
+def _padding(name: str, spatial: Sizes, extents: Sizes, strides: Sizes, pads: Sequence[int] | None, auto_pad: str) -> tuple[Sizes, Sizes]:
     rank = len(spatial)
     if auto_pad in ("SAME_UPPER", "SAME_LOWER"):
         totals = [max(0, (-(-size // s) - 1) * s + e - size) for size, s, e in zip(spatial, strides, extents, strict=True)]

@@ -54,7 +54,7 @@ class CPUProvider(Provider):
 
     def shares_memory(self, first: Array, second: Array) -> bool:
         """See `onnxgpu.provider.Provider`."""
-        return np.may_share_memory(first, second)
+        return isinstance(first, np.ndarray) and isinstance(second, np.ndarray) and np.may_share_memory(first, second)
 
 
 PROVIDER = CPUProvider

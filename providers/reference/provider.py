@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,6 +11,14 @@ import numpy as np
 from onnxgpu.dtypes import code_of
 from onnxgpu.errors import RuntimeException
 from onnxgpu.provider import Array, Claim, Operation, Provider, Refusal, Spec, Subgraph, Value
+
+OPERATOR_MODULES = {
+    "": "onnx.reference.ops",
+    "ai.onnx.ml": "onnx.reference.ops.aionnxml",
+    "ai.onnx.preview": "onnx.reference.ops.aionnx_preview",
+    "ai.onnx.preview.training": "onnx.reference.ops.aionnx_preview_training",
+}
+"""Where `onnx.reference` keeps the operators of each domain."""
 
 RANDOM = frozenset({"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial", "Dropout"})
 
@@ -26,16 +35,18 @@ class ReferenceProvider(Provider):
         """Always available: `onnx` is a dependency."""
         return None
 
+    def domains(self) -> frozenset[str]:
+        """See `onnxgpu.provider.Provider`."""
+        return frozenset(OPERATOR_MODULES) - {""}
+
     def claim(self, operation: Operation) -> Claim | Refusal:
         """Any operator of a standard domain that `onnx.reference` implements, except control flow."""
-        from onnx.reference.ops import load_op
-
-        if operation.domain not in ("", "ai.onnx.ml", "ai.onnx.preview.training"):
+        if operation.domain not in OPERATOR_MODULES:
             return Refusal(f"onnx.reference has no domain {operation.domain}")
         if any(isinstance(value, Subgraph) for value in operation.attributes.values()):
             return Refusal("control flow is not run by onnx.reference")
         try:
-            load_op(operation.domain, operation.operator, operation.version)
+            import_module(OPERATOR_MODULES[operation.domain]).load_op(operation.domain, operation.operator, operation.version)
         except Exception as error:
             return Refusal(f"onnx.reference does not implement {operation.operator} as of opset {operation.version} ({type(error).__name__})")
         return Claim(lambda: _ReferenceKernel(operation), deterministic=operation.operator not in RANDOM)
@@ -59,7 +70,7 @@ class ReferenceProvider(Provider):
 
     def shares_memory(self, first: Array, second: Array) -> bool:
         """See `onnxgpu.provider.Provider`."""
-        return np.may_share_memory(first, second)
+        return isinstance(first, np.ndarray) and isinstance(second, np.ndarray) and np.may_share_memory(first, second)
 
 
 class _ReferenceKernel:

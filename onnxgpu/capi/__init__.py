@@ -1,0 +1,1 @@
+"""Module names that programs written for onnxruntime import from: the same objects as `onnxgpu`'s own."""

@@ -1,0 +1,181 @@
+"""The command `onnxgpu`: run, explain, bench, doctor, demo."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from onnxgpu.errors import OnnxGpuError
+from onnxgpu.version import __version__
+
+if TYPE_CHECKING:
+    from onnxgpu.session import InferenceSession
+
+FILE_WIDTH = 160
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status is 0, 1 for an error in the model or its input, 2 for a wrong command line."""
+    options = _parser().parse_args(arguments)
+    console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else FILE_WIDTH)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            warnings.showwarning = _show_warning
+            status: int = options.command(options, console)
+            return status
+    except (OnnxGpuError, ValueError, RuntimeError) as error:
+        print(f"onnxgpu: {type(error).__name__}: {getattr(error, 'message', error)}", file=sys.stderr)
+        return 1
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    print(f"{category.__name__}: {message}", file=sys.stderr)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="onnxgpu", description="Run ONNX models GPU-first.")
+    parser.add_argument("--version", action="version", version=f"onnxgpu {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = _command(commands, "run", _run, "run a model once and show its outputs")
+    _model_arguments(run)
+    run.add_argument("--output", type=Path, metavar="DIR", help="write each output there as NAME.npy")
+
+    explain = _command(commands, "explain", _explain, "which node runs where and why, and every transfer")
+    _model_arguments(explain, inputs=False)
+    explain.add_argument("--json", action="store_true", help="as JSON")
+    explain.add_argument("--plan", action="store_true", help="also the plan, step by step")
+
+    bench = _command(commands, "bench", _bench, "time a model")
+    _model_arguments(bench)
+    bench.add_argument("--against", metavar="MODULE", help="a module with onnxruntime's API, timed in turns with onnxgpu")
+    bench.add_argument("--runs", type=int, default=20, help="runs of each side (default 20)")
+
+    doctor = _command(commands, "doctor", _doctor, "which provider is available, and what is missing")
+    doctor.add_argument("--json", action="store_true", help="as JSON")
+
+    demo = _command(commands, "demo", _demo, "recognise handwritten digits with a small trained model")
+    demo.add_argument("--loopback", action="store_true", help="put every second node on a pretend device, with real transfers")
+    return parser
+
+
+def _command(commands: Any, name: str, function: Any, text: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
+    parser.set_defaults(command=function)
+    return parser
+
+
+def _model_arguments(parser: argparse.ArgumentParser, *, inputs: bool = True) -> None:
+    parser.add_argument("model", metavar="MODEL", help="an ONNX file")
+    parser.add_argument("--providers", metavar="A,B", help="providers in order of preference (default: all that are available)")
+    if inputs:
+        parser.add_argument("--input", action="append", default=[], metavar="NAME=FILE.npy", help="an input; inputs not given are random")
+
+
+def _session(options: argparse.Namespace) -> InferenceSession:
+    from onnxgpu.session import InferenceSession
+
+    providers = [name.strip() for name in options.providers.split(",")] if options.providers else None
+    console = Console(stderr=True)
+    with console.status(f"loading {options.model}"):
+        return InferenceSession(options.model, providers=providers)
+
+
+def _feeds(options: argparse.Namespace, session: InferenceSession, console: Console) -> dict[str, Any]:
+    from onnxgpu.feed_files import SEED, feeds_from
+
+    feeds, made_up = feeds_from(session.get_inputs(), options.input)
+    if made_up:
+        console.print(f"random values (seed {SEED}, unknown dimensions 1) for: {', '.join(made_up)}")
+    return feeds
+
+
+def _run(options: argparse.Namespace, console: Console) -> int:
+    import numpy as np
+
+    session = _session(options)
+    outputs = session.run(None, _feeds(options, session, console))
+    for argument, value in zip(session.get_outputs(), outputs, strict=True):
+        if isinstance(value, np.ndarray):
+            console.print(f"{argument.name}: {argument.type} {list(value.shape)}")
+            console.print(np.array2string(value, threshold=20), markup=False)
+        else:
+            console.print(f"{argument.name}: {argument.type}\n{value!r}", markup=False)
+        if options.output is not None:
+            options.output.mkdir(parents=True, exist_ok=True)
+            np.save(options.output / f"{argument.name.replace('/', '_')}.npy", np.asarray(value), allow_pickle=False)
+    return 0
+
+
+def _explain(options: argparse.Namespace, console: Console) -> int:
+    from onnxgpu.explain import explanation
+    from onnxgpu.explain.text import print_explanation
+
+    session = _session(options)
+    explained = explanation(session)
+    if options.json:
+        print(json.dumps(explained, indent=1))
+        return 0
+    console.soft_wrap = False
+    print_explanation(console, explained)
+    console.print(explained["rewrites"], markup=False)
+    if options.plan:
+        console.print(str(session.plan), markup=False)
+    return 0
+
+
+def _bench(options: argparse.Namespace, console: Console) -> int:
+    from onnxgpu.bench import bench
+
+    session = _session(options)
+    feeds = _feeds(options, session, console)
+    result = bench(session, feeds, runs=options.runs, against=options.against, console=Console(stderr=True))
+    table = Table("side", "median ms", "fastest ms", "slowest ms")
+    for side in result.sides:
+        table.add_row(side.name, *(f"{value * 1e3:.3f}" for value in (side.median, min(side.seconds), max(side.seconds))))
+    console.print(table)
+    if result.ratio is not None:
+        low, high = result.spread
+        console.print(f"onnxgpu / {options.against}: {result.ratio:.2f} (middle half of the runs: {low:.2f} … {high:.2f})")
+        console.print(f"largest difference between the outputs, relative to the largest output: {result.max_error:.1e}")
+    return 0
+
+
+def _doctor(options: argparse.Namespace, console: Console) -> int:
+    from onnxgpu.doctor import diagnosis
+
+    found = diagnosis()
+    if options.json:
+        print(json.dumps(found, indent=1))
+        return 0
+    console.print(", ".join(f"{name} {value}" for name, value in found["versions"].items()))
+    for provider in found["providers"]:
+        console.print(f"{provider['name']}: {'available' if provider['available'] else 'not available: ' + provider['cause']}")
+        for library in provider["libraries"]:
+            version = f" {library['version']}" if library["version"] else ""
+            state = f"{library['found']}{version}" if library["found"] else f"not found; {library['remedy']}"
+            console.print(f"    {library['name']}{'' if library['needed'] else ' (optional)'}: {state}", markup=False)
+    for name, knob in found["knobs"].items():
+        console.print(f"{name} = {knob['value']!r}: {knob['meaning']}", markup=False)
+    for conflict in found["conflicts"]:
+        console.print(conflict)
+    return 0
+
+
+def _demo(options: argparse.Namespace, console: Console) -> int:
+    from onnxgpu.demo import run_demo
+
+    return run_demo(console, loopback=options.loopback)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

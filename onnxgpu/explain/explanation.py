@@ -1,0 +1,79 @@
+"""What a session does with its model, as plain data: the providers, every node's place and reason, every transfer."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from onnxgpu.provider import ValueInfo, bytes_of
+
+if TYPE_CHECKING:
+    from onnxgpu.partition import Assignment
+    from onnxgpu.plan import Plan, Step
+    from onnxgpu.session import InferenceSession
+
+
+def explanation(session: InferenceSession) -> dict[str, Any]:
+    """Everything `onnxgpu explain` shows.
+
+    Returns:
+        `providers` (in use, in order), `unavailable` (name and cause), `nodes` (name, operator, provider, place,
+        reason, `not` = what earlier providers said), `transfers` (value, bytes, from, to; bytes is None where the shape
+        is known only in the run), `rewrites`, `counts` (nodes by provider).
+    """
+    values = _values(session)
+    return {
+        "model": str(session.model_path) if session.model_path else None,
+        "providers": session.get_providers(),
+        "unavailable": [{"provider": name, "cause": cause} for name, cause in session.unavailable_providers],
+        "nodes": [_node(assignment, session.unavailable_providers) for assignment in session.placement],
+        "transfers": _transfers(session.plan, values),
+        "rewrites": str(session.rewrites),
+        "counts": dict(Counter(assignment.provider.name for assignment in session.placement)),
+    }
+
+
+def _node(assignment: Assignment, unavailable: tuple[tuple[str, str], ...]) -> dict[str, Any]:
+    operation = assignment.operation
+    return {
+        "name": operation.name,
+        "operator": f"{operation.domain}.{operation.operator}" if operation.domain else operation.operator,
+        "inputs": [value.name if value else "" for value in operation.inputs],
+        "outputs": [value.name if value else "" for value in operation.outputs],
+        "provider": assignment.provider.name,
+        "place": str(assignment.provider.place),
+        "reason": assignment.reason,
+        "not": [{"provider": name, "reason": "not available"} for name, _ in unavailable]
+        + [{"provider": name, "reason": reason} for name, reason in assignment.refusals],
+    }
+
+
+def _values(session: InferenceSession) -> dict[str, ValueInfo]:
+    known: dict[str, ValueInfo] = {}
+    for assignment in session.placement:
+        for value in (*assignment.operation.inputs, *assignment.operation.outputs):
+            if value is not None:
+                known.setdefault(value.name, value)
+    return known
+
+
+def _transfers(plan: Plan, values: dict[str, ValueInfo]) -> list[dict[str, Any]]:
+    rows = [_transfer(plan, step, values) for step in plan.transfers]
+    for step in plan.steps:
+        for body in step.bodies.values():
+            rows += _transfers(body.plan, values)
+    return rows
+
+
+def _transfer(plan: Plan, step: Step, values: dict[str, ValueInfo]) -> dict[str, Any]:
+    source, target = plan.slots[step.inputs[0]], plan.slots[step.outputs[0]]
+    info = values.get(source.name)
+    known = info is not None and info.shape is not None and all(isinstance(size, int) for size in info.shape)
+    return {
+        "value": source.name,
+        "bytes": bytes_of(info) if info is not None and known else None,
+        "from": str(source.place),
+        "to": str(target.place),
+        "producer": next((s.label for s in plan.steps if step.inputs[0] in s.outputs), "graph input"),
+        "consumers": [s.label for s in plan.steps if step.outputs[0] in s.inputs] or ["graph output"],
+    }

@@ -1,0 +1,137 @@
+"""Blocks of an image to channels and back: DepthToSpace, SpaceToDepth, Col2Im; and Trilu, a triangle of a matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from onnxgpu.errors import InvalidArgument
+from onnxgpu.provider import Array, Spec
+from onnxgpu.providers.array_ops.host_values import braced, integer, integers
+from onnxgpu.providers.array_ops.registry import operator
+
+
+def _check_image(x: Array, name: str, mode: str) -> None:
+    if x.ndim != 4 or mode not in ("DCR", "CRD"):
+        raise InvalidArgument(f"{name}: expected an input [N,C,H,W] and mode 'DCR' or 'CRD', got shape {braced(x.shape)} and {mode!r}")
+
+
+def _rearranged(xp: Any, x: Array, split: Sequence[int], perm: Sequence[int], shape: tuple[int, ...], out: Array) -> Array:
+    """`x` reshaped to `split`, its dimensions permuted, and merged to `shape`."""
+    moved = x.reshape(split).transpose(perm)
+    if out is None:
+        return xp.ascontiguousarray(moved).reshape(shape)
+    out.reshape(moved.shape)[...] = moved
+    return out
+
+
+def _depth_to_space_spec(x: Array, *, blocksize: int, mode: str = "DCR") -> Spec:
+    _check_image(x, "DepthToSpace", mode)
+    n, c, h, w = x.shape
+    if c % (blocksize * blocksize):
+        raise InvalidArgument(
+            f"DepthToSpace requires input depth to be a multiple of (block_size * block_size): got depth {c}, block size {blocksize}"
+        )
+    return Spec((n, c // (blocksize * blocksize), h * blocksize, w * blocksize), x.dtype)
+
+
+@operator("DepthToSpace", specs=_depth_to_space_spec)
+def depth_to_space(xp: Any, x: Array, *, blocksize: int, mode: str = "DCR", out: Array = None) -> Array:
+    """Channels of [N,C,H,W] to blocks of [N,C/b²,Hb,Wb]. Spec: https://onnx.ai/onnx/operators/onnx__DepthToSpace.html"""
+    shape = _depth_to_space_spec(x, blocksize=blocksize, mode=mode).shape
+    n, _, h, w = x.shape
+    if mode == "DCR":
+        return _rearranged(xp, x, (n, blocksize, blocksize, shape[1], h, w), (0, 3, 4, 1, 5, 2), shape, out)
+    return _rearranged(xp, x, (n, shape[1], blocksize, blocksize, h, w), (0, 1, 4, 2, 5, 3), shape, out)
+
+
+def _space_to_depth_spec(x: Array, *, blocksize: int, mode: str = "DCR") -> Spec:
+    _check_image(x, "SpaceToDepth", mode)
+    n, c, h, w = x.shape
+    for name, size in (("height", h), ("width", w)):
+        if size % blocksize:
+            raise InvalidArgument(
+                f"SpaceToDepth requires input {name} to be a multiple of block_size: got {name} {size}, block size {blocksize}"
+            )
+    return Spec((n, c * blocksize * blocksize, h // blocksize, w // blocksize), x.dtype)
+
+
+@operator("SpaceToDepth", specs=_space_to_depth_spec)
+def space_to_depth(xp: Any, x: Array, *, blocksize: int, mode: str = "DCR", out: Array = None) -> Array:
+    """Blocks of [N,C,H,W] to channels of [N,Cb²,H/b,W/b]. Spec: https://onnx.ai/onnx/operators/onnx__SpaceToDepth.html"""
+    shape = _space_to_depth_spec(x, blocksize=blocksize, mode=mode).shape
+    n, c, _, _ = x.shape
+    perm = (0, 3, 5, 1, 2, 4) if mode == "DCR" else (0, 1, 3, 5, 2, 4)
+    return _rearranged(xp, x, (n, c, shape[2], blocksize, shape[3], blocksize), perm, shape, out)
+
+
+def _col2im_spec(x: Array, image_shape: Array, block_shape: Array, **_: Any) -> Spec:
+    image, block = integers(image_shape), integers(block_shape)
+    if x.ndim != 3 or len(image) != len(block) or x.shape[1] % prod(block):
+        raise InvalidArgument(
+            f"Col2Im: expected columns [N, C·{prod(block)}, L] and as many image as block dimensions, "
+            f"got shape {braced(x.shape)}, image {braced(image)}, block {braced(block)}"
+        )
+    return Spec((x.shape[0], x.shape[1] // prod(block), *image), x.dtype)
+
+
+@operator("Col2Im", since=18, specs=_col2im_spec, host=("image_shape", "block_shape"))
+def col2im(
+    xp: Any,
+    x: Array,
+    image_shape: Array,
+    block_shape: Array,
+    *,
+    dilations: Sequence[int] | None = None,
+    pads: Sequence[int] | None = None,
+    strides: Sequence[int] | None = None,
+    out: Array = None,
+) -> Array:
+    """The image [N,C,…] whose overlapping blocks are the columns [N,C·block,L]; where blocks overlap they are added.
+
+    Spec: https://onnx.ai/onnx/operators/onnx__Col2Im.html
+    """
+    spec = _col2im_spec(x, image_shape, block_shape)
+    image, block = spec.shape[2:], integers(block_shape)
+    rank = len(block)
+    dilations, strides, pads = dilations or [1] * rank, strides or [1] * rank, pads or [0] * (2 * rank)
+    padded = [size + pads[i] + pads[i + rank] for i, size in enumerate(image)]
+    counts = [(padded[i] - dilations[i] * (block[i] - 1) - 1) // strides[i] + 1 for i in range(rank)]
+    if prod(counts) != x.shape[2]:
+        raise InvalidArgument(f"Col2Im: expected {prod(counts)} blocks of {braced(block)} in an image {braced(image)}, got {x.shape[2]}")
+    columns = x.reshape(*spec.shape[:2], prod(block), *counts)
+    framed = xp.zeros((*spec.shape[:2], *padded), x.dtype)
+    for i, offsets in enumerate(product(*map(range, block))):
+        region = tuple(slice(o * d, o * d + s * (n - 1) + 1, s) for o, d, s, n in zip(offsets, dilations, strides, counts, strict=True))
+        framed[(..., *region)] += columns[:, :, i]
+    cropped = framed[(..., *(slice(pads[i], pads[i] + size) for i, size in enumerate(image)))]
+    if out is None:
+        return xp.ascontiguousarray(cropped)
+    out[...] = cropped
+    return out
+
+
+def _like(x: Array, *_: Any, **__: Any) -> Spec:
+    return Spec(tuple(x.shape), x.dtype)
+
+
+@operator("Trilu", domain="com.microsoft", specs=_like, host=("k",))
+@operator("Trilu", since=14, specs=_like, host=("k",))
+def trilu(xp: Any, x: Array, k: Array | None = None, *, upper: int = 1, out: Array = None) -> Array:
+    """The elements on and above (or below) diagonal `k` of each matrix [..., N, M], zero elsewhere.
+
+    Spec: https://onnx.ai/onnx/operators/onnx__Trilu.html
+    """
+    if x.ndim < 2:
+        raise InvalidArgument(f"Trilu: expected an input of rank 2 or more, got shape {braced(x.shape)}")
+    diagonal = 0 if k is None else integer(k, "Trilu", "k")
+    rows, columns = (xp.arange(size, dtype=np.int64) for size in x.shape[-2:])
+    distance = columns - rows[:, None]
+    result = xp.empty(x.shape, x.dtype) if out is None else out
+    result.fill("" if x.dtype.kind == "O" else 0)
+    xp.copyto(result, x, where=distance >= diagonal if upper else distance <= diagonal)
+    return result

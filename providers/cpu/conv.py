@@ -1,0 +1,132 @@
+"""Conv over one or two spatial axes, alone or with bias, residual and activation (internal FusedConv)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from onnxgpu.errors import InvalidArgument
+from onnxgpu.provider import Array, Operation, Spec, Value
+from onnxgpu.providers.cpu.conv_dense import Gathered, Pointwise
+from onnxgpu.providers.cpu.conv_depthwise import Depthwise
+from onnxgpu.providers.cpu.conv_problem import Method, Problem
+from onnxgpu.providers.cpu.epilogue import Epilogue
+from onnxgpu.providers.cpu.geometry import as_planes, windows
+from onnxgpu.providers.cpu.registry import operator
+
+FLOATS = frozenset({"float", "double"})
+_MOST_PLANS = 64
+
+
+def planes_only(operation: Operation) -> str | None:
+    """Why the fast kernels do not take this convolution: it is not known to have one or two spatial axes."""
+    for value in operation.inputs[:2]:
+        if value is not None and value.shape is not None:
+            rank = len(value.shape) - 2
+            return None if rank in (1, 2) else f"is fast over one or two spatial axes, the node has {rank}"
+    return "is fast only where the number of spatial axes is known"
+
+
+def method_for(problem: Problem) -> Method:
+    """The fastest way to compute `problem`, by its shapes alone."""
+    if Pointwise.suits(problem) and not Depthwise.suits(problem):
+        return Pointwise(problem)
+    return Depthwise(problem) if Depthwise.suits(problem) else Gathered(problem)
+
+
+@operator("FusedConv", domain="onnxgpu", types=FLOATS, when=planes_only, absorbs=("w",))
+@operator("Conv", types=FLOATS, when=planes_only, absorbs=("w",))
+class Conv:
+    """Convolution. Inputs X (N, C, [H,] W), W (M, C/group, [kh,] kw), optional B (M,), optional Z (residual, of Y's shape).
+
+    FusedConv adds Z and applies `activation` (see `epilogue.Epilogue`) while the result is in cache.
+    Spec: https://onnx.ai/onnx/operators/onnx__Conv.html
+    """
+
+    input_names = ("x", "w", "b", "z")
+    required_inputs = 2
+
+    def __init__(self, xp: Any, operation: Operation) -> None:
+        weights = operation.inputs[1]
+        assert weights is not None
+        self._attributes = operation.attributes
+        self._groups = int(operation.attributes.get("group", 1))
+        self._epilogue = Epilogue(operation.attributes)
+        self._constant = weights.constant
+        self._shape = None if self._constant is None or weights.shape is None else tuple(int(d) for d in weights.shape)  # type: ignore[arg-type]
+        if self._constant is not None and self._shape is None:
+            self._shape = self._constant().shape
+        self._laid_out: dict[str, Array] = {}
+        self._plans: dict[tuple[Any, ...], Method] = {}
+        self._lay_out_early(operation)
+
+    def _lay_out_early(self, operation: Operation) -> None:
+        """Where all shapes are known, lay the weights out now and let go of the originals."""
+        x = operation.inputs[0]
+        if self._constant is None or x is None or x.shape is None or x.dtype is None:
+            return
+        if all(isinstance(d, int) for d in x.shape[1:]):
+            method = self._plan((1, *x.shape[1:]), self._shape or (), np.dtype(x.dtype))
+            self._weights(method, None)
+            if isinstance(x.shape[0], int):
+                self._constant = self._constant if method.layout == "as given" else None
+
+    def _plan(self, x: Sequence[Any], w: tuple[int, ...], dtype: np.dtype) -> Method:
+        key = (*x, *w, dtype)
+        method = self._plans.get(key)
+        if method is None:
+            if len(w) != len(x) or x[1] != w[1] * self._groups or w[0] % self._groups:
+                raise InvalidArgument(f"X has shape {list(x)}, W {list(w)} with group={self._groups}: expected X of (N, {w[1] * self._groups}, …) with as many spatial axes as W")
+            rows, columns = windows(self._attributes, w[2:]).axes(x[2:])
+            if len(self._plans) >= _MOST_PLANS:
+                self._plans.clear()
+            method = self._plans[key] = method_for(Problem(x[0], x[1], w[0], self._groups, rows, columns, dtype))
+        return method
+
+    def _method(self, inputs: Sequence[Value]) -> Method:
+        shape = self._shape or tuple(inputs[1].shape)
+        return self._plan(tuple(inputs[0].shape), shape, inputs[0].dtype)
+
+    def _weights(self, method: Method, given: Array | None) -> Array:
+        if given is not None and self._constant is None and not self._laid_out:
+            return method.laid_out(as_planes(given))
+        weights = self._laid_out.get(method.layout)
+        if weights is None:
+            assert self._constant is not None
+            weights = self._laid_out[method.layout] = method.laid_out(as_planes(self._constant()))
+        return weights
+
+    def outputs(self, inputs: Sequence[Value]) -> Sequence[Spec]:
+        """(N, M, [Ho,] Wo)."""
+        x = inputs[0]
+        shape = self._shape or tuple(inputs[1].shape)
+        rows, columns = windows(self._attributes, shape[2:]).axes(x.shape[2:])
+        sizes = (rows.output, columns.output)[-(len(shape) - 2) :]
+        return (Spec((x.shape[0], shape[0], *sizes), x.dtype),)
+
+    def workspace(self, inputs: Sequence[Value]) -> int:
+        """What the method needs to gather columns of a few rows."""
+        return self._method(inputs).workspace
+
+    def launch(self, inputs: Sequence[Value], outputs: Sequence[Array] | None, workspace: Array | None) -> Sequence[Value]:
+        """See `onnxgpu.provider.Kernel`."""
+        assert outputs is not None
+        given = (*inputs, None, None)
+        x, bias, residual = given[0], given[2], given[3]
+        if outputs[0].size == 0:
+            return outputs
+        method = self._method(inputs)
+        weights = self._weights(method, given[1])
+        y = as_planes(outputs[0])
+        method.run(
+            as_planes(np.ascontiguousarray(x)),
+            weights,
+            y,
+            self._epilogue,
+            None if bias is None else bias.reshape(-1, 1),
+            None if residual is None else as_planes(residual),
+            workspace,
+        )
+        return outputs

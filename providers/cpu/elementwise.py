@@ -1,0 +1,117 @@
+"""FusedElementwise (internal): a chain of elementwise operators in one pass over memory, and large single operators.
+
+A chain pays from about 64 Ki elements on: below, everything is in cache anyway and each step is one NumPy call, as
+it is without fusion. Above, intermediate results never leave the cache, and from 400 Ki elements × steps on the
+blocks are shared by the cores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from onnxgpu.provider import Array, Operation, Spec, Value
+from onnxgpu.providers.array_ops.specs import broadcast_shapes
+from onnxgpu.providers.cpu.expression import Expression, elementwise_operators
+from onnxgpu.providers.cpu.registry import operator
+
+__all__ = ["FloatExpression", "FusedElementwise", "elementwise_operators"]
+
+FLOATS = frozenset({"float", "double"})
+
+
+class FloatExpression:
+    """Base of the kernels that evaluate one expression; inputs broadcast and have one dtype, float32 or float64."""
+
+    variadic = True
+    required_inputs = 0
+    input_names: tuple[str, ...] = ()
+    steps: Sequence[str] = ()
+
+    def __init__(self, xp: Any, operation: Operation) -> None:
+        self._expression = Expression(self.steps or list(operation.attributes["expression"]))
+
+    def outputs(self, inputs: Sequence[Value]) -> Sequence[Spec]:
+        """The broadcast shape."""
+        shape = broadcast_shapes(*(tuple(x.shape) for x in inputs))
+        reusable = tuple(i for i, x in enumerate(inputs) if tuple(x.shape) == shape)
+        return (Spec(shape, inputs[0].dtype, may_reuse=reusable),)
+
+    def workspace(self, inputs: Sequence[Value]) -> int:
+        """Blocks live in the threads' own scratch memory."""
+        return 0
+
+    def launch(self, inputs: Sequence[Value], outputs: Sequence[Array] | None, workspace: Array | None) -> Sequence[Value]:
+        """See `onnxgpu.provider.Kernel`."""
+        assert outputs is not None
+        self._expression.evaluate(inputs, outputs[0])
+        return outputs
+
+
+def _same_floats(operation: Operation) -> str | None:
+    dtypes = {value.dtype for value in operation.inputs if value is not None and value.dtype is not None}
+    if len(dtypes) > 1:
+        return f"takes inputs of one element type, the node has {', '.join(sorted(map(str, dtypes)))}"
+    if np.dtype(np.float64) in dtypes and any(step.startswith("Gelu ") for step in operation.attributes.get("expression", ())):
+        return "has Gelu in float32 alone"
+    return None
+
+
+@operator("FusedElementwise", domain="onnxgpu", types=FLOATS, when=_same_floats)
+class FusedElementwise(FloatExpression):
+    """Attribute `expression` (strings): see `onnxgpu.providers.cpu.expression`."""
+
+
+class _Unary(FloatExpression):
+    variadic = False
+    required_inputs = 1
+    input_names = ("x",)
+
+
+class _Binary(FloatExpression):
+    variadic = False
+    required_inputs = 2
+    input_names = ("a", "b")
+
+
+def _register(name: str, since: int, base: type[FloatExpression], *steps: str) -> None:
+    kernel = type(name, (base,), {"steps": steps, "__doc__": f"{name} over blocks and cores. Spec: https://onnx.ai/onnx/operators/onnx__{name}.html"})
+    operator(name, since=since, types=FLOATS, when=_same_floats)(kernel)
+
+
+for _name in ("Add", "Sub", "Mul", "Div"):
+    _register(_name, 7, _Binary, f"{_name} 0 1")
+for _name in ("Relu", "Sigmoid", "Tanh", "Sqrt", "Exp"):
+    _register(_name, 6, _Unary, f"{_name} 0")
+_register("HardSwish", 14, _Unary, "HardSwish 0")
+
+
+def _float_only(operation: Operation) -> str | None:
+    form = operation.attributes.get("approximate", "none")
+    return None if form in ("none", "tanh") else f"does not know approximate={form!r}"
+
+
+@operator("Gelu", since=20, types=frozenset({"float"}), when=_float_only)
+class Gelu(_Unary):
+    """Gelu, exact or by tanh. Spec: https://onnx.ai/onnx/operators/onnx__Gelu.html"""
+
+    def __init__(self, xp: Any, operation: Operation) -> None:
+        name = "GeluTanh" if operation.attributes.get("approximate") == "tanh" else "Gelu"
+        self._expression = Expression([f"{name} 0"])
+
+
+@operator("Gelu", domain="com.microsoft", types=frozenset({"float"}))
+class MicrosoftGelu(_Unary):
+    """Exact Gelu. Spec: onnxruntime's ContribOperators.md, com.microsoft.Gelu."""
+
+    steps = ("Gelu 0",)
+
+
+@operator("QuickGelu", domain="com.microsoft", types=FLOATS)
+class QuickGelu(_Unary):
+    """x·sigmoid(alpha·x). Spec: onnxruntime's ContribOperators.md, com.microsoft.QuickGelu."""
+
+    def __init__(self, xp: Any, operation: Operation) -> None:
+        self._expression = Expression([f"QuickGelu 0 ={float(operation.attributes.get('alpha', 1.702))!r}"])

@@ -1,0 +1,152 @@
+"""A few threads that share one kernel's elementwise work, made on first use.
+
+NumPy's inner loops release the interpreter lock, so ranges of one array can be worked on at the same time. Matrix
+products stay with the calling thread: the BLAS behind NumPy has threads of its own, and two sets of threads at once
+fight for the same cores.
+
+Each worker is bound to one core, and the caller hands work only to those that are bound to other cores than its own:
+unbound, a woken thread lands on the caller's core often enough to make two threads no faster than one.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from itertools import pairwise
+from queue import SimpleQueue
+
+import numpy as np
+
+from onnxgpu.provider import Array
+
+RangeFunction = Callable[[int, int], None]
+_Job = tuple[RangeFunction, "deque[tuple[int, int]]", "SimpleQueue[BaseException | None]"]
+
+MOST_THREADS = 8
+WORTH_SPLITTING = 400_000
+"""Elements read or written below which handing work over (20 to 70 µs) costs more than it saves."""
+BLOCK = 1 << 16
+"""Elements of one block: two or three blocks of float32 lie in a core's second-level cache, and NumPy's call overhead is below a tenth."""
+
+
+class _Workers:
+    """One thread a core, each with its own queue."""
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self._cores = sorted(os.sched_getaffinity(0))[:MOST_THREADS] if hasattr(os, "sched_getaffinity") else list(range(min(os.cpu_count() or 1, MOST_THREADS)))
+        self._queues: list[SimpleQueue[_Job]] = [SimpleQueue() for _ in self._cores]
+        for core, queue in zip(self._cores, self._queues, strict=True):
+            threading.Thread(target=_work, args=(core, queue), name=f"onnxgpu-cpu-{core}", daemon=True).start()
+
+    def run(self, function: RangeFunction, parts: deque[tuple[int, int]]) -> None:
+        """Call `function(start, stop)` for all parts; whoever is free takes the next, so that a late helper delays nobody."""
+        here = _current_core()
+        helpers = [queue for core, queue in zip(self._cores, self._queues, strict=True) if core != here][: len(self._cores) - 1]
+        done: SimpleQueue[BaseException | None] = SimpleQueue()
+        waiting = len(parts)
+        for queue in helpers:
+            queue.put((function, parts, done))
+        try:
+            waiting -= _take(function, parts)
+        except BaseException:
+            waiting = 0
+            parts.clear()
+            raise
+        problems = [problem for problem in (done.get() for _ in range(waiting)) if problem]
+        if problems:
+            raise problems[0]
+
+
+def _take(function: RangeFunction, parts: deque[tuple[int, int]], done: SimpleQueue[BaseException | None] | None = None) -> int:
+    """Work on parts until none is left, and say how many it were."""
+    taken = 0
+    while True:
+        try:
+            start, stop = parts.popleft()
+        except IndexError:
+            return taken
+        taken += 1
+        try:
+            function(start, stop)
+        except BaseException as problem:
+            if done is None:
+                raise
+            done.put(problem)
+        else:
+            if done is not None:
+                done.put(None)
+
+
+def _work(core: int, queue: SimpleQueue[_Job]) -> None:
+    if hasattr(os, "sched_setaffinity"):
+        with suppress(OSError):
+            os.sched_setaffinity(0, {core})
+    np.seterr(all="ignore")
+    while True:
+        function, parts, done = queue.get()
+        _take(function, parts, done)
+        del function, parts, done
+
+
+@cache
+def _core_function() -> Callable[[], int] | None:
+    try:
+        function: Callable[[], int] = ctypes.PyDLL(None).sched_getcpu
+    except (OSError, AttributeError, TypeError):
+        return None
+    return function
+
+
+def _current_core() -> int:
+    function = _core_function()
+    return function() if function else 0
+
+
+_lock = threading.Lock()
+_workers: _Workers | None = None
+_local = threading.local()
+
+
+def thread_count() -> int:
+    """How many threads share a large piece of work, the caller's included."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, MOST_THREADS)
+
+
+def share(function: RangeFunction, count: int, elements: int) -> None:
+    """Call `function(start, stop)` over `range(count)`, on several threads if that pays.
+
+    Args:
+        function: works on the part from start to stop; parts must not depend on each other.
+        count: length of the range.
+        elements: how many array elements the whole work reads or writes, each ufunc call counted.
+    """
+    global _workers
+    if elements < WORTH_SPLITTING or count < 2 or thread_count() == 1:
+        function(0, count)
+        return
+    workers = _workers
+    if workers is None or workers.pid != os.getpid():
+        with _lock:
+            if _workers is None or _workers.pid != os.getpid():
+                _workers = _Workers()
+            workers = _workers
+    pieces = min(count, 4 * thread_count(), max(2, elements // (WORTH_SPLITTING // 2)))
+    ends = [count * i // pieces for i in range(pieces + 1)]
+    workers.run(function, deque(pairwise(ends)))
+
+
+def scratch(count: int, dtype: np.dtype, slot: int = 0) -> Array:
+    """`count` elements of memory that belong to the calling thread, until it asks for the same slot again."""
+    wanted = count * dtype.itemsize
+    buffers: dict[int, Array] = _local.__dict__.setdefault("buffers", {})
+    buffer = buffers.get(slot)
+    if buffer is None or buffer.nbytes < wanted:
+        buffer = buffers[slot] = np.empty(max(wanted, BLOCK * 4), np.uint8)
+    return buffer[:wanted].view(dtype)

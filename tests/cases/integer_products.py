@@ -1,0 +1,79 @@
+"""Products of quantised matrices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tests.cases import Case
+from tests.cases.random_arrays import integers, normal, scalar, uniform
+
+_MS = "com.microsoft"
+
+
+def _bytes(*shape: int, dtype: str = "uint8", seed: int = 0) -> np.ndarray:
+    limits = np.iinfo(dtype)
+    return integers(*shape, low=limits.min, high=limits.max, dtype=dtype, seed=seed)
+
+
+_A, _B = _bytes(3, 4), _bytes(4, 5, dtype="int8")
+
+
+def _blockwise(bits: int, block: int, columns: int, zero_points: str = "none", bias: bool = False) -> Case:
+    rows, blocks = 6, -(-columns // block)
+    inputs: list[np.ndarray | None] = [
+        normal(2, 3, columns),
+        _bytes(rows, blocks, block * bits // 8),
+        uniform(rows, blocks, low=0.01, high=0.1),
+        {
+            "none": None,
+            "packed": _bytes(rows, -(-blocks * bits // 8)),
+            "float": uniform(rows, blocks, low=0, high=15),
+        }[zero_points],
+    ]
+    inputs += [None, normal(rows)] if bias else []
+    while inputs[-1] is None:
+        inputs.pop()
+    attributes: dict[str, Any] = {"N": rows, "K": columns, "bits": bits, "block_size": block}
+    return Case("MatMulNBits", inputs, attributes, opset=1, domain=_MS, rtol=1e-3, atol=1e-3)
+
+
+CASES = [
+    Case("MatMulInteger", [_A, _B], opset=10),
+    Case("MatMulInteger", [_bytes(2, 3, 4), _bytes(2, 4, 5), scalar(12, "uint8"), scalar(100, "uint8")], opset=10),
+    Case("MatMulInteger", [_A, _B, scalar(12, "uint8"), _bytes(5, dtype="int8")], opset=10),
+    Case("MatMulInteger", [_bytes(3, 600), _bytes(600, 2)], opset=10),
+    Case(
+        "QLinearMatMul",
+        [_A, scalar(0.02), scalar(100, "uint8"), _bytes(4, 5), scalar(0.01), scalar(120, "uint8"), scalar(0.1), scalar(90, "uint8")],
+        opset=10,
+    ),
+    Case(
+        "QLinearMatMul",
+        [_A, scalar(0.02), scalar(100, "uint8"), _B, uniform(5), np.zeros(5, "int8"), scalar(3.0), scalar(90, "uint8")],
+        opset=10,
+    ),
+    Case(
+        "MatMulIntegerToFloat",
+        [_A, _B, scalar(0.02), uniform(5), scalar(7, "uint8"), _bytes(5, dtype="int8"), normal(5)],
+        opset=1,
+        domain=_MS,
+    ),
+    Case("DynamicQuantizeMatMul", [normal(3, 4), _B, scalar(0.02), scalar(3, "int8"), normal(5)], opset=1, domain=_MS),
+    Case("DynamicQuantizeMatMul", [normal(3, 4), _bytes(4, 5), uniform(5), _bytes(5)], opset=1, domain=_MS),
+    *(
+        Case(
+            name,
+            [_A, scalar(0.02), scalar(100, "uint8"), _bytes(4), scalar(0.03), scalar(90, "uint8"), scalar(0.05), scalar(80, "uint8")],
+            opset=1,
+            domain=_MS,
+        )
+        for name in ("QLinearAdd", "QLinearMul")
+    ),
+    _blockwise(4, 16, 32),
+    _blockwise(4, 16, 40, "packed"),
+    _blockwise(4, 32, 64, "float"),
+    _blockwise(8, 16, 32, "packed"),
+    _blockwise(4, 16, 32, bias=True),
+]

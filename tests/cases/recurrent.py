@@ -1,0 +1,68 @@
+"""RNN, GRU and LSTM."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tests.cases import Case
+from tests.cases.random_arrays import normal
+
+_GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
+_STEPS, _BATCH, _INPUT, _HIDDEN = 5, 3, 4, 2
+_LENGTHS = np.array([5, 2, 3], np.int32)
+
+
+def _recurrent(
+    name: str,
+    direction: str = "forward",
+    bias: bool = True,
+    lengths: bool = False,
+    initial: bool = False,
+    peepholes: bool = False,
+    opset: int = 14,
+    **attributes: Any,
+) -> Case:
+    directions, gates = 2 if direction == "bidirectional" else 1, _GATES[name]
+    inputs: list[np.ndarray | None] = [
+        normal(_STEPS, _BATCH, _INPUT),
+        normal(directions, gates * _HIDDEN, _INPUT),
+        normal(directions, gates * _HIDDEN, _HIDDEN),
+        normal(directions, 2 * gates * _HIDDEN) if bias else None,
+        _LENGTHS if lengths else None,
+        normal(directions, _BATCH, _HIDDEN) if initial else None,
+    ]
+    if name == "LSTM":
+        inputs.append(normal(directions, _BATCH, _HIDDEN, seed=1) if initial else None)
+        inputs.append(normal(directions, 3 * _HIDDEN) if peepholes else None)
+    while inputs[-1] is None:
+        inputs.pop()
+    outputs = 3 if name == "LSTM" else 2
+    return Case(
+        name, inputs, {"direction": direction, "hidden_size": _HIDDEN, **attributes}, opset=opset, outputs=outputs, rtol=1e-4, atol=1e-5
+    )
+
+
+CASES = [
+    *(_recurrent(name, direction) for name in _GATES for direction in ("forward", "reverse", "bidirectional")),
+    *(_recurrent(name, direction, lengths=True, initial=True) for name in _GATES for direction in ("reverse", "bidirectional")),
+    *(_recurrent(name, bias=False, clip=0.5) for name in _GATES),
+    *(_recurrent(name, opset=opset) for name in _GATES for opset in (7, 22)),
+    _recurrent("RNN", activations=["LeakyRelu"], activation_alpha=[0.3]),
+    _recurrent("RNN", "bidirectional", activations=["Relu", "HardSigmoid"]),
+    _recurrent("GRU", linear_before_reset=1, initial=True),
+    _recurrent("GRU", "bidirectional", linear_before_reset=1, lengths=True),
+    _recurrent("GRU", activations=["HardSigmoid", "Softsign"], activation_alpha=[0.3], activation_beta=[0.4]),
+    _recurrent("LSTM", peepholes=True, initial=True),
+    _recurrent("LSTM", input_forget=1),
+    _recurrent("LSTM", activations=["Sigmoid", "Elu", "ScaledTanh"], activation_alpha=[0.7, 1.5], activation_beta=[0.6]),
+    Case(
+        "LSTM",
+        [normal(_BATCH, _STEPS, _INPUT), normal(1, 8, _INPUT), normal(1, 8, _HIDDEN)],
+        {"hidden_size": _HIDDEN, "layout": 1},
+        opset=14,
+        outputs=3,
+        oracle="reference",
+    ),
+]

@@ -1,0 +1,112 @@
+"""Which node goes where, and the reason that is told."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from onnxgpu.errors import InvalidArgument, NotImplemented
+from onnxgpu.partition import minimum_cut, parse_hints
+from tests.models import session
+
+LOOPBACK = ["LoopbackExecutionProvider", "CPUExecutionProvider"]
+BIG = "float[64,64,64]"
+
+
+def providers(text: str, **config: str) -> dict[str, str]:
+    return {a.operation.outputs[0].name: a.provider.name[:4] for a in session(text, LOOPBACK, **config).placement if a.operation.outputs[0]}
+
+
+def test_the_list_is_an_instruction() -> None:
+    """Every node that the first provider can run goes to it."""
+    found = providers(f"g ({BIG} x) => ({BIG} z) {{ y = Relu(x)\n z = Sigmoid(y) }}")
+    assert found == {"y": "Loop", "z": "Loop"}
+
+
+def test_a_refusal_is_kept_with_its_reason() -> None:
+    text = "g (string[2] x) => (string[2] y) { y = Identity(x) }"
+    (assignment,) = session(text, LOOPBACK).placement
+    assert assignment.provider.name == "CPUExecutionProvider"
+    assert assignment.refusals == (("LoopbackExecutionProvider", "strings stay on the host"),)
+
+
+def test_shape_arithmetic_stays_on_the_host() -> None:
+    text = f"""g ({BIG} x, float[4096,64] w) => (float[M,64] z) {{
+      s = Shape(x)
+      k = Constant<value = int64[1] {{0}}>()
+      n = Gather(s, k)
+      m = Mul(n, n)
+      l = Constant<value = int64[1] {{64}}>()
+      t = Concat<axis=0>(m, l)
+      y = Reshape(x, t)
+      r = Sigmoid(y)
+      z = Mul(r, w)
+    }}"""
+    found = providers(text)
+    assert [found[name] for name in ("s", "n", "m", "t")] == ["CPUE"] * 4
+    assert [found[name] for name in ("y", "r", "z")] == ["Loop"] * 3
+
+
+def test_a_node_moves_to_the_host_where_that_saves_copies() -> None:
+    """A small node between two that only the host can run is not worth two copies; a `listed` placement keeps it."""
+    text = """g (float[2,2] x) => (float[2,2] z) {
+      a = Relu(x)
+      b = Neg(a)
+      z = Relu(b)
+    }"""
+    pinned = "op:Relu=CPUExecutionProvider!"
+    assert providers(text, placement=pinned) == {"a": "CPUE", "b": "CPUE", "z": "CPUE"}
+    assert providers(text, placement=f"{pinned};mode=listed") == {"a": "CPUE", "b": "Loop", "z": "CPUE"}
+
+
+def test_a_large_computation_stays_on_its_device() -> None:
+    text = """g (float[512,512] x) => (float[512,512] z) {
+      a = Relu(x)
+      b = MatMul(a, a)
+      c = MatMul(b, b)
+      d = MatMul(c, c)
+      z = Relu(d)
+    }"""
+    assert [providers(text, placement="op:Relu=CPUExecutionProvider!")[name] for name in "bcd"] == ["Loop"] * 3
+
+
+def test_hints_by_name_and_soft_hints() -> None:
+    text = "g (float[2] x) => (float[2] z) { y = Relu(x)\n z = Neg(y) }"
+    assert providers(text, placement="op:Neg=CPUExecutionProvider;mode=listed") == {"y": "Loop", "z": "CPUE"}
+    with pytest.raises(InvalidArgument, match="NoSuchProvider is not among"):
+        session(text, LOOPBACK, placement="op:Neg=NoSuchProvider!")
+    assert providers(text, placement="op:Neg=NoSuchProvider")["z"] == "Loop"
+
+
+@pytest.mark.parametrize("text", ["op:Relu", "Relu=CPU", "mode=slow", "op:=CPU"])
+def test_a_hint_that_is_not_understood_is_quoted(text: str) -> None:
+    with pytest.raises(InvalidArgument, match=text):
+        parse_hints(text)
+
+
+def test_a_node_that_nobody_runs_is_named_with_every_reason() -> None:
+    header = '<ir_version: 8, opset_import: ["" : 18, "com.microsoft" : 1]>\n'
+    with pytest.raises(NotImplemented, match="CropAndResize.*LoopbackExecutionProvider.*CPUExecutionProvider.*ReferenceExecutionProvider"):
+        session(header + "g (float[1,1,4,4] x, float[1,4] b, int32[1] i, int32[2] c) => (float[1,1,2,2] y) { y = com.microsoft.CropAndResize(x, b, i, c) }", LOOPBACK)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_both_minimum_cuts_agree(seed: int) -> None:
+    """SciPy's and our own: the cuts cost the same."""
+    generator = random.Random(seed)
+    count = generator.randint(4, 14)
+    edges = [(generator.randrange(count), generator.randrange(count), generator.randint(1, 50)) for _ in range(4 * count)]
+    edges = [(u, v, c) for u, v, c in edges if u != v]
+    costs = []
+    for residual in (minimum_cut._scipy_residual, minimum_cut._push_relabel):
+        found = residual(count, edges)
+        reached, waiting = {0}, [0]
+        while waiting:
+            for vertex, capacity in found[waiting.pop()].items():
+                if capacity > 0 and vertex not in reached:
+                    reached.add(vertex)
+                    waiting.append(vertex)
+        assert 1 not in reached
+        costs.append(sum(c for u, v, c in edges if u in reached and v not in reached))
+    assert costs[0] == costs[1]
