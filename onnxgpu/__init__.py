@@ -24,6 +24,8 @@ __all__ = [
     "RunOptions",
     "SessionOptions",
     "__version__",
+    "disable_telemetry_events",
+    "enable_telemetry_events",
     "get_all_providers",
     "get_available_providers",
     "get_device",
@@ -49,3 +51,11 @@ def set_default_logger_severity(severity: int) -> None:
 
 def set_default_logger_verbosity(verbosity: int) -> None:
     """Accepted for compatibility: onnxgpu has one level of verbose logging."""
+
+
+def enable_telemetry_events() -> None:
+    """Does nothing: onnxgpu collects no telemetry."""
+
+
+def disable_telemetry_events() -> None:
+    """Does nothing: onnxgpu collects no telemetry."""

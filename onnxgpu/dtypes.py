@@ -41,6 +41,8 @@ _ML_DTYPES = {
     24: ("float8e8m0", "float8_e8m0fnu"),
     25: ("uint2", "uint2"),
     26: ("int2", "int2"),
+    27: ("float6e2m3", "float6_e2m3fn"),
+    28: ("float6e3m2", "float6_e3m2fn"),
 }
 _NAMES = {code: name for code, (name, _) in (_NUMPY_TYPES | _ML_DTYPES).items()}
 _CODES = {name: code for code, name in _NAMES.items()}
@@ -58,7 +60,8 @@ def dtype_of(code: int) -> np.dtype:
     if code in _ML_DTYPES:
         import ml_dtypes
 
-        return np.dtype(getattr(ml_dtypes, _ML_DTYPES[code][1]))
+        dtype: np.dtype = np.dtype(getattr(ml_dtypes, _ML_DTYPES[code][1]))
+        return dtype
     raise NotImplemented(f"element type {code} is none of the ONNX element types {sorted(_NAMES)}")
 
 

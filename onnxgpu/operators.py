@@ -24,6 +24,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeVar
 
 from onnxgpu.dtypes import name_of
@@ -35,6 +36,18 @@ SpecsFunction = Callable[..., Spec | Sequence[Spec] | None]
 
 NEWEST_OPSET = {"": 28, "ai.onnx.ml": 5, "com.microsoft": 1}
 _NOT_ATTRIBUTES = ("out", "output_count", "version", "dtype_hint")
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """A function's parameters as an operator's: names of its inputs, how many are required, its attributes' defaults
+    (`inspect.Parameter.empty` for a required one), and which of the keywords that are no attributes it asks for."""
+
+    inputs: tuple[str, ...]
+    variadic: bool
+    required_inputs: int
+    attribute_defaults: Mapping[str, Any]
+    asked: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -53,10 +66,21 @@ class Entry:
     shape_only: tuple[str, ...]
     absorbs: tuple[str, ...]
     deterministic: bool
-    input_names: tuple[str, ...]
-    variadic: bool
-    required_inputs: int
-    attribute_defaults: Mapping[str, Any]
+
+    @cached_property
+    def parameters(self) -> Parameters:
+        """What the implementation's signature says (read when first asked for: there are hundreds of operators)."""
+        return _parameters(self.implementation)
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """Names of the inputs by position, without a variadic one."""
+        return self.parameters.inputs
+
+    @property
+    def variadic(self) -> bool:
+        """True if any number of inputs may follow the named ones."""
+        return self.parameters.variadic
 
     @property
     def is_class(self) -> bool:
@@ -68,14 +92,14 @@ class Entry:
         given = len(operation.inputs)
         if given > len(self.input_names) and not self.variadic:
             return f"takes at most {len(self.input_names)} inputs, the node has {given}"
-        missing = [n for n, v in zip(self.input_names[: self.required_inputs], _padded(operation.inputs, self.required_inputs), strict=True) if v is None]
+        missing = [n for n, v in zip(self.input_names[: self.parameters.required_inputs], _padded(operation.inputs, self.parameters.required_inputs), strict=True) if v is None]
         if missing:
             return f"needs input {missing[0]!r}, which the node leaves out"
         if not self.is_class:
-            unknown = sorted(set(operation.attributes) - set(self.attribute_defaults))
+            unknown = sorted(set(operation.attributes) - set(self.parameters.attribute_defaults))
             if unknown:
                 return f"does not know attribute {unknown[0]!r}"
-            absent = [n for n, d in self.attribute_defaults.items() if d is inspect.Parameter.empty and n not in operation.attributes]
+            absent = [n for n, d in self.parameters.attribute_defaults.items() if d is inspect.Parameter.empty and n not in operation.attributes]
             if absent:
                 return f"needs attribute {absent[0]!r}, which the node does not set"
         if self.types is not None and operation.inputs and operation.inputs[0] is not None:
@@ -143,11 +167,7 @@ class Registry:
             entries = self._entries.setdefault(key, [])
             if any(entry.since == since for entry in entries):
                 raise ValueError(f"{domain or 'ai.onnx'}.{operator} since opset {since} is registered twice")
-            signature = implementation.launch if inspect.isclass(implementation) else implementation  # type: ignore[attr-defined]
-            names, variadic, required, defaults = _parameters(implementation, signature)
-            entries.append(
-                Entry(operator, domain, since, implementation, specs, types, when, view, host, shape_only, absorbs, deterministic, names, variadic, required, defaults)
-            )
+            entries.append(Entry(operator, domain, since, implementation, specs, types, when, view, host, shape_only, absorbs, deterministic))
             entries.sort(key=lambda entry: entry.since)
             return implementation
 
@@ -196,14 +216,14 @@ class FunctionKernel:
     def __init__(self, entry: Entry, xp: Any, operation: Operation) -> None:
         self._function = entry.implementation
         self._xp = xp
-        attributes = {n: d for n, d in entry.attribute_defaults.items() if d is not inspect.Parameter.empty}
+        attributes = {n: d for n, d in entry.parameters.attribute_defaults.items() if d is not inspect.Parameter.empty}
         attributes |= {n: v for n, v in operation.attributes.items() if not isinstance(v, Subgraph)}
-        keywords = inspect.signature(entry.implementation).parameters
-        if "output_count" in keywords:
+        asked = entry.parameters.asked
+        if "output_count" in asked:
             attributes["output_count"] = len(operation.outputs)
-        if "version" in keywords:
+        if "version" in asked:
             attributes["version"] = operation.version
-        if "dtype_hint" in keywords:
+        if "dtype_hint" in asked:
             first = operation.outputs[0] if operation.outputs else None
             attributes["dtype_hint"] = first.dtype if first else None
         self._attributes = attributes
@@ -231,7 +251,7 @@ class FunctionKernel:
 
     def launch_with_bodies(self, inputs: Sequence[Value], bodies: Mapping[str, Callable[..., Any]]) -> Sequence[Value]:
         """Run a control-flow function: its graph attributes are given as callables."""
-        results = self._function(self._xp, *inputs, **self._attributes, **bodies)
+        results = self._function(self._xp, *inputs, **{**self._attributes, **bodies})
         return results if isinstance(results, tuple) else (results,)
 
 
@@ -256,15 +276,18 @@ def _padded(inputs: Sequence[Any], count: int) -> Sequence[Any]:
     return [*inputs[:count], *[None] * (count - len(inputs))]
 
 
-def _parameters(implementation: Any, function: Callable[..., Any]) -> tuple[tuple[str, ...], bool, int, dict[str, Any]]:
-    """Input names, whether there is a variadic input, how many inputs are required, attribute defaults."""
+def _parameters(implementation: Any) -> Parameters:
     if inspect.isclass(implementation):
         names = tuple(getattr(implementation, "input_names", ()))
         required = getattr(implementation, "required_inputs", len(names))
-        return names, bool(getattr(implementation, "variadic", False)), required, {}
-    parameters = list(inspect.signature(function).parameters.values())[1:]
+        return Parameters(names, bool(getattr(implementation, "variadic", False)), required, {}, frozenset())
+    parameters = list(inspect.signature(implementation).parameters.values())[1:]
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    required = sum(p.default is p.empty for p in positional)
-    variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
-    defaults = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in _NOT_ATTRIBUTES}
-    return tuple(p.name for p in positional), variadic, required, defaults
+    keywords = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+    return Parameters(
+        inputs=tuple(p.name for p in positional),
+        variadic=any(p.kind is p.VAR_POSITIONAL for p in parameters),
+        required_inputs=sum(p.default is p.empty for p in positional),
+        attribute_defaults={name: default for name, default in keywords.items() if name not in _NOT_ATTRIBUTES},
+        asked=frozenset(keywords).intersection(_NOT_ATTRIBUTES),
+    )

@@ -233,9 +233,9 @@ def _argument(value: ValueType, overrides: Mapping[str, int]) -> NodeArg:
 
 
 def _default(value: ir.Value) -> np.ndarray | None:
-    from onnxgpu.partition.operations import constant_array
+    from onnxgpu.model_file import array_of
 
-    return None if value.const_value is None else constant_array(value.const_value)
+    return None if value.const_value is None else array_of(value.const_value)
 
 
 def _refuse_none(name: str) -> Any:

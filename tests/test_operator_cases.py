@@ -9,8 +9,7 @@ import onnx
 import pytest
 from onnx import helper
 
-from onnxgpu.dtypes import dtype_of
-from onnxgpu.provider import Claim, Operation, Spec, ValueInfo
+from onnxgpu.provider import Claim, Operation, ValueInfo
 from onnxgpu.providers.cpu.provider import CPUProvider
 from tests.cases import Case, all_cases
 from tests.cases.oracles import expected_outputs
@@ -50,4 +49,4 @@ def test_kernel(case: Case) -> None:
     assert_same(list(results)[: case.outputs], expected_outputs(case), case.rtol, case.atol)
     for before, after in zip(case.inputs, inputs, strict=True):
         if before is not None:
-            np.testing.assert_array_equal(after, before)
+            assert after.tobytes() == before.tobytes() or after.tolist() == before.tolist(), "the kernel changed an input"

@@ -32,8 +32,8 @@ def convolution_with_epilogue(node: ir.Node) -> Fusion | None:
     if len(chain) == 1:
         return None
     bias = node.inputs[2] if len(node.inputs) > 2 else None
-    own = {name: attribute.value for name, attribute in node.attributes.items()}
-    return Fusion(tuple(chain), "FusedConv", (node.inputs[0], node.inputs[1], bias, residual), own | (attributes or {"activation": ""}))
+    epilogue = attributes or {"activation": ""}
+    return Fusion(tuple(chain), "FusedConv", (node.inputs[0], node.inputs[1], bias, residual), {**node.attributes, **epilogue})
 
 
 def activation_attributes(node: ir.Node) -> dict[str, Any] | None:

@@ -21,7 +21,7 @@ class Fusion:
         nodes: in graph order; only the last one's first output is read from outside.
         operator: what replaces them.
         inputs: of the new node; None for an absent one.
-        attributes: of the new node.
+        attributes: of the new node: numbers, strings, lists of them, or attributes of the old nodes.
         domain, version: of the new operator.
     """
 
@@ -45,10 +45,21 @@ def fused_node(fusion: Fusion) -> ir.Node:
     old = fusion.output
     output = ir.Value(name=old.name, type=old.type, shape=old.shape)
     name = fusion.nodes[-1].name or old.name
-    attributes = ir.convenience.convert_attributes(fusion.attributes)
+    attributes = [_attribute(name, value) for name, value in fusion.attributes.items()]
     node = ir.Node(fusion.domain, fusion.operator, fusion.inputs, attributes, outputs=[output], name=name, version=fusion.version)
     node.meta[BODY] = _body(fusion)
     return node
+
+
+def _attribute(name: str, value: Any) -> ir.Attr:
+    """An attribute; onnx-ir's own conversion tries every protocol it knows and takes most of the time of a fusion."""
+    import onnx_ir as ir
+
+    if isinstance(value, ir.Attr):
+        return value
+    kind = type(value[0]) if isinstance(value, (list, tuple)) else type(value)
+    one, many = {int: (ir.AttrInt64, ir.AttrInt64s), float: (ir.AttrFloat32, ir.AttrFloat32s), str: (ir.AttrString, ir.AttrStrings)}[kind]
+    return many(name, value) if isinstance(value, (list, tuple)) else one(name, value)
 
 
 def body_of(node: ir.Node) -> ir.Function | None:

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
+from onnxgpu.deferred import import_onnx_ir
 from onnxgpu.errors import Fail, InvalidArgument, InvalidGraph
 from onnxgpu.metadata import ModelMetadata
 from onnxgpu.model_file.external_data import ExternalFiles
@@ -55,6 +56,7 @@ def load(
         Fail: an operator of a domain that nobody registered, or a model that has no opset or IR version.
         TypeError: `source` is none of the accepted types.
     """
+    import_onnx_ir()
     with opened(source) as opened_source:
         payload_location = f"payload-{secrets.token_hex(16)}"
         proto = _parse(opened_source, payload_location)

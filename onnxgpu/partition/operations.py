@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from onnxgpu.dtypes import dtype_of
+from onnxgpu.model_file import array_of
 from onnxgpu.provider import Operation, Subgraph, ValueInfo
 
 if TYPE_CHECKING:
@@ -40,16 +39,7 @@ def _info(value: ir.Value | None) -> ValueInfo | None:
     dtype = dtype_of(int(value.dtype)) if value.dtype is not None and int(value.dtype) else None
     shape = None if value.shape is None else tuple(d if isinstance(d, int) else getattr(d, "value", None) for d in value.shape)
     tensor = value.const_value if is_constant(value) else None
-    return ValueInfo(value.name or "", dtype, shape, None if tensor is None else lambda: constant_array(tensor))
-
-
-def constant_array(tensor: Any) -> np.ndarray:
-    """The elements of an onnx-ir tensor; strings as an object array of `str`."""
-    array = tensor.numpy()
-    if array.dtype == object:
-        array = np.array([x.decode("utf-8") if isinstance(x, bytes) else x for x in array.reshape(-1)], dtype=object).reshape(array.shape)
-    result: np.ndarray = array
-    return result
+    return ValueInfo(value.name or "", dtype, shape, None if tensor is None else lambda: array_of(tensor))
 
 
 def _attribute(attribute: ir.Attr) -> Any:
@@ -57,7 +47,7 @@ def _attribute(attribute: ir.Attr) -> Any:
 
     kind, value = attribute.type, attribute.value
     if kind == ir.AttributeType.TENSOR:
-        return constant_array(value)
+        return array_of(value)
     if kind == ir.AttributeType.GRAPH:
         return Subgraph(len(value.inputs), len(value.outputs))
     if kind in (ir.AttributeType.INTS, ir.AttributeType.FLOATS, ir.AttributeType.STRINGS):

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from onnxgpu.errors import OnnxGpuError, RuntimeException
-from onnxgpu.partition.operations import constant_array, is_constant
+from onnxgpu.model_file import array_of
+from onnxgpu.partition.operations import is_constant
 from onnxgpu.partition.placement import Assignment, Placement
 from onnxgpu.plan.draft import Draft
 from onnxgpu.plan.steps import ABSENT, DISCARD, BodyCall, Plan, Step
@@ -59,7 +60,7 @@ class _Planner:
         if value not in self.slots:
             assert value.const_value is not None, f"{value.name} is read before it is produced"
             self.slots[value] = self.draft.slot(value.name or "", HOST)
-            self.draft.constants[self.slots[value]] = constant_array(value.const_value)
+            self.draft.constants[self.slots[value]] = array_of(value.const_value)
         return self.slots[value]
 
     def _add(self, node: ir.Node, assignment: Assignment) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import product
 from math import prod
 from typing import Any
@@ -20,13 +20,19 @@ def _check_image(x: Array, name: str, mode: str) -> None:
         raise InvalidArgument(f"{name}: expected an input [N,C,H,W] and mode 'DCR' or 'CRD', got shape {braced(x.shape)} and {mode!r}")
 
 
-def _rearranged(xp: Any, x: Array, split: Sequence[int], perm: Sequence[int], shape: tuple[int, ...], out: Array) -> Array:
-    """`x` reshaped to `split`, its dimensions permuted, and merged to `shape`."""
-    moved = x.reshape(split).transpose(perm)
-    if out is None:
-        return xp.ascontiguousarray(moved).reshape(shape)
-    out.reshape(moved.shape)[...] = moved
-    return out
+def _phases(deep: Array, wide: Array, blocksize: int, mode: str) -> Iterator[tuple[Array, Array]]:
+    """Views of the same elements in [N,Cb²,H,W] and in [N,C,Hb,Wb], one pair for each place (i, j) in a block.
+
+    Copying them is faster than transposing blocks, whose innermost dimension has only b elements.
+    """
+    n, channels, h, w = deep.shape
+    depth = channels // (blocksize * blocksize)
+    if mode == "DCR":
+        parts = deep.reshape(n, blocksize, blocksize, depth, h, w)
+    else:
+        parts = deep.reshape(n, depth, blocksize, blocksize, h, w).transpose(0, 2, 3, 1, 4, 5)
+    for i, j in product(range(blocksize), repeat=2):
+        yield parts[:, i, j], wide[:, :, i::blocksize, j::blocksize]
 
 
 def _depth_to_space_spec(x: Array, *, blocksize: int, mode: str = "DCR") -> Spec:
@@ -42,11 +48,10 @@ def _depth_to_space_spec(x: Array, *, blocksize: int, mode: str = "DCR") -> Spec
 @operator("DepthToSpace", specs=_depth_to_space_spec)
 def depth_to_space(xp: Any, x: Array, *, blocksize: int, mode: str = "DCR", out: Array = None) -> Array:
     """Channels of [N,C,H,W] to blocks of [N,C/b²,Hb,Wb]. Spec: https://onnx.ai/onnx/operators/onnx__DepthToSpace.html"""
-    shape = _depth_to_space_spec(x, blocksize=blocksize, mode=mode).shape
-    n, _, h, w = x.shape
-    if mode == "DCR":
-        return _rearranged(xp, x, (n, blocksize, blocksize, shape[1], h, w), (0, 3, 4, 1, 5, 2), shape, out)
-    return _rearranged(xp, x, (n, shape[1], blocksize, blocksize, h, w), (0, 1, 4, 2, 5, 3), shape, out)
+    result = xp.empty(_depth_to_space_spec(x, blocksize=blocksize, mode=mode).shape, x.dtype) if out is None else out
+    for deep, wide in _phases(x, result, blocksize, mode):
+        wide[...] = deep
+    return result
 
 
 def _space_to_depth_spec(x: Array, *, blocksize: int, mode: str = "DCR") -> Spec:
@@ -63,10 +68,10 @@ def _space_to_depth_spec(x: Array, *, blocksize: int, mode: str = "DCR") -> Spec
 @operator("SpaceToDepth", specs=_space_to_depth_spec)
 def space_to_depth(xp: Any, x: Array, *, blocksize: int, mode: str = "DCR", out: Array = None) -> Array:
     """Blocks of [N,C,H,W] to channels of [N,Cb²,H/b,W/b]. Spec: https://onnx.ai/onnx/operators/onnx__SpaceToDepth.html"""
-    shape = _space_to_depth_spec(x, blocksize=blocksize, mode=mode).shape
-    n, c, _, _ = x.shape
-    perm = (0, 3, 5, 1, 2, 4) if mode == "DCR" else (0, 1, 3, 5, 2, 4)
-    return _rearranged(xp, x, (n, c, shape[2], blocksize, shape[3], blocksize), perm, shape, out)
+    result = xp.empty(_space_to_depth_spec(x, blocksize=blocksize, mode=mode).shape, x.dtype) if out is None else out
+    for deep, wide in _phases(result, x, blocksize, mode):
+        deep[...] = wide
+    return result
 
 
 def _col2im_spec(x: Array, image_shape: Array, block_shape: Array, **_: Any) -> Spec:
@@ -130,8 +135,8 @@ def trilu(xp: Any, x: Array, k: Array | None = None, *, upper: int = 1, out: Arr
         raise InvalidArgument(f"Trilu: expected an input of rank 2 or more, got shape {braced(x.shape)}")
     diagonal = 0 if k is None else integer(k, "Trilu", "k")
     rows, columns = (xp.arange(size, dtype=np.int64) for size in x.shape[-2:])
-    distance = columns - rows[:, None]
+    starts = (rows + diagonal)[:, None]
     result = xp.empty(x.shape, x.dtype) if out is None else out
     result.fill("" if x.dtype.kind == "O" else 0)
-    xp.copyto(result, x, where=distance >= diagonal if upper else distance <= diagonal)
+    xp.copyto(result, x, where=starts <= columns if upper else starts >= columns)
     return result

@@ -49,7 +49,9 @@ def _check_parameter(x: Array, parameter: Array | None, name: str) -> None:
         return
     given = tuple(parameter.shape)
     if len(given) > len(shape) or any(size not in (1, whole) for size, whole in zip(given[::-1], shape[::-1], strict=False)):
-        raise InvalidArgument(f"{name}: expected a scale and bias that broadcast to the input's shape {list(shape)}, got shape {list(given)}")
+        raise InvalidArgument(
+            f"{name}: expected a scale and bias that broadcast to the input's shape {list(shape)}, got shape {list(given)}"
+        )
 
 
 def _layer_specs(

@@ -36,7 +36,7 @@ def _axis_scales(x: Array, roi: Any, scales: Any, sizes: Any, axes: Sequence[int
     if by_scale == by_size or len(given) != len(named):
         raise InvalidArgument(
             f"Resize: expected either scales or sizes, with {len(named)} numbers for an input of shape {list(x.shape)}, "
-            f"got {'both' if by_scale and by_size else 'neither' if not by_scale and not by_size else list(given)}"
+            f"got {'both' if by_scale and by_size else 'neither' if not by_scale and not by_size else [float(number) for number in given]}"
         )
     inputs = [int(x.shape[axis]) for axis in named]
     if by_scale:

@@ -20,7 +20,9 @@ def non_zero(xp: Any, x: Array) -> Array:
 
     Spec: https://onnx.ai/onnx/operators/onnx__NonZero.html
     """
-    return xp.stack(xp.nonzero(x if x.ndim else x.reshape(1))).astype(np.int64, copy=False)
+    found = xp.flatnonzero(x)
+    coordinates = found.reshape(1, -1) if x.ndim < 2 else xp.stack(xp.unravel_index(found, x.shape))
+    return coordinates.astype(np.int64, copy=False)
 
 
 @operator("Compress", since=9)

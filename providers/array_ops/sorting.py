@@ -14,7 +14,7 @@ from onnxgpu.providers.array_ops.host_values import INT64, braced, integer
 from onnxgpu.providers.array_ops.precision import widened
 from onnxgpu.providers.array_ops.registry import operator
 
-_SELECT_FROM = 1024
+_SELECT_FROM = 512
 """Row length from which selecting k of a row before sorting them is faster than sorting the row."""
 
 

@@ -54,6 +54,9 @@ def _same_floats(operation: Operation) -> str | None:
     dtypes = {value.dtype for value in operation.inputs if value is not None and value.dtype is not None}
     if len(dtypes) > 1:
         return f"takes inputs of one element type, the node has {', '.join(sorted(map(str, dtypes)))}"
+    unknown = {step.split()[0] for step in operation.attributes.get("expression", ())} - elementwise_operators()
+    if unknown:
+        return f"has no {', '.join(sorted(unknown))} among its steps"
     if np.dtype(np.float64) in dtypes and any(step.startswith("Gelu ") for step in operation.attributes.get("expression", ())):
         return "has Gelu in float32 alone"
     return None

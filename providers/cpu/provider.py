@@ -22,7 +22,7 @@ class CPUProvider(Provider):
     """NumPy on the host."""
 
     name: ClassVar[str] = "CPUExecutionProvider"
-    option_types: ClassVar[Mapping[str, type]] = {"use_arena": bool}
+    option_types: ClassVar[Mapping[str, type]] = {"arena_extend_strategy": str, "use_arena": bool}
     preference: ClassVar[int] = 90
     fallback: ClassVar[bool] = True
 

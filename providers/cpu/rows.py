@@ -1,0 +1,233 @@
+"""Softmax, LayerNormalization, RMSNormalization and SkipLayerNormalization: one pass over each block of rows.
+
+A block of rows is read from memory once and stays in cache for the five to seven NumPy calls that it takes; the
+blocks of a large array are shared by the cores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from onnxgpu.provider import Array, Operation, Spec, Value
+from onnxgpu.providers.cpu.registry import operator
+from onnxgpu.providers.cpu.threads import BLOCK, share
+
+FLOATS = frozenset({"float", "double"})
+
+
+def over_row_blocks(rows: int, columns: int, passes: int, function: Callable[[slice], None]) -> None:
+    """Call `function` for slices of the rows that hold about `BLOCK` elements; `passes` is how often it touches each."""
+    height = max(1, BLOCK // max(1, columns))
+
+    def part(start: int, stop: int) -> None:
+        for row in range(start, stop, height):
+            function(slice(row, min(row + height, stop)))
+
+    share(part, rows, rows * columns * passes)
+
+
+def softmax_rows(x: Array, out: Array) -> None:
+    """Softmax of each row of a matrix; `out` may be `x`."""
+
+    def block(rows: slice) -> None:
+        piece = out[rows]
+        np.subtract(x[rows], np.maximum.reduce(x[rows], axis=1, keepdims=True), out=piece)
+        np.exp(piece, out=piece)
+        np.multiply(piece, np.reciprocal(np.add.reduce(piece, axis=1, keepdims=True)), out=piece)
+
+    over_row_blocks(*x.shape, 6, block)
+
+
+def layer_normalization_rows(x: Array, scale: Array | None, bias: Array | None, epsilon: float, centred: bool, out: Array) -> None:
+    """Normalise each row of a matrix (by its root mean square alone if not `centred`); `out` may be `x`."""
+    count = x.dtype.type(x.shape[1])
+
+    def block(rows: slice) -> None:
+        piece = out[rows]
+        source = x[rows]
+        if centred:
+            np.subtract(source, np.add.reduce(source, axis=1, keepdims=True) / count, out=piece)
+            source = piece
+        square = np.vecdot(source, source)[:, None]
+        np.multiply(source, 1 / np.sqrt(square / count + x.dtype.type(epsilon)), out=piece)
+        if scale is not None:
+            np.multiply(piece, scale, out=piece)
+        if bias is not None:
+            np.add(piece, bias, out=piece)
+
+    over_row_blocks(*x.shape, 6, block)
+
+
+class _RowKernel:
+    """What the kernels of this module share: the output is like the first input, whose memory it may take."""
+
+    input_names: tuple[str, ...] = ("x",)
+    required_inputs = 1
+
+    def outputs(self, inputs: Sequence[Value]) -> Sequence[Spec]:
+        """See `onnxgpu.provider.Kernel`."""
+        return (Spec(tuple(inputs[0].shape), inputs[0].dtype, may_reuse=(0,)),)
+
+    def workspace(self, inputs: Sequence[Value]) -> int:
+        """None."""
+        return 0
+
+
+def _matrix(x: Array, axis: int) -> Array:
+    """`x` with the axes before `axis`, and those from it on, joined."""
+    return x.reshape(prod(x.shape[:axis]), prod(x.shape[axis:]))
+
+
+def _last_axis(operation: Operation) -> str | None:
+    axis = operation.attributes.get("axis", -1)
+    shape = operation.inputs[0].shape if operation.inputs[0] is not None else None
+    if axis == -1 or (shape is not None and axis == len(shape) - 1):
+        return None
+    return f"is fast along the last axis, the node has axis={axis}"
+
+
+@operator("Softmax", since=13, types=FLOATS, when=_last_axis)
+class Softmax(_RowKernel):
+    """Softmax along the last axis. Spec: https://onnx.ai/onnx/operators/onnx__Softmax.html"""
+
+    def __init__(self, xp: Any, operation: Operation) -> None:
+        pass
+
+    def launch(self, inputs: Sequence[Value], outputs: Sequence[Array] | None, workspace: Array | None) -> Sequence[Value]:
+        """See `onnxgpu.provider.Kernel`."""
+        assert outputs is not None
+        x, out = inputs[0], outputs[0]
+        if x.size:
+            softmax_rows(_matrix(x, x.ndim - 1), _matrix(out, x.ndim - 1))
+        return outputs
+
+
+@operator("Softmax", since=1, types=FLOATS)
+class FlattenedSoftmax(_RowKernel):
+    """Softmax over all axes from `axis` on, as one. Spec: https://onnx.ai/onnx/operators/onnx__Softmax.html#softmax-11"""
+
+    def __init__(self, xp: Any, operation: Operation) -> None:
+        self._axis = int(operation.attributes.get("axis", 1))
+
+    def launch(self, inputs: Sequence[Value], outputs: Sequence[Array] | None, workspace: Array | None) -> Sequence[Value]:
+        """See `onnxgpu.provider.Kernel`."""
+        assert outputs is not None
+        x, out = inputs[0], outputs[0]
+        axis = self._axis % x.ndim if x.ndim else 0
+        if x.size:
+            softmax_rows(_matrix(x, axis), _matrix(out, axis))
+        return outputs
+
+
+def _one_output(operation: Operation) -> str | None:
+    extra = [value.name for value in operation.outputs[1:] if value is not None]
+    return f"is fast with one output, the node also gives {', '.join(extra)}" if extra else None
+
+
+class _Normalization(_RowKernel):
+    """Normalisation over the axes from `axis` on, with scale and bias of their shape."""
+
+    input_names = ("x", "scale", "bias")
+    required_inputs = 2
+    centred = True
+
+    def __init__(self, xp: Any, operation: Operation) -> None:
+        self._axis = int(operation.attributes.get("axis", -1))
+        self._epsilon = float(operation.attributes.get("epsilon", 1e-5))
+
+    def launch(self, inputs: Sequence[Value], outputs: Sequence[Array] | None, workspace: Array | None) -> Sequence[Value]:
+        """See `onnxgpu.provider.Kernel`."""
+        assert outputs is not None
+        x, scale, bias = (*inputs, None)[:3]
+        axis = self._axis % x.ndim
+        inner = x.shape[axis:]
+        if x.size:
+            scale, bias = (None if v is None else np.broadcast_to(v, inner).reshape(-1) for v in (scale, bias))
+            layer_normalization_rows(_matrix(x, axis), scale, bias, self._epsilon, self.centred, _matrix(outputs[0], axis))
+        return outputs
+
+
+@operator("LayerNormalization", types=FLOATS, when=_one_output)
+@operator("LayerNormalization", since=17, types=FLOATS, when=_one_output)
+class LayerNormalization(_Normalization):
+    """Spec: https://onnx.ai/onnx/operators/onnx__LayerNormalization.html; onnxruntime knows it from opset 1 on."""
+
+
+@operator("SimplifiedLayerNormalization", types=FLOATS, when=_one_output)
+@operator("RMSNormalization", since=23, types=FLOATS, when=_one_output)
+class RMSNormalization(_Normalization):
+    """Spec: https://onnx.ai/onnx/operators/onnx__RMSNormalization.html"""
+
+    input_names = ("x", "scale")
+    centred = False
+
+
+def _few_outputs(operation: Operation) -> str | None:
+    extra = [value.name for value in operation.outputs[1:3] if value is not None]
+    if extra:
+        return f"is fast without its mean and variance outputs, the node gives {', '.join(extra)}"
+    shapes = [v.shape for v in operation.inputs[:2] if v is not None]
+    return None if len(shapes) == 2 and shapes[0] == shapes[1] and shapes[0] is not None else "is fast where input and skip are known to have one shape"
+
+
+class _SkipNormalization:
+    """Normalise input + skip + bias over the last axis; the optional fourth output is that sum."""
+
+    input_names: tuple[str, ...] = ("input", "skip", "gamma", "beta", "bias")
+    required_inputs = 3
+    centred = True
+
+    def __init__(self, xp: Any, operation: Operation) -> None:
+        self._epsilon = float(operation.attributes.get("epsilon", 1e-12))
+        self._count = len(operation.outputs)
+        self._wants_sum = self._count > 3 and operation.outputs[3] is not None
+
+    def outputs(self, inputs: Sequence[Value]) -> Sequence[Spec]:
+        """See `onnxgpu.provider.Kernel`; absent outputs in between have no elements."""
+        whole = Spec(tuple(inputs[0].shape), inputs[0].dtype)
+        nothing = Spec((0,), inputs[0].dtype)
+        return tuple(whole if i == 0 or (i == 3 and self._wants_sum) else nothing for i in range(self._count))
+
+    def workspace(self, inputs: Sequence[Value]) -> int:
+        """None."""
+        return 0
+
+    def launch(self, inputs: Sequence[Value], outputs: Sequence[Array] | None, workspace: Array | None) -> Sequence[Value]:
+        """See `onnxgpu.provider.Kernel`."""
+        assert outputs is not None
+        x, skip, gamma, *rest = inputs
+        beta, bias = self._beta_and_bias(rest)
+        total = outputs[3] if self._wants_sum else outputs[0]
+        np.add(x, skip, out=total)
+        if bias is not None:
+            np.add(total, bias, out=total)
+        if x.size:
+            axis = x.ndim - 1
+            layer_normalization_rows(_matrix(total, axis), gamma, beta, self._epsilon, self.centred, _matrix(outputs[0], axis))
+        return outputs
+
+    @staticmethod
+    def _beta_and_bias(rest: Sequence[Array | None]) -> tuple[Array | None, Array | None]:
+        beta, bias = (*rest, None, None)[:2]
+        return beta, bias
+
+
+@operator("SkipLayerNormalization", domain="com.microsoft", types=FLOATS, when=_few_outputs)
+class SkipLayerNormalization(_SkipNormalization):
+    """Spec: onnxruntime's ContribOperators.md, com.microsoft.SkipLayerNormalization."""
+
+
+@operator("SkipSimplifiedLayerNormalization", domain="com.microsoft", types=FLOATS, when=_few_outputs)
+class SkipRMSNormalization(_SkipNormalization):
+    """Spec: onnxruntime's ContribOperators.md, com.microsoft.SkipSimplifiedLayerNormalization."""
+
+    input_names = ("input", "skip", "gamma", "bias")
+    centred = False
+
+    @staticmethod
+    def _beta_and_bias(rest: Sequence[Array | None]) -> tuple[Array | None, Array | None]:
+        return None, rest[0] if rest else None
