@@ -1,9 +1,9 @@
 """onnxgpu: run ONNX models GPU-first from Python, through onnxruntime's API.
 
-    import onnxgpu as ort
+import onnxgpu as ort
 
-    session = ort.InferenceSession("model.onnx", providers=["CUDAExecutionProvider", "CPUExecutionProvider"])
-    outputs = session.run(None, {"x": x})
+session = ort.InferenceSession("model.onnx", providers=["CUDAExecutionProvider", "CPUExecutionProvider"])
+outputs = session.run(None, {"x": x})
 """
 
 from onnxgpu.errors import OnnxGpuError, ProviderFallbackWarning

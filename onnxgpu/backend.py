@@ -1,9 +1,9 @@
 """onnx's backend interface (`onnx.backend.base`) over `InferenceSession`.
 
-    import onnxgpu.backend
+import onnxgpu.backend
 
-    rep = onnxgpu.backend.prepare(model, device="CPU")
-    outputs = rep.run([x])
+rep = onnxgpu.backend.prepare(model, device="CPU")
+outputs = rep.run([x])
 """
 
 from __future__ import annotations
@@ -91,7 +91,9 @@ class OnnxGpuBackend(Backend):
         """Run one node, at the newest opset unless `opset_version` is given."""
         given = [np.asarray(x) for x in (inputs if isinstance(inputs, (list, tuple)) else [inputs])]
         names = [name for name in node.input if name]
-        arguments = [helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(x.dtype), x.shape) for n, x in zip(names, given, strict=True)]
+        arguments = [
+            helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(x.dtype), x.shape) for n, x in zip(names, given, strict=True)
+        ]
         graph = helper.make_graph([node], "node", arguments, [onnx.ValueInfoProto(name=name) for name in node.output if name])
         version = kwargs.get("opset_version", onnx.defs.onnx_opset_version())
         imports = [helper.make_opsetid("", version)] + ([helper.make_opsetid(node.domain, 1)] if node.domain else [])

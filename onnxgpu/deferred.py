@@ -28,6 +28,7 @@ class DeferredAttribute:
         return self._real()(*arguments, **keywords)
 
     def __getattr__(self, name: str) -> Any:
+        """An attribute of the real one."""
         return getattr(self._real(), name)
 
     def __instancecheck__(self, instance: Any) -> bool:
@@ -38,7 +39,10 @@ class DeferredAttribute:
 
 
 class _StandIn(ModuleType):
+    """Takes a module's place in `sys.modules`."""
+
     def __getattr__(self, name: str) -> Any:
+        """A stand-in for the attribute."""
         if name.startswith("__"):
             raise AttributeError(name)
         return DeferredAttribute(self.__name__, name)

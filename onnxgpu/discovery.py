@@ -33,7 +33,14 @@ def _all() -> dict[str, tuple[str, type[Provider]]]:
         try:
             provider = point.load()
         except Exception as error:
-            raise EPFail(f"provider plug-in {point.name!r} ({point.value}) could not be imported: {error}; repair or uninstall it") from error
+            raise EPFail(
+                f"provider plug-in {point.name!r} ({point.value}) could not be imported: {error}; repair or uninstall it"
+            ) from error
+        if provider.name in found:
+            raise EPFail(
+                f"provider plug-in {point.name!r} ({point.value}) calls itself {provider.name}, as {found[provider.name][0]!r} does; "
+                "uninstall it"
+            )
         found[provider.name] = (point.name, provider)
     return found
 

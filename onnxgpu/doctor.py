@@ -16,7 +16,8 @@ PACKAGES = ("numpy", "onnx", "onnx-ir", "ml_dtypes", "rich")
 def diagnosis() -> dict[str, Any]:
     """What `onnxgpu doctor` shows: `versions`, `providers` (name, available, cause, libraries), `knobs`."""
     return {
-        "versions": {"onnxgpu": __version__, "python": sys.version.split()[0], "platform": platform.platform()} | {n: _version(n) for n in PACKAGES},
+        "versions": {"onnxgpu": __version__, "python": sys.version.split()[0], "platform": platform.platform()}
+        | {n: _version(n) for n in PACKAGES},
         "providers": [_provider(name) for name in discovery.providers()],
         "knobs": {knob.name: {"value": knob(), "meaning": knob.meaning} for knob in knobs.ALL},
         "conflicts": _conflicts(),
@@ -27,7 +28,13 @@ def _provider(name: str) -> dict[str, Any]:
     provider = discovery.providers()[name]
     cause = provider.unavailable()
     libraries = [
-        {"name": item.name, "found": item.found, "version": item.version, "needed": item.needed, "remedy": item.remedy if item.found is None else ""}
+        {
+            "name": item.name,
+            "found": item.found,
+            "version": item.version,
+            "needed": item.needed,
+            "remedy": item.remedy if item.found is None else "",
+        }
         for item in provider.libraries()
     ]
     return {"name": name, "available": cause is None, "cause": cause or "", "libraries": libraries}

@@ -1,22 +1,29 @@
 """Inputs as programs give them, checked against what the model declares and turned into arrays.
 
-The texts of the errors are onnxruntime's, so that programs that read them keep working.
+The texts of the errors begin as onnxruntime's, so that programs that read them keep working.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from onnxgpu.dtypes import dtype_named, name_of
+from onnxgpu.dtypes import code_of, dtype_named, name_of
 from onnxgpu.errors import InvalidArgument, NotImplemented
 from onnxgpu.metadata import NodeArg
+
+_TO_DO = "Please fix either the inputs/outputs or the model."
 
 
 def checked_feed(argument: NodeArg, value: Any) -> Any:
     """`value` as the model's input `argument` takes it: an array, or a list, map or None for other types.
+
+    Args:
+        argument: name, type and shape; a shape of None is not checked.
+        value: an array, anything with `__array__` or `__dlpack__`, or a nested list. One element in any number of
+            dimensions will do for a scalar.
 
     Raises:
         InvalidArgument: the element type, rank or a fixed dimension differs from what the model declares.
@@ -28,39 +35,77 @@ def checked_feed(argument: NodeArg, value: Any) -> Any:
     expected = argument.type[7:-1]
     actual = _name(array)
     if actual != expected:
-        raise InvalidArgument(f"Unexpected input data type. Actual: (tensor({actual})) , expected: (tensor({expected})) for input {argument.name}")
+        raise InvalidArgument(
+            f"Unexpected input data type. Actual: (tensor({actual})) , expected: (tensor({expected})) for input {argument.name}{_cure(array, expected)}"
+        )
+    if argument.shape == [] and array.size == 1:
+        return array.reshape(())
     _check_shape(argument, array)
     return array
 
 
 def _as_array(argument: NodeArg, value: Any) -> np.ndarray:
-    if hasattr(value, "numpy") and hasattr(value, "is_tensor"):
-        value = value.numpy()
     if isinstance(value, np.ndarray):
         array = value
-    elif isinstance(value, (list, tuple, np.generic)):
-        array = _from_python(argument, value)
-    elif hasattr(value, "__array__"):
+    elif isinstance(value, (list, tuple)):
+        array = _from_list(argument, value)
+    elif isinstance(value, np.generic):
         array = np.asarray(value)
-    elif hasattr(value, "__dlpack__"):
-        array = np.from_dlpack(value)
+    elif any(hasattr(value, name) for name in ("__array__", "__dlpack__", "is_tensor")):
+        array = _from_array_like(argument, value)
     else:
-        raise RuntimeError(f"Unable to handle object of type {type(value)}")
-    if array.dtype.kind in "UST":
-        array = array.astype(object)
-    if not array.dtype.isnative and array.dtype.kind != "O":
-        raise InvalidArgument(f"input {argument.name} has big-endian elements ({array.dtype.str}); convert it with `x.astype(x.dtype.newbyteorder('='))`")
+        raise _no_tensor(argument, value)
+    if argument.type == "tensor(string)" and array.dtype.kind in "USTO":
+        return _as_text(argument, array)
+    if not array.dtype.isnative and array.dtype.kind in "biufc":
+        raise InvalidArgument(
+            f"input {argument.name} has big-endian elements ({array.dtype.str}); convert it with `x.astype(x.dtype.newbyteorder('='))`"
+        )
     return array
 
 
-def _from_python(argument: NodeArg, value: Any) -> np.ndarray:
-    dtype = dtype_named(argument.type[7:-1])
-    if isinstance(value, np.generic):
-        return np.asarray(value)
+def _from_list(argument: NodeArg, value: Any) -> np.ndarray:
     try:
-        return np.array(value, dtype=dtype)
+        return np.array(value, dtype=dtype_named(argument.type[7:-1]))
     except (ValueError, TypeError, OverflowError) as error:
-        raise InvalidArgument(f"input {argument.name} cannot be made a tensor of {argument.type}: {error}") from None
+        raise RuntimeError(f"Could not create tensor from given input list: input {argument.name} is a {argument.type}; {error}") from None
+
+
+def _from_array_like(argument: NodeArg, value: Any) -> np.ndarray:
+    try:
+        if hasattr(value, "is_tensor") and hasattr(value, "numpy"):
+            return np.asarray(value.numpy())
+        return np.asarray(value) if hasattr(value, "__array__") else np.from_dlpack(value)
+    except Exception as error:
+        raise InvalidArgument(
+            f"input {argument.name}: this {type(value).__module__}.{type(value).__qualname__} cannot be read as a NumPy array ({error}); convert it first"
+        ) from error
+
+
+def _no_tensor(argument: NodeArg, value: Any) -> Exception:
+    wanted = f"input {argument.name} wants {argument.type}: give a NumPy array"
+    if isinstance(value, Mapping):
+        return InvalidArgument(f"Unexpected input data type. Actual: (dict) , expected: ({argument.type}): {wanted}")
+    if isinstance(value, Iterable) and not isinstance(value, (bytes, bytearray, memoryview)):
+        return RuntimeError(
+            f"Input must be a list of dictionaries or a single numpy array for input '{argument.name}'. It is a {type(value).__name__}; {wanted}"
+        )
+    return RuntimeError(f"Unable to handle object of type {type(value)}: {wanted}")
+
+
+def _as_text(argument: NodeArg, array: np.ndarray) -> np.ndarray:
+    """Elements as `str`, in an object array; bytes are UTF-8."""
+    if array.dtype.kind in "UT":
+        return array.astype(object)
+    if array.dtype.kind == "O" and all(type(item) is str for item in array.flat):
+        return array
+    try:
+        texts = [item.decode() if isinstance(item, bytes) else str(item) for item in array.reshape(-1).tolist()]
+    except UnicodeDecodeError as error:
+        raise InvalidArgument(f"input {argument.name}: {error.object!r} is not UTF-8; decode the bytes yourself and give `str`") from None
+    result = np.empty(len(texts), dtype=object)
+    result[:] = texts
+    return result.reshape(array.shape)
 
 
 def _name(array: np.ndarray) -> str:
@@ -70,20 +115,34 @@ def _name(array: np.ndarray) -> str:
         return str(array.dtype)
 
 
+def _cure(array: np.ndarray, expected: str) -> str:
+    """How to convert, where the two types convert into one another."""
+    number = array.dtype.kind in "biufc" and expected not in ("string", "bool")
+    return f"; convert it with `.astype({str(dtype_named(expected))!r})`" if number and code_of(dtype_named(expected)) <= 16 else ""
+
+
 def _check_shape(argument: NodeArg, array: np.ndarray) -> None:
     expected = argument.shape
     if expected is None:
         return
     if array.ndim != len(expected):
         raise InvalidArgument(
-            f"Invalid rank for input: {argument.name} Got: {array.ndim} Expected: {len(expected)} Please fix either the inputs/outputs or the model."
+            f"Invalid rank for input: {argument.name} Got: {array.ndim} Expected: {len(expected)} {_TO_DO} "
+            f"The array's shape is {list(array.shape)}, the model's {_shown(expected)}"
         )
-    wrong = [(i, got, want) for i, (got, want) in enumerate(zip(array.shape, expected, strict=True)) if isinstance(want, int) and got != want]
+    wrong = [
+        (i, got, want) for i, (got, want) in enumerate(zip(array.shape, expected, strict=True)) if isinstance(want, int) and got != want
+    ]
     if wrong:
         lines = "".join(f"\n index: {i} Got: {got} Expected: {want}" for i, got, want in wrong)
         raise InvalidArgument(
-            f"Got invalid dimensions for input: {argument.name} for the following indices{lines}\n Please fix either the inputs/outputs or the model."
+            f"Got invalid dimensions for input: {argument.name} for the following indices{lines}\n {_TO_DO} "
+            f"The array's shape is {list(array.shape)}, the model's {_shown(expected)}"
         )
+
+
+def _shown(shape: list[int | str | None]) -> str:
+    return f"[{', '.join('?' if size is None else str(size) for size in shape)}]"
 
 
 def _checked_other(argument: NodeArg, value: Any) -> Any:
@@ -92,17 +151,48 @@ def _checked_other(argument: NodeArg, value: Any) -> Any:
     if kind == "optional":
         return None if value is None else checked_feed(NodeArg(argument.name, inner, argument.shape), value)
     if kind == "seq":
-        if not isinstance(value, Sequence):
-            raise InvalidArgument(f"input {argument.name} wants a list ({argument.type}), got {type(value).__name__}")
-        element = NodeArg(argument.name, inner, None)
-        return [checked_feed(element, item) for item in value]
+        return _checked_sequence(argument, inner, value)
     if kind == "map":
-        if not isinstance(value, Mapping):
-            raise InvalidArgument(f"input {argument.name} wants a dict ({argument.type}), got {type(value).__name__}")
-        return dict(value)
+        return _checked_map(argument, inner, value)
     if kind == "sparse_tensor":
         return _as_array(NodeArg(argument.name, f"tensor({inner})", argument.shape), value)
     raise NotImplemented(f"input {argument.name} has type {argument.type}, which onnxgpu does not take")
+
+
+def _checked_sequence(argument: NodeArg, inner: str, value: Any) -> list[Any]:
+    if isinstance(value, (np.ndarray, np.generic)):
+        raise InvalidArgument(
+            f"input with name: '{argument.name}' expected to be of type: 3 but received a tensor: it is a {argument.type}, give a list of arrays"
+        )
+    if not isinstance(value, (list, tuple)):
+        raise InvalidArgument(f"input {argument.name} wants a list ({argument.type}), got {type(value).__name__}")
+    element = NodeArg(argument.name, inner, None)
+    checked = []
+    for index, item in enumerate(value):
+        if inner.startswith("tensor(") and not (
+            hasattr(item, "__array__") or hasattr(item, "__dlpack__") or isinstance(item, (list, tuple))
+        ):
+            raise RuntimeError(
+                f"CreateSequenceOfTensors: Input is not a tensor: element {index} of input {argument.name} is a {type(item).__name__}"
+            )
+        checked.append(checked_feed(element, item))
+    return checked
+
+
+def _checked_map(argument: NodeArg, inner: str, value: Any) -> dict[Any, Any]:
+    if not isinstance(value, Mapping):
+        raise InvalidArgument(f"input {argument.name} wants a dict ({argument.type}), got {type(value).__name__}")
+    key_type, _, value_type = inner.partition(",")
+    for key, item in value.items():
+        if not (_is_of_type(key, key_type) and _is_of_type(item, value_type)):
+            raise InvalidArgument(f"Unexpected input data type. Actual: ({{{key!r}: {item!r}}}) , expected: ({argument.type}) for input {argument.name}")
+    return dict(value)
+
+
+def _is_of_type(item: Any, name: str) -> bool:
+    if "string" in name:
+        return isinstance(item, str)
+    return isinstance(item, (int, np.integer) if "int" in name else (int, float, np.number))
 
 
 def returned(value: Any) -> Any:

@@ -40,8 +40,11 @@ _NOT_ATTRIBUTES = ("out", "output_count", "version", "dtype_hint")
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """A function's parameters as an operator's: names of its inputs, how many are required, its attributes' defaults
-    (`inspect.Parameter.empty` for a required one), and which of the keywords that are no attributes it asks for."""
+    """A function's parameters as an operator's.
+
+    `attribute_defaults` holds `inspect.Parameter.empty` for a required attribute; `asked` are the keywords it names that
+    are no attributes.
+    """
 
     inputs: tuple[str, ...]
     variadic: bool
@@ -92,14 +95,22 @@ class Entry:
         given = len(operation.inputs)
         if given > len(self.input_names) and not self.variadic:
             return f"takes at most {len(self.input_names)} inputs, the node has {given}"
-        missing = [n for n, v in zip(self.input_names[: self.parameters.required_inputs], _padded(operation.inputs, self.parameters.required_inputs), strict=True) if v is None]
+        missing = [
+            n
+            for n, v in zip(
+                self.input_names[: self.parameters.required_inputs], _padded(operation.inputs, self.parameters.required_inputs), strict=True
+            )
+            if v is None
+        ]
         if missing:
             return f"needs input {missing[0]!r}, which the node leaves out"
         if not self.is_class:
             unknown = sorted(set(operation.attributes) - set(self.parameters.attribute_defaults))
             if unknown:
                 return f"does not know attribute {unknown[0]!r}"
-            absent = [n for n, d in self.parameters.attribute_defaults.items() if d is inspect.Parameter.empty and n not in operation.attributes]
+            absent = [
+                n for n, d in self.parameters.attribute_defaults.items() if d is inspect.Parameter.empty and n not in operation.attributes
+            ]
             if absent:
                 return f"needs attribute {absent[0]!r}, which the node does not set"
         if self.types is not None and operation.inputs and operation.inputs[0] is not None:
@@ -167,7 +178,9 @@ class Registry:
             entries = self._entries.setdefault(key, [])
             if any(entry.since == since for entry in entries):
                 raise ValueError(f"{domain or 'ai.onnx'}.{operator} since opset {since} is registered twice")
-            entries.append(Entry(operator, domain, since, implementation, specs, types, when, view, host, shape_only, absorbs, deterministic))
+            entries.append(
+                Entry(operator, domain, since, implementation, specs, types, when, view, host, shape_only, absorbs, deterministic)
+            )
             entries.sort(key=lambda entry: entry.since)
             return implementation
 

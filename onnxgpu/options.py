@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import IntEnum
+from enum import Enum, IntEnum
 from typing import Any
 
 from onnxgpu.errors import InvalidArgument
 from onnxgpu.provider import Provider
 
 
-class GraphOptimizationLevel(IntEnum):
+class _NamedInteger(IntEnum):
+    """An integer that prints as its name."""
+
+    __str__ = Enum.__str__
+
+
+class GraphOptimizationLevel(_NamedInteger):
     """How much the graph is rewritten before it is placed."""
 
     ORT_DISABLE_ALL = 0
@@ -20,14 +26,14 @@ class GraphOptimizationLevel(IntEnum):
     ORT_ENABLE_ALL = 99
 
 
-class ExecutionMode(IntEnum):
+class ExecutionMode(_NamedInteger):
     """Order of execution; onnxgpu always runs a plan, whose order is fixed."""
 
     ORT_SEQUENTIAL = 0
     ORT_PARALLEL = 1
 
 
-class ExecutionOrder(IntEnum):
+class ExecutionOrder(_NamedInteger):
     """Accepted for compatibility; the plan decides the order."""
 
     DEFAULT = 0
@@ -39,7 +45,7 @@ class SessionOptions:
     """Options of an `InferenceSession`.
 
     The thread counts bound the threads onnxgpu starts; memory flags are accepted and change nothing, since memory is
-    always planned.
+    always planned. Setting a field to a value of another type raises TypeError.
     """
 
     __slots__ = (
@@ -85,9 +91,16 @@ class SessionOptions:
         self._dimension_overrides: dict[str, int] = {}
         self._initializers: dict[str, Any] = {}
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, _checked_field(type(self).__name__, name, value))
+
     def add_session_config_entry(self, key: str, value: str) -> None:
-        """Set a configuration entry (`session.disable_cpu_ep_fallback`, `onnxgpu.placement`, …)."""
-        self._config[key] = value
+        """Set a configuration entry (`session.disable_cpu_ep_fallback`, `onnxgpu.placement`, …).
+
+        Raises:
+            TypeError: one of the two is no `str`.
+        """
+        self._config[_text(key)] = _text(value)
 
     def get_session_config_entry(self, key: str) -> str:
         """The value of a configuration entry.
@@ -100,8 +113,12 @@ class SessionOptions:
         return self._config[key]
 
     def add_free_dimension_override_by_name(self, name: str, size: int) -> None:
-        """Give the symbolic dimension `name` a fixed size."""
-        self._dimension_overrides[name] = int(size)
+        """Give the symbolic dimension `name` a fixed size.
+
+        Raises:
+            TypeError: `name` is no `str`, or `size` no integer.
+        """
+        self._dimension_overrides[_text(name)] = _of_type(int, "add_free_dimension_override_by_name(): size", size)
 
     @property
     def config_entries(self) -> Mapping[str, str]:
@@ -127,9 +144,16 @@ class RunOptions:
         self.terminate = False
         self._config: dict[str, str] = {}
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, _checked_field(type(self).__name__, name, value))
+
     def add_run_config_entry(self, key: str, value: str) -> None:
-        """Set a configuration entry of this run."""
-        self._config[key] = value
+        """Set a configuration entry of this run.
+
+        Raises:
+            TypeError: one of the two is no `str`.
+        """
+        self._config[_text(key)] = _text(value)
 
     def get_run_config_entry(self, key: str) -> str:
         """The value of a configuration entry.
@@ -140,6 +164,38 @@ class RunOptions:
         if key not in self._config:
             raise RuntimeError(f"RunOptions does not have configuration with key: {key}")
         return self._config[key]
+
+
+_FIELD_TYPES: dict[str, type] = {
+    **dict.fromkeys(("enable_cpu_mem_arena", "enable_mem_pattern", "enable_mem_reuse", "enable_profiling"), bool),
+    **dict.fromkeys(("use_deterministic_compute", "use_per_session_threads", "only_execute_path_to_fetches", "terminate"), bool),
+    **dict.fromkeys(("inter_op_num_threads", "intra_op_num_threads", "log_severity_level", "log_verbosity_level"), int),
+    **dict.fromkeys(("logid", "optimized_model_filepath", "profile_file_prefix"), str),
+    "execution_mode": ExecutionMode,
+    "execution_order": ExecutionOrder,
+    "graph_optimization_level": GraphOptimizationLevel,
+}
+
+
+def _checked_field(owner: str, name: str, value: Any) -> Any:
+    """`value`, if it is what the field takes; fields for internal use are not checked."""
+    wanted = _FIELD_TYPES.get(name)
+    return value if wanted is None else _of_type(wanted, f"{owner}.{name}", value)
+
+
+def _of_type(wanted: type, where: str, value: Any) -> Any:
+    if wanted is bool and (isinstance(value, int) or type(value).__name__ == "bool"):
+        return bool(value)
+    if wanted is int and hasattr(value, "__index__"):
+        return int(value)
+    if not isinstance(value, wanted):
+        raise TypeError(f"{where} wants {wanted.__name__}, got {type(value).__name__} {value!r}")
+    return value
+
+
+def _text(value: str) -> str:
+    text: str = _of_type(str, "a configuration entry, like the name of a dimension,", value)
+    return text
 
 
 def checked_provider_options(provider: type[Provider], options: Mapping[Any, Any]) -> dict[str, Any]:
@@ -156,7 +212,7 @@ def checked_provider_options(provider: type[Provider], options: Mapping[Any, Any
             raise InvalidArgument(f"{provider.name} has no option {str(key)!r}; it knows: {known}")
         try:
             parsed[str(key)] = _parsed(kind, value)
-        except ValueError:
+        except (ValueError, TypeError, OverflowError):
             raise InvalidArgument(f"option {str(key)!r} of {provider.name} wants {kind.__name__}, got {value!r}") from None
     return parsed
 

@@ -82,7 +82,11 @@ def select(
     for name, options in pairs:
         provider = known.get(name)
         parsed = checked_provider_options(provider, options) if provider else {}
-        cause = provider.unavailable() if provider else f"onnxgpu {'has none of that name' if name in ONNXRUNTIME_PROVIDERS else 'does not know it'}"
+        cause = (
+            provider.unavailable()
+            if provider
+            else f"onnxgpu {'has none of that name' if name in ONNXRUNTIME_PROVIDERS else 'does not know it'}"
+        )
         if cause is None and provider is not None:
             chosen.append(provider(parsed))
         else:
@@ -102,7 +106,9 @@ def _pairs(
 ) -> list[tuple[str, Mapping[Any, Any]]]:
     override = knobs.PROVIDERS()
     if override:
-        logging.getLogger("onnxgpu").warning("%s=%s overrides the providers this program names (%s)", knobs.PROVIDERS.name, ",".join(override), requested)
+        logging.getLogger("onnxgpu").warning(
+            "%s=%s overrides the providers this program names (%s)", knobs.PROVIDERS.name, ",".join(override), requested
+        )
         requested, provider_options = override, None
     if requested is None:
         return [(name, {}) for name, cls in known.items() if cls.listed and not cls.last_resort and cls.unavailable() is None]
@@ -117,10 +123,14 @@ def _pairs(
             if options:
                 raise InvalidArgument(f"provider {name!r} has options in its tuple and in 'provider_options'; give them once")
             options = provider_options[index]
+            if not isinstance(options, Mapping):
+                raise InvalidArgument(f"'provider_options' values must be dicts, got {options!r} for {name!r}")
         if name not in known and name not in ONNXRUNTIME_PROVIDERS:
-            raise InvalidArgument(f"Unknown Provider Type: {name}. Known here: {', '.join(known)}; a plug-in provider must be installed first")
+            raise InvalidArgument(
+                f"Unknown Provider Type: {name}. Known here: {', '.join(known)}; a plug-in provider must be installed first"
+            )
         if name in pairs:
-            warnings.warn(f"Duplicate provider '{name}' encountered, ignoring.", UserWarning, stacklevel=5)
+            warnings.warn(f"Duplicate provider '{name}' encountered, ignoring.", UserWarning, stacklevel=4)
             continue
         pairs[name] = options
     return list(pairs.items())
@@ -137,11 +147,15 @@ def _name_and_options(item: Any) -> tuple[str, Mapping[Any, Any]]:
 def _report(missing: Sequence[tuple[str, str]], chosen: Sequence[Provider], strict: bool) -> None:
     if not chosen:
         causes = "; ".join(f"{name}: {cause}" for name, cause in missing) or "the list is empty"
-        raise EPFail(f"no execution provider is left to run on ({causes}), and falling back was forbidden by session.disable_cpu_ep_fallback")
+        raise EPFail(
+            f"no execution provider is left to run on ({causes}), and falling back was forbidden by session.disable_cpu_ep_fallback"
+        )
     if not missing:
         return
     causes = "; ".join(f"{name} is not available: {cause}" for name, cause in missing)
     if strict:
-        raise EPFail(f"{causes}. Strict mode ({knobs.STRICT.name}=1 or session.disable_cpu_ep_fallback) forbids going on without; run `onnxgpu doctor`")
+        raise EPFail(
+            f"{causes}. Strict mode ({knobs.STRICT.name}=1 or session.disable_cpu_ep_fallback) forbids going on without; run `onnxgpu doctor`"
+        )
     message = f"{causes}. {chosen[0].name} takes over; `onnxgpu doctor` tells what is missing, {knobs.STRICT.name}=1 makes this an error"
     warnings.warn(message, ProviderFallbackWarning, stacklevel=4)

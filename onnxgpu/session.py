@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +73,9 @@ class InferenceSession:
         loaded = load(path_or_bytes, known_domains=_known_domains(chosen))
         _override_dimensions(loaded.model, options.dimension_overrides)
         infer_types(loaded.model)
-        self._report = rewrite(loaded.model, level=int(options.graph_optimization_level), evaluate=_evaluator(loaded.model, chosen), disabled=disabled)
+        self._report = rewrite(
+            loaded.model, level=int(options.graph_optimization_level), evaluate=_evaluator(loaded.model, chosen), disabled=disabled
+        )
         self._placement = partition(loaded.model, chosen, parse_hints(config.get("onnxgpu.placement", "")))
         self._placement = fuse(loaded.model, self._placement, level=int(options.graph_optimization_level))
         self._plan = make_plan(loaded.model.graph, self._placement, chosen)
@@ -95,9 +97,7 @@ class InferenceSession:
         self._feed_names = frozenset(arguments)
         self._output_names = [argument.name for argument in self._outputs]
 
-    def run(
-        self, output_names: Sequence[str] | None, input_feed: Mapping[str, Any], run_options: RunOptions | None = None
-    ) -> list[Any]:
+    def run(self, output_names: Sequence[str] | None, input_feed: Mapping[str, Any], run_options: RunOptions | None = None) -> list[Any]:
         """The outputs with these names (all of them for None or an empty list), in that order.
 
         Args:
@@ -114,7 +114,7 @@ class InferenceSession:
         with np.errstate(all="ignore"):
             if run_options is not None and run_options.terminate:
                 raise Fail("Exiting due to terminate flag being set to true.")
-            outputs = program(inputs) if run_options is None else program.observed(inputs, _terminator(run_options))
+            outputs = program(inputs, None if run_options is None else _terminator(run_options))
         return [returned(value) for value in outputs]
 
     def run_observed(self, input_feed: Mapping[str, Any], observer: Observer) -> list[Any]:
@@ -126,7 +126,11 @@ class InferenceSession:
         inputs = []
         for name, argument, default in self._feeds:
             if name in feed:
-                inputs.append(checked_feed(argument, feed[name]) if feed[name] is not None or argument.type.startswith("optional") else _refuse_none(name))
+                inputs.append(
+                    checked_feed(argument, feed[name])
+                    if feed[name] is not None or argument.type.startswith("optional")
+                    else _refuse_none(name)
+                )
             elif default is not None:
                 inputs.append(default)
             else:
@@ -266,8 +270,8 @@ def _evaluator(model: ir.Model, providers: Sequence[Provider]) -> Any:
     return lambda node, inputs: run_on_host(operation_of(node, model.opset_imports), inputs, providers)
 
 
-def _terminator(options: RunOptions) -> Observer:
-    def check(*_: Any) -> None:
+def _terminator(options: RunOptions) -> Callable[[], None]:
+    def check() -> None:
         if options.terminate:
             raise Fail("Exiting due to terminate flag being set to true.")
 

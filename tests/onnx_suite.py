@@ -44,7 +44,10 @@ class SuiteCase:
         for index, (e, a) in enumerate(zip(expected, actual, strict=True)):
             if isinstance(e, list) and isinstance(a, list):
                 self.check(e, a)
-                expected, actual = [*expected[:index], np.zeros(()), *expected[index + 1 :]], [*actual[:index], np.zeros(()), *actual[index + 1 :]]
+                expected, actual = (
+                    [*expected[:index], np.zeros(()), *expected[index + 1 :]],
+                    [*actual[:index], np.zeros(()), *actual[index + 1 :]],
+                )
         Runner.assert_similar_outputs(expected, actual, rtol=self.rtol, atol=self.atol, model_dir=None)
 
 
@@ -86,7 +89,9 @@ def _array(value: Any) -> Any:
 
 
 def _data_set(folder: Path, model: onnx.ModelProto) -> tuple[list[Any], list[Any]]:
-    inputs = [_value(folder / f"input_{i}.pb", value.type) for i, value in enumerate(model.graph.input) if (folder / f"input_{i}.pb").exists()]
+    inputs = [
+        _value(folder / f"input_{i}.pb", value.type) for i, value in enumerate(model.graph.input) if (folder / f"input_{i}.pb").exists()
+    ]
     outputs = [_value(folder / f"output_{i}.pb", value.type) for i, value in enumerate(model.graph.output)]
     return inputs, outputs
 

@@ -26,7 +26,7 @@ CHAIN = """g (float[N,4] x) => (float[N,4] z) {
 
 def chain(x: np.ndarray) -> np.ndarray:
     a = np.maximum(x, 0)
-    return (a / (1 + np.exp(-(a + x)))).astype(np.float32)
+    return np.asarray(a / (1 + np.exp(-(a + x))), np.float32)
 
 
 def test_every_run_of_a_signature_gives_the_same() -> None:
@@ -146,7 +146,7 @@ def test_an_overridable_initializer() -> None:
 
 def test_an_operator_that_fails_is_named() -> None:
     s = session("g (float[N] x, int64[1] s) => (float[M] y) { y = Reshape(x, s) }", CPU)
-    with pytest.raises(Fail, match="Non-zero status code returned while running Reshape node.*3.*5"):
+    with pytest.raises(Fail, match=r"Non-zero status code returned while running Reshape node.*3.*5"):
         s.run(None, {"x": np.ones(3, np.float32), "s": np.array([5])})
 
 
@@ -158,14 +158,14 @@ def test_a_foreign_error_is_told_with_its_node() -> None:
         def workspace(self, inputs: object) -> int:
             return 0
 
-        def launch(self, inputs: object, outputs: object, workspace: object) -> None:
+        def launch(self, inputs: object, outputs: object, workspace: object) -> list[object]:
             raise KeyError("lost")
 
     from dataclasses import replace
 
     plan = session("g (float[2] x) => (float[2] y) { y = Relu(x) }", CPU).plan
     steps = [replace(plan.steps[0], kernel=Broken())]
-    with pytest.raises(RuntimeException, match="running Relu node.*KeyError: 'lost'.*CPUExecutionProvider") as caught:
+    with pytest.raises(RuntimeException, match=r"running Relu node.*KeyError: 'lost'.*CPUExecutionProvider") as caught:
         loop.run_steps(steps, loop.new_frame(plan, [np.ones(2, np.float32)]))
     assert isinstance(caught.value.__cause__, KeyError)
 

@@ -83,7 +83,7 @@ def test_the_checker_sees_a_value_read_after_it_was_freed() -> None:
     plan = session("g (float[2] x) => (float[2] z) { y = Relu(x)\n z = Neg(y) }", ["CPUExecutionProvider"]).plan
     y = plan.steps[0].outputs[0]
     broken = replace(plan, steps=(replace(plan.steps[0], releases=(y,)), plan.steps[1]))
-    with pytest.raises(AssertionError, match="reads 'y'.*already freed"):
+    with pytest.raises(AssertionError, match=r"reads 'y'.*already freed"):
         check_plan(broken)
 
 
@@ -91,7 +91,7 @@ def test_the_checker_sees_a_value_at_the_wrong_place() -> None:
     plan = session("g (float[2] x) => (float[2] z) { z = Relu(x) }", LOOPBACK, placement="mode=listed").plan
     relu = next(step for step in plan.steps if not step.is_transfer)
     broken = replace(plan, steps=tuple(replace(s, inputs=plan.inputs if s is relu else s.inputs, releases=()) for s in plan.steps))
-    with pytest.raises(AssertionError, match="reads 'x'.*at host"):
+    with pytest.raises(AssertionError, match=r"reads 'x'.*at host"):
         check_plan(broken)
 
 

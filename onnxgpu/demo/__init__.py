@@ -16,6 +16,7 @@ import numpy as np
 from onnxgpu.explain import explanation
 from onnxgpu.explain.text import print_explanation
 from onnxgpu.options import SessionOptions
+from onnxgpu.selection import Requested
 from onnxgpu.session import InferenceSession
 
 if TYPE_CHECKING:
@@ -40,12 +41,8 @@ def run_demo(console: Console, *, loopback: bool = False) -> int:
     """
     from onnxgpu.discovery import providers
 
-    for name, provider in providers().items():
-        cause = provider.unavailable()
-        if cause is not None:
-            console.print(f"{name} is not available: {cause}")
     options = SessionOptions()
-    chosen = None
+    chosen: list[Requested] | None = None
     if loopback:
         options.add_session_config_entry("onnxgpu.placement", "mode=listed")
         chosen = [("LoopbackExecutionProvider", {"fraction": 0.5, "seed": 1}), "CPUExecutionProvider"]
@@ -57,9 +54,13 @@ def run_demo(console: Console, *, loopback: bool = False) -> int:
     predictions = scores.argmax(axis=1)
     _show_digits(console, images, predictions, labels)
     soft_wrap, console.soft_wrap = console.soft_wrap, False
-    print_explanation(console, explanation(session))
+    missing = ((name, provider.unavailable()) for name, provider in providers().items())
+    unavailable = [{"provider": name, "cause": cause} for name, cause in missing if cause is not None]
+    print_explanation(console, explanation(session) | {"unavailable": unavailable})
     console.soft_wrap = soft_wrap
-    console.print(f"latency: {_latency(session, images[:1]) * 1e3:.3f} ms for one image, {_latency(session, images) * 1e3:.1f} ms for {len(images)}")
+    console.print(
+        f"latency: {_latency(session, images[:1]) * 1e3:.3f} ms for one image, {_latency(session, images) * 1e3:.1f} ms for {len(images)}"
+    )
     accuracy = float((predictions == labels).mean())
     console.print(f"accuracy: {accuracy:.4f} on {len(labels)} held-out images")
     return 0 if accuracy >= LEAST_ACCURACY else 1

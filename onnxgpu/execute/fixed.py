@@ -8,7 +8,7 @@ loop from there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,7 +49,9 @@ def _step_memory(step: Step, record: Record) -> StepMemory | None:
         else:
             inputs.append(Spec(*record.kinds[slot]))
     specs = step.kernel.outputs(inputs)
-    if specs is None or any(slot != DISCARD and record.kinds.get(slot) != (s.shape, s.dtype) for slot, s in zip(step.outputs, specs, strict=False)):
+    if specs is None or any(
+        slot != DISCARD and record.kinds.get(slot) != (s.shape, s.dtype) for slot, s in zip(step.outputs, specs, strict=False)
+    ):
         return None
     return StepMemory(tuple(specs), step.kernel.workspace(inputs))
 
@@ -123,7 +125,18 @@ class Context:
         expected = None if memory is not None else tuple(record.kinds.get(slot) for _, slot in stores)
         releases = tuple(slot for slot in step.releases if slot not in self._preset)
         return _Launch(
-            position, step, step.kernel.launch, arrays, patches, outputs, tuple(fresh), workspace, tuple(stores), expected, memory is None, releases
+            position,
+            step,
+            step.kernel.launch,
+            arrays,
+            patches,
+            outputs,
+            tuple(fresh),
+            workspace,
+            tuple(stores),
+            expected,
+            memory is None,
+            releases,
         )
 
     def _make_view(self, step: Step, arrays: Sequence[Any]) -> bool:
@@ -134,14 +147,16 @@ class Context:
         results = step.kernel.launch(arrays, None, None)
         views = [(slot, value) for slot, value in zip(step.outputs, results, strict=False) if slot != DISCARD]
         kinds = self._fixed.record.kinds
-        if not all(kinds.get(slot) == kind_of(value) and step.provider.shares_memory(arrays[step.view_of or 0], value) for slot, value in views):
+        if not all(
+            kinds.get(slot) == kind_of(value) and step.provider.shares_memory(arrays[step.view_of or 0], value) for slot, value in views
+        ):
             return False
         for slot, value in views:
             self._template[slot] = value
             self._preset.add(slot)
         return True
 
-    def run(self, inputs: Sequence[Value]) -> tuple[list[Value], int | None]:
+    def run(self, inputs: Sequence[Value], between_steps: Callable[[], None] | None = None) -> tuple[list[Value], int | None]:
         """The plan's outputs, and the position of the step that gave another shape than recorded, if one did."""
         plan = self._fixed.plan
         frame = self._template.copy()
@@ -149,6 +164,8 @@ class Context:
             frame[slot] = value
         changed = None
         for launch in self._launches:
+            if between_steps is not None:
+                between_steps()
             if self._run_step(launch, frame):
                 changed = launch.position
                 run_steps(plan.steps[changed + 1 :], frame)

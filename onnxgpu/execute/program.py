@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -53,21 +53,28 @@ class Program:
         self._volatile: set[int] = set()
         self._lock = threading.Lock()
 
-    def __call__(self, inputs: Sequence[Value]) -> list[Value]:
-        """The outputs for these inputs; both in the order of the plan."""
+    def __call__(self, inputs: Sequence[Value], between_steps: Callable[[], None] | None = None) -> list[Value]:
+        """The outputs for these inputs; both in the order of the plan.
+
+        Args:
+            inputs: one value for each input of the plan.
+            between_steps: called between steps; may raise to end the run.
+        """
         key = tuple([kind_of(value) for value in inputs])
         with self._lock:
             known = self._signatures.get(key)
             context = known.idle.pop() if known and known.idle else None
+            if known:
+                self._signatures.move_to_end(key)
         if known is None:
-            return self._first_run(key, inputs)
+            return self._first_run(key, inputs, between_steps)
         if known.unsteady:
-            return self._ordinary_run(known.record, inputs)
+            return self._ordinary_run(inputs, between_steps)
         if context is None:
             if known.fixed is None:
                 known.fixed = fix(self.plan, known.record)
             context = Context(known.fixed)
-        outputs, changed = context.run(inputs)
+        outputs, changed = context.run(inputs, between_steps)
         with self._lock:
             if changed is not None:
                 known.unsteady = changed in self._volatile
@@ -76,7 +83,7 @@ class Program:
                     self._signatures.pop(key, None)
             elif len(known.idle) < MOST_IDLE_CONTEXTS:
                 known.idle.append(context)
-        return _unshared(self.plan, known.record, self._held, outputs)
+        return [_copied(value) for value in outputs] if changed is not None else _unshared(self.plan, known.record, self._held, outputs)
 
     def observed(self, inputs: Sequence[Value], observer: Observer) -> list[Value]:
         """As a call, in the ordinary loop, telling `observer` of every step."""
@@ -85,14 +92,14 @@ class Program:
         outputs = [frame[slot] for slot in self.plan.outputs]
         return [_copied(value) for value in outputs]
 
-    def _ordinary_run(self, record: Record, inputs: Sequence[Value]) -> list[Value]:
+    def _ordinary_run(self, inputs: Sequence[Value], between_steps: Callable[[], None] | None) -> list[Value]:
         frame = new_frame(self.plan, inputs)
-        run_steps(self.plan.steps, frame)
-        return _unshared(self.plan, record, self._held, [frame[slot] for slot in self.plan.outputs])
+        run_steps(self.plan.steps, frame, None if between_steps is None else lambda *_: between_steps())
+        return [_copied(frame[slot]) for slot in self.plan.outputs]
 
-    def _first_run(self, key: Any, inputs: Sequence[Value]) -> list[Value]:
+    def _first_run(self, key: Any, inputs: Sequence[Value], between_steps: Callable[[], None] | None) -> list[Value]:
         frame = new_frame(self.plan, inputs)
-        record = record_run(self.plan, frame, self._volatile)
+        record = record_run(self.plan, frame, self._volatile, between_steps)
         with self._lock:
             self._signatures[key] = _Signature(record)
             while len(self._signatures) > MOST_SIGNATURES:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,13 +39,14 @@ class Record:
     roots: dict[int, frozenset[int]] = field(default_factory=dict)
 
 
-def record_run(plan: Plan, frame: Frame, volatile: set[int]) -> Record:
+def record_run(plan: Plan, frame: Frame, volatile: set[int], between_steps: Callable[[], None] | None = None) -> Record:
     """Run the whole plan over `frame` and record what it shows.
 
     Args:
         plan: what to run.
         frame: with inputs and constants filled in.
         volatile: positions of steps whose output shapes were seen to change under one signature.
+        between_steps: called between steps; may raise to end the run.
     """
     record = Record()
     for slot in (*plan.inputs, *plan.constants):
@@ -56,6 +57,8 @@ def record_run(plan: Plan, frame: Frame, volatile: set[int]) -> Record:
     positions = iter(range(len(plan.steps)))
 
     def observe(step: Step, inputs: Sequence[Value], results: Sequence[Value], start: int, end: int) -> None:
+        if between_steps is not None:
+            between_steps()
         position = next(positions)
         static = position not in volatile and _is_static(step, record, fixed_shapes)
         for slot, value in zip(step.outputs, results, strict=False):

@@ -47,5 +47,9 @@ def activation_attributes(node: ir.Node) -> dict[str, Any] | None:
         if low is not None and high is not None:
             return {"activation": "Clip", "activation_alpha": low, "activation_beta": high}
     if node.op_type == "Clip" and "min" in node.attributes and "max" in node.attributes:
-        return {"activation": "Clip", "activation_alpha": float_attribute(node, "min", 0.0), "activation_beta": float_attribute(node, "max", 0.0)}
+        return {
+            "activation": "Clip",
+            "activation_alpha": float_attribute(node, "min", 0.0),
+            "activation_beta": float_attribute(node, "max", 0.0),
+        }
     return None

@@ -58,8 +58,9 @@ def _attribute(name: str, value: Any) -> ir.Attr:
     if isinstance(value, ir.Attr):
         return value
     kind = type(value[0]) if isinstance(value, (list, tuple)) else type(value)
-    one, many = {int: (ir.AttrInt64, ir.AttrInt64s), float: (ir.AttrFloat32, ir.AttrFloat32s), str: (ir.AttrString, ir.AttrStrings)}[kind]
-    return many(name, value) if isinstance(value, (list, tuple)) else one(name, value)
+    types = ir.AttributeType
+    one, many = {int: (types.INT, types.INTS), float: (types.FLOAT, types.FLOATS), str: (types.STRING, types.STRINGS)}[kind]
+    return ir.Attr(name, many if isinstance(value, (list, tuple)) else one, value)
 
 
 def body_of(node: ir.Node) -> ir.Function | None:

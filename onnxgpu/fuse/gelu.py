@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from onnxgpu.fuse.fusion import Fusion, other_input, scalar, sole_reader_named
@@ -24,7 +25,13 @@ def gelu_of_erf(node: ir.Node) -> Fusion | None:
     scaled = node.inputs[0].producer()
     x = _scaled_by(scaled, math.sqrt(0.5)) if scaled is not None else None
     plus_one = sole_reader_named(node.outputs[0], "Add")
-    if scaled is None or x is None or sole_reader_named(scaled.outputs[0], "Erf") is None or plus_one is None or not _is(other_input(plus_one, node.outputs[0]), 1.0):
+    if (
+        scaled is None
+        or x is None
+        or sole_reader_named(scaled.outputs[0], "Erf") is None
+        or plus_one is None
+        or not _is(other_input(plus_one, node.outputs[0]), 1.0)
+    ):
         return None
     return _with_half_and_x((scaled, node, plus_one), x, {"approximate": "none"})
 
@@ -47,10 +54,17 @@ def gelu_of_tanh(node: ir.Node) -> Fusion | None:
         inner = cubic.producer() if cubic is not None else None
         cube = _scaled_by(inner, 0.044715) if inner is not None else None
         power = cube.producer() if cube is not None else None
-        if x is None or inner is None or power is None or power.op_type != "Pow" or power.inputs[0] is not x or not _is(power.inputs[1], 3.0):
+        if (
+            x is None
+            or inner is None
+            or power is None
+            or power.op_type != "Pow"
+            or power.inputs[0] is not x
+            or not _is(power.inputs[1], 3.0)
+        ):
             continue
         chain = (power, inner, add, outer, node, plus_one)
-        if all(sole_reader_named(first.outputs[0], second.op_type) is second for first, second in zip(chain, chain[1:], strict=False)):
+        if all(sole_reader_named(first.outputs[0], second.op_type) is second for first, second in pairwise(chain)):
             return _with_half_and_x(chain, x, {"approximate": "tanh"})
     return None
 

@@ -70,6 +70,7 @@ def parse_hints(text: str) -> Hints:
             hints.append(Hint(kind, pattern, right.rstrip("!"), right.endswith("!")))
         else:
             raise InvalidArgument(
-                f"placement hint {part!r} is not understood: expected name:PATTERN=PROVIDER, op:OPERATOR=PROVIDER (with ! for a hard hint) or mode={'|'.join(MODES)}"
+                f"placement hint {part!r} is not understood: expected name:PATTERN=PROVIDER, op:OPERATOR=PROVIDER "
+                f"(with ! for a hard hint) or mode={'|'.join(MODES)}"
             )
     return Hints(tuple(hints), mode)

@@ -1,6 +1,7 @@
 """The minimum cut between two sides of a directed graph with capacities.
 
-Uses SciPy's `maximum_flow` where SciPy is installed; otherwise push-relabel (Goldberg and Tarjan, "A new approach to the maximum-flow problem", 1988).
+Uses SciPy's `maximum_flow` where SciPy is installed; otherwise push-relabel (Goldberg and Tarjan,
+"A new approach to the maximum-flow problem", 1988).
 """
 
 from __future__ import annotations

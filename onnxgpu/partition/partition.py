@@ -63,7 +63,9 @@ def _assign(operation: Operation, providers: Sequence[Provider], hints: Hints) -
         if isinstance(assignment, Assignment):
             return assignment
         if pinned.hard:
-            raise InvalidArgument(f"{operation} is pinned to {pinned.provider} by the hint {str(pinned)!r}, but {assignment}; make the hint soft or remove it")
+            raise InvalidArgument(
+                f"{operation} is pinned to {pinned.provider} by the hint {str(pinned)!r}, but {assignment}; make the hint soft or remove it"
+            )
         refusals.append((pinned.provider, f"hinted, but {assignment}"))
     for provider in providers:
         answer = provider.claim(operation)

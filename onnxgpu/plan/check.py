@@ -18,7 +18,12 @@ def check_plan(plan: Plan) -> None:
     freed: set[int] = set()
     for position, step in enumerate(plan.steps):
         for index, slot in enumerate(step.inputs):
-            _rule(slot in live, plan, position, f"reads {_name(plan, slot)}, which is {'already freed' if slot in freed else 'not yet written'}")
+            _rule(
+                slot in live,
+                plan,
+                position,
+                f"reads {_name(plan, slot)}, which is {'already freed' if slot in freed else 'not yet written'}",
+            )
             _rule(_place_fits(plan, step, index, slot), plan, position, f"reads {_name(plan, slot)} at {plan.slots[slot].place}")
         for slot in step.outputs:
             _rule(slot == DISCARD or slot not in live, plan, position, f"writes {_name(plan, slot)} a second time")
@@ -52,6 +57,10 @@ def _rule(holds: bool, plan: Plan, position: int, problem: str) -> None:
     if holds:
         return
     lines = str(plan).splitlines()
-    around = "\n".join(line for line in lines if any(s.operation.operator in line for s in plan.steps[max(0, position - NEIGHBOURS) : position + NEIGHBOURS + 1]))
+    around = "\n".join(
+        line
+        for line in lines
+        if any(s.operation.operator in line for s in plan.steps[max(0, position - NEIGHBOURS) : position + NEIGHBOURS + 1])
+    )
     step = plan.steps[position].label if plan.steps else "the empty plan"
     raise AssertionError(f"plan {plan.name}: step {position}, {step}, {problem}\n{around}")

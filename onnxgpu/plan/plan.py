@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 
-def make_plan(graph: ir.Graph, placement: Placement, providers: Sequence[Provider], output_places: Mapping[str, Place] | None = None) -> Plan:
+def make_plan(
+    graph: ir.Graph, placement: Placement, providers: Sequence[Provider], output_places: Mapping[str, Place] | None = None
+) -> Plan:
     """The plan of a model's main graph.
 
     Args:
@@ -40,7 +42,9 @@ class _Planner:
         self.draft = Draft(graph.name or "graph")
         self.slots: dict[ir.Value, int] = {}
 
-    def plan(self, captures: Sequence[ir.Value], input_places: Sequence[Place], capture_places: Sequence[Place], output_places: Sequence[Place]) -> Plan:
+    def plan(
+        self, captures: Sequence[ir.Value], input_places: Sequence[Place], capture_places: Sequence[Place], output_places: Sequence[Place]
+    ) -> Plan:
         """The finished plan; `captures` are outer values handed in behind the graph's own inputs."""
         for value, place in zip((*self.graph.inputs, *captures), (*input_places, *capture_places), strict=True):
             self.slots[value] = self.draft.slot(value.name or "", place)

@@ -78,7 +78,10 @@ class Conv:
         method = self._plans.get(key)
         if method is None:
             if len(w) != len(x) or x[1] != w[1] * self._groups or w[0] % self._groups:
-                raise InvalidArgument(f"X has shape {list(x)}, W {list(w)} with group={self._groups}: expected X of (N, {w[1] * self._groups}, …) with as many spatial axes as W")
+                raise InvalidArgument(
+                    f"X has shape {list(x)}, W {list(w)} with group={self._groups}: "
+                    f"expected X of (N, {w[1] * self._groups}, …) with as many spatial axes as W"
+                )
             rows, columns = windows(self._attributes, w[2:]).axes(x[2:])
             if len(self._plans) >= _MOST_PLANS:
                 self._plans.clear()

@@ -48,7 +48,9 @@ class Pointwise:
         """See `conv_problem.Method`."""
         return weights
 
-    def run(self, x: Array, weights: Array, y: Array, epilogue: Epilogue, bias: Array | None, residual: Array | None, workspace: Array | None) -> None:
+    def run(
+        self, x: Array, weights: Array, y: Array, epilogue: Epilogue, bias: Array | None, residual: Array | None, workspace: Array | None
+    ) -> None:
         """See `conv_problem.Method`."""
         p = self._problem
         matrix = weights.reshape(p.groups, p.maps // p.groups, -1)
@@ -72,9 +74,18 @@ class Gathered:
         self._problem = p = problem
         self._phases = sorted({(i * p.rows.dilation) % p.rows.stride for i in range(p.rows.kernel)})
         self._reach = (p.rows.kernel - 1) * p.rows.dilation // p.rows.stride
-        self._stacked = p.rows.kernel > 1 and (p.pixels <= _SMALL_MAP or p.rows.kernel * p.columns.kernel * p.channels < 1.5 * (p.rows.kernel - 1) * p.maps)
+        self._stacked = p.rows.kernel > 1 and (
+            p.pixels <= _SMALL_MAP or p.rows.kernel * p.columns.kernel * p.channels < 1.5 * (p.rows.kernel - 1) * p.maps
+        )
         self._height = self._tile_height()
-        self._gathered_shape = (len(self._phases), p.groups, p.columns.kernel, p.channels // p.groups, self._height + self._reach, p.columns.output)
+        self._gathered_shape = (
+            len(self._phases),
+            p.groups,
+            p.columns.kernel,
+            p.channels // p.groups,
+            self._height + self._reach,
+            p.columns.output,
+        )
         tile = self._height * p.columns.output
         depth = p.channels * p.columns.kernel * p.rows.kernel
         second = depth if self._stacked else p.maps if p.rows.kernel > 1 else 0
@@ -94,7 +105,9 @@ class Gathered:
         taps = weights.reshape(p.groups, p.maps // p.groups, p.channels // p.groups, p.rows.kernel, p.columns.kernel)
         return np.ascontiguousarray(taps.transpose(0, 1, 3, 4, 2)).reshape(p.groups, p.maps // p.groups, p.rows.kernel, -1)
 
-    def run(self, x: Array, weights: Array, y: Array, epilogue: Epilogue, bias: Array | None, residual: Array | None, workspace: Array | None) -> None:
+    def run(
+        self, x: Array, weights: Array, y: Array, epilogue: Epilogue, bias: Array | None, residual: Array | None, workspace: Array | None
+    ) -> None:
         """See `conv_problem.Method`."""
         p = self._problem
         assert workspace is not None

@@ -62,7 +62,9 @@ class Depthwise:
                 banded[:, :, j * p.columns.stride + at, j] = weights[:, 0, :, tap]
         return banded.reshape(p.channels, self._depth, self._strip)
 
-    def run(self, x: Array, weights: Array, y: Array, epilogue: Epilogue, bias: Array | None, residual: Array | None, workspace: Array | None) -> None:
+    def run(
+        self, x: Array, weights: Array, y: Array, epilogue: Epilogue, bias: Array | None, residual: Array | None, workspace: Array | None
+    ) -> None:
         """See `conv_problem.Method`."""
         p = self._problem
         reach = (self._height - 1) * p.rows.stride + (p.rows.kernel - 1) * p.rows.dilation + 1

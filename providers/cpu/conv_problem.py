@@ -41,5 +41,7 @@ class Method(Protocol):
     def laid_out(self, weights: Array) -> Array:
         """The weights (maps, channels/groups, rows, columns) in the method's layout."""
 
-    def run(self, x: Array, weights: Array, y: Array, epilogue: Epilogue, bias: Array | None, residual: Array | None, workspace: Array | None) -> None:
+    def run(
+        self, x: Array, weights: Array, y: Array, epilogue: Epilogue, bias: Array | None, residual: Array | None, workspace: Array | None
+    ) -> None:
         """Compute `y` from `x` and the laid-out weights; `bias` is (maps, 1), `residual` has y's shape."""

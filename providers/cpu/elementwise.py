@@ -20,6 +20,7 @@ from onnxgpu.providers.cpu.registry import operator
 __all__ = ["FloatExpression", "FusedElementwise", "elementwise_operators"]
 
 FLOATS = frozenset({"float", "double"})
+_SINGLE_ONLY = frozenset({"Erf", "Gelu"})
 
 
 class FloatExpression:
@@ -57,8 +58,8 @@ def _same_floats(operation: Operation) -> str | None:
     unknown = {step.split()[0] for step in operation.attributes.get("expression", ())} - elementwise_operators()
     if unknown:
         return f"has no {', '.join(sorted(unknown))} among its steps"
-    if np.dtype(np.float64) in dtypes and any(step.startswith("Gelu ") for step in operation.attributes.get("expression", ())):
-        return "has Gelu in float32 alone"
+    if np.dtype(np.float64) in dtypes and _SINGLE_ONLY & {step.split()[0] for step in operation.attributes.get("expression", ())}:
+        return f"has {' and '.join(sorted(_SINGLE_ONLY))} in float32 alone"
     return None
 
 
@@ -80,7 +81,8 @@ class _Binary(FloatExpression):
 
 
 def _register(name: str, since: int, base: type[FloatExpression], *steps: str) -> None:
-    kernel = type(name, (base,), {"steps": steps, "__doc__": f"{name} over blocks and cores. Spec: https://onnx.ai/onnx/operators/onnx__{name}.html"})
+    text = f"{name} over blocks and cores. Spec: https://onnx.ai/onnx/operators/onnx__{name}.html"
+    kernel = type(name, (base,), {"steps": steps, "__doc__": text})
     operator(name, since=since, types=FLOATS, when=_same_floats)(kernel)
 
 
@@ -103,6 +105,13 @@ class Gelu(_Unary):
     def __init__(self, xp: Any, operation: Operation) -> None:
         name = "GeluTanh" if operation.attributes.get("approximate") == "tanh" else "Gelu"
         self._expression = Expression([f"{name} 0"])
+
+
+@operator("Erf", since=9, types=frozenset({"float"}))
+class Erf(_Unary):
+    """The error function. Spec: https://onnx.ai/onnx/operators/onnx__Erf.html"""
+
+    steps = ("Erf 0",)
 
 
 @operator("Gelu", domain="com.microsoft", types=frozenset({"float"}))

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from onnxgpu.provider import Array
-from onnxgpu.providers.cpu.gelu import gelu, gelu_tanh
+from onnxgpu.providers.cpu.gelu import erf, gelu, gelu_tanh
 from onnxgpu.providers.cpu.threads import scratch
 
 BlockFunction = Callable[..., Any]
@@ -24,29 +24,35 @@ def _temporary(like: Array) -> Array:
     return scratch(like.size, like.dtype, slot=5).reshape(like.shape)
 
 
-def _ufunc(name: str, function: Any, operands: int) -> None:
+def _ufunc(name: str, function: Any) -> None:
     def call(out: Array, *values: Array) -> None:
         function(*values, out=out)
 
-    OPERATORS[name] = (call, operands)
+    OPERATORS[name] = (call, function.nin)
 
 
-for _name, _function in (("Add", np.add), ("Sub", np.subtract), ("Mul", np.multiply), ("Div", np.divide), ("Pow", np.power), ("Min", np.minimum), ("Max", np.maximum)):
-    _ufunc(_name, _function, 2)
-for _name, _function in (
-    ("Abs", np.abs),
-    ("Ceil", np.ceil),
-    ("Cos", np.cos),
-    ("Exp", np.exp),
-    ("Floor", np.floor),
-    ("Log", np.log),
-    ("Neg", np.negative),
-    ("Reciprocal", np.reciprocal),
-    ("Sin", np.sin),
-    ("Sqrt", np.sqrt),
-    ("Tanh", np.tanh),
-):
-    _ufunc(_name, _function, 1)
+_UFUNCS: dict[str, Any] = {
+    "Add": np.add,
+    "Sub": np.subtract,
+    "Mul": np.multiply,
+    "Div": np.divide,
+    "Pow": np.power,
+    "Min": np.minimum,
+    "Max": np.maximum,
+    "Abs": np.abs,
+    "Ceil": np.ceil,
+    "Cos": np.cos,
+    "Exp": np.exp,
+    "Floor": np.floor,
+    "Log": np.log,
+    "Neg": np.negative,
+    "Reciprocal": np.reciprocal,
+    "Sin": np.sin,
+    "Sqrt": np.sqrt,
+    "Tanh": np.tanh,
+}
+for _name, _function in _UFUNCS.items():
+    _ufunc(_name, _function)
 
 
 def _register(name: str, operands: int) -> Callable[[BlockFunction], BlockFunction]:
@@ -124,6 +130,12 @@ def softplus(out: Array, x: Array) -> None:
 def square(out: Array, x: Array) -> None:
     """x·x."""
     np.square(x, out=out)
+
+
+@_register("Erf", 1)
+def erf_block(out: Array, x: Array) -> None:
+    """The error function, in float32."""
+    erf(x, out)
 
 
 @_register("Gelu", 1)

@@ -32,7 +32,9 @@ class Epilogue:
         self.activation: str = attributes.get("activation", "") or ""
         if self.activation and self.activation not in (*_PLAIN, *_ARGUMENTS):
             raise InvalidGraph(f"activation {self.activation!r} is none of {', '.join((*_PLAIN, *_ARGUMENTS))}")
-        default = {"Clip": (-np.inf, np.inf), "LeakyRelu": (0.01, 0.0), "HardSigmoid": (0.2, 0.5), "QuickGelu": (1.702, 0.0)}.get(self.activation, (0.0, 0.0))
+        default = {"Clip": (-np.inf, np.inf), "LeakyRelu": (0.01, 0.0), "HardSigmoid": (0.2, 0.5), "QuickGelu": (1.702, 0.0)}.get(
+            self.activation, (0.0, 0.0)
+        )
         given = (attributes.get("activation_alpha", default[0]), attributes.get("activation_beta", default[1]))
         self._arguments = given[: _ARGUMENTS.get(self.activation, 0)]
 

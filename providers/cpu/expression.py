@@ -117,9 +117,7 @@ def collapsed(shape: tuple[int, ...], inputs: Sequence[Array]) -> tuple[tuple[in
     kinds: list[tuple[bool, ...]] = []
     for axis, size in enumerate(shape):
         kind = tuple(p[axis] == size for p in padded)
-        if size == 1 and groups:
-            groups[-1].append(axis)
-        elif groups and kinds[-1] == kind:
+        if groups and (size == 1 or kinds[-1] == kind):
             groups[-1].append(axis)
         else:
             groups.append([axis])
@@ -154,7 +152,9 @@ def _piece(array: Array, index: tuple[Any, ...]) -> Array:
 def _parsed(step: str, position: int) -> tuple[BlockFunction, tuple[Operand, ...]]:
     name, *words = step.split()
     if name not in OPERATORS:
-        raise InvalidGraph(f"step {position} of an elementwise expression, {step!r}: unknown operator {name!r} (known: {', '.join(sorted(OPERATORS))})")
+        raise InvalidGraph(
+            f"step {position} of an elementwise expression, {step!r}: unknown operator {name!r} (known: {', '.join(sorted(OPERATORS))})"
+        )
     function, count = OPERATORS[name]
     if len(words) != count:
         raise InvalidGraph(f"step {position} of an elementwise expression, {step!r}: {name} takes {count} operands, {len(words)} are given")
@@ -169,7 +169,9 @@ def _operand(word: str, position: int, step: str) -> Operand:
     except ValueError:
         operand = Operand("input", -1)
     if operand.index < 0 or (operand.kind == "step" and operand.index >= position):
-        raise InvalidGraph(f"step {position} of an elementwise expression, {step!r}: operand {word!r} is neither an input, an earlier step nor a constant")
+        raise InvalidGraph(
+            f"step {position} of an elementwise expression, {step!r}: operand {word!r} is neither an input, an earlier step nor a constant"
+        )
     return operand
 
 

@@ -81,7 +81,7 @@ class Windows:
             return Axis(size, kernel, stride, dilation, before, total - before, output)
         space = size + before + after - reach
         if space < 0:
-            raise InvalidArgument(f"spatial axis {i}: a window of {reach} does not fit into size {size} with padding {before} and {after}; give a larger input")
+            raise InvalidArgument(f"spatial axis {i}: a window of {reach} does not fit into size {size} with padding {before} and {after}")
         output = space // stride + 1
         if self.ceil_mode:
             output = -(-space // stride) + 1
@@ -107,4 +107,4 @@ def windows(attributes: Mapping[str, Any], kernel: Sequence[int]) -> Windows:
 
 def as_planes(array: Any) -> Any:
     """An (N, C, L) array as (N, C, 1, L); others unchanged."""
-    return array.reshape(array.shape[:2] + (1,) + array.shape[2:]) if array.ndim == 3 else array
+    return array.reshape(*array.shape[:2], 1, *array.shape[2:]) if array.ndim == 3 else array

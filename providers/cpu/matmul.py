@@ -80,7 +80,9 @@ class _Product:
         """
         a, b = self.left(inputs[0]), self.right(inputs[1])
         if a.shape[-1] != b.shape[-2]:
-            raise InvalidArgument(f"a product of shapes {list(a.shape)} and {list(b.shape)}: the inner sizes {a.shape[-1]} and {b.shape[-2]} differ")
+            raise InvalidArgument(
+                f"a product of shapes {list(a.shape)} and {list(b.shape)}: the inner sizes {a.shape[-1]} and {b.shape[-2]} differ"
+            )
         batch = broadcast_shapes(a.shape[:-2], b.shape[:-2])
         return (*batch, a.shape[-2], b.shape[-1])
 
@@ -147,7 +149,9 @@ class FusedMatMulBias(_ProductKernel):
         _, _, bias, residual = (*inputs, None, None)[:4]
         flat = (-1, out.shape[-1])
         if out.size:
-            self._epilogue.apply(out.reshape(flat), None if bias is None else bias.reshape(-1), None if residual is None else residual.reshape(flat))
+            self._epilogue.apply(
+                out.reshape(flat), None if bias is None else bias.reshape(-1), None if residual is None else residual.reshape(flat)
+            )
         return outputs
 
 

@@ -39,7 +39,7 @@ def softmax_rows(x: Array, out: Array) -> None:
         np.exp(piece, out=piece)
         np.multiply(piece, np.reciprocal(np.add.reduce(piece, axis=1, keepdims=True)), out=piece)
 
-    over_row_blocks(*x.shape, 6, block)
+    over_row_blocks(x.shape[0], x.shape[1], 6, block)
 
 
 def layer_normalization_rows(x: Array, scale: Array | None, bias: Array | None, epsilon: float, centred: bool, out: Array) -> None:
@@ -59,7 +59,7 @@ def layer_normalization_rows(x: Array, scale: Array | None, bias: Array | None, 
         if bias is not None:
             np.add(piece, bias, out=piece)
 
-    over_row_blocks(*x.shape, 6, block)
+    over_row_blocks(x.shape[0], x.shape[1], 6, block)
 
 
 class _RowKernel:
@@ -131,7 +131,7 @@ def _one_output(operation: Operation) -> str | None:
 class _Normalization(_RowKernel):
     """Normalisation over the axes from `axis` on, with scale and bias of their shape."""
 
-    input_names = ("x", "scale", "bias")
+    input_names: tuple[str, ...] = ("x", "scale", "bias")
     required_inputs = 2
     centred = True
 
@@ -152,7 +152,6 @@ class _Normalization(_RowKernel):
 
 
 @operator("LayerNormalization", types=FLOATS, when=_one_output)
-@operator("LayerNormalization", since=17, types=FLOATS, when=_one_output)
 class LayerNormalization(_Normalization):
     """Spec: https://onnx.ai/onnx/operators/onnx__LayerNormalization.html; onnxruntime knows it from opset 1 on."""
 
@@ -171,7 +170,8 @@ def _few_outputs(operation: Operation) -> str | None:
     if extra:
         return f"is fast without its mean and variance outputs, the node gives {', '.join(extra)}"
     shapes = [v.shape for v in operation.inputs[:2] if v is not None]
-    return None if len(shapes) == 2 and shapes[0] == shapes[1] and shapes[0] is not None else "is fast where input and skip are known to have one shape"
+    alike = len(shapes) == 2 and shapes[0] == shapes[1] and shapes[0] is not None
+    return None if alike else "is fast where input and skip are known to have one shape"
 
 
 class _SkipNormalization:

@@ -39,7 +39,7 @@ class _Workers:
 
     def __init__(self) -> None:
         self.pid = os.getpid()
-        self._cores = sorted(os.sched_getaffinity(0))[:MOST_THREADS] if hasattr(os, "sched_getaffinity") else list(range(min(os.cpu_count() or 1, MOST_THREADS)))
+        self._cores = _cores()[:MOST_THREADS]
         self._queues: list[SimpleQueue[_Job]] = [SimpleQueue() for _ in self._cores]
         for core, queue in zip(self._cores, self._queues, strict=True):
             threading.Thread(target=_work, args=(core, queue), name=f"onnxgpu-cpu-{core}", daemon=True).start()
@@ -94,6 +94,11 @@ def _work(core: int, queue: SimpleQueue[_Job]) -> None:
         del function, parts, done
 
 
+def _cores() -> list[int]:
+    """The cores this process may use."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+
+
 @cache
 def _core_function() -> Callable[[], int] | None:
     try:
@@ -115,8 +120,7 @@ _local = threading.local()
 
 def thread_count() -> int:
     """How many threads share a large piece of work, the caller's included."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, MOST_THREADS)
+    return min(len(_cores()), MOST_THREADS)
 
 
 def share(function: RangeFunction, count: int, elements: int) -> None:

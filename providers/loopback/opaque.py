@@ -47,7 +47,9 @@ class OpaqueArray:
     def _refuse(self, *_: Any, **__: Any) -> NoReturn:
         raise TypeError("this array lies on the loopback device; a transfer to the host is missing")
 
-    __array__ = __array_ufunc__ = __array_function__ = __len__ = __iter__ = __getitem__ = __bool__ = __float__ = __int__ = __index__ = _refuse
+    __array__ = __array_ufunc__ = __array_function__ = __len__ = __iter__ = __getitem__ = __bool__ = __float__ = __int__ = __index__ = (
+        _refuse
+    )
     __add__ = __radd__ = __eq__ = _refuse  # type: ignore[assignment]
 
 

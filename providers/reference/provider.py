@@ -48,7 +48,9 @@ class ReferenceProvider(Provider):
         try:
             import_module(OPERATOR_MODULES[operation.domain]).load_op(operation.domain, operation.operator, operation.version)
         except Exception as error:
-            return Refusal(f"onnx.reference does not implement {operation.operator} as of opset {operation.version} ({type(error).__name__})")
+            return Refusal(
+                f"onnx.reference does not implement {operation.operator} as of opset {operation.version} ({type(error).__name__})"
+            )
         return Claim(lambda: _ReferenceKernel(operation), deterministic=operation.operator not in RANDOM)
 
     def cost(self, operation: Operation) -> float:
@@ -108,7 +110,11 @@ class _ReferenceKernel:
         from onnx.reference import ReferenceEvaluator
 
         operation = self._operation
-        inputs = [helper.make_tensor_value_info(n, code, None) if code else ValueInfoProto(name=n) for n, code in zip(self._inputs, key, strict=True) if n]
+        inputs = [
+            helper.make_tensor_value_info(n, code, None) if code else ValueInfoProto(name=n)
+            for n, code in zip(self._inputs, key, strict=True)
+            if n
+        ]
         outputs = [ValueInfoProto(name=n) for n in self._outputs if n]
         imports = [helper.make_opsetid(operation.domain, operation.version)]
         model = helper.make_model(helper.make_graph([self._node], "node", inputs, outputs), opset_imports=imports)

@@ -20,7 +20,9 @@ def model_of(case: Case) -> onnx.ModelProto:
         [node],
         "case",
         [
-            helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(x.dtype) if x.dtype != object else onnx.TensorProto.STRING, x.shape)
+            helper.make_tensor_value_info(
+                n, helper.np_dtype_to_tensor_dtype(x.dtype) if x.dtype != object else onnx.TensorProto.STRING, x.shape
+            )
             for n, x in zip(names, case.inputs, strict=True)
             if x is not None
         ],
@@ -29,8 +31,7 @@ def model_of(case: Case) -> onnx.ModelProto:
     imports = [helper.make_opsetid(case.domain, case.opset)]
     if case.domain:
         imports.append(helper.make_opsetid("", 21))
-    model = helper.make_model(graph, opset_imports=imports, ir_version=10)
-    return model
+    return helper.make_model(graph, opset_imports=imports, ir_version=10)
 
 
 def feeds_of(case: Case) -> dict[str, Any]:

@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 EXACT = (0.0, 0.0)
-ROUNDING = {"float16": (2e-3, 2e-3), "bfloat16": (2e-2, 2e-2), "float32": (1e-5, 1e-5), "float64": (1e-7, 1e-7), "complex64": (1e-5, 1e-5), "complex128": (1e-7, 1e-7)}
+ROUNDING = {
+    "float16": (2e-3, 2e-3),
+    "bfloat16": (2e-2, 2e-2),
+    "float32": (1e-5, 1e-5),
+    "float64": (1e-7, 1e-7),
+    "complex64": (1e-5, 1e-5),
+    "complex128": (1e-7, 1e-7),
+}
 
 
 def tolerance(dtype: np.dtype) -> tuple[float, float]:
