@@ -31,8 +31,8 @@ class OnnxGpuBackendRep(BackendRep):
     def __init__(self, session: InferenceSession) -> None:
         self.session = session
 
-    def run(self, inputs: Any, **kwargs: Any) -> list[Any]:
-        """The outputs.
+    def run(self, inputs: Any, **kwargs: Any) -> Any:
+        """The outputs, as a list.
 
         Args:
             inputs: a list in the order of the model's inputs, one array for a model with one input, or a dict by name.
@@ -82,15 +82,15 @@ class OnnxGpuBackend(Backend):
         return OnnxGpuBackendRep(InferenceSession(model, options, providers=host_only))
 
     @classmethod
-    def run_model(cls, model: Model, inputs: Any, device: str = "CPU", **kwargs: Any) -> list[Any]:
-        """Prepare `model` and run it once."""
+    def run_model(cls, model: Model, inputs: Any, device: str = "CPU", **kwargs: Any) -> Any:
+        """Prepare `model` and run it once; the outputs are a list."""
         return cls.prepare(model, device, **kwargs).run(inputs)
 
     @classmethod
-    def run_node(cls, node: onnx.NodeProto, inputs: Any, device: str = "CPU", outputs_info: Any = None, **kwargs: Any) -> list[Any]:
-        """Run one node, at the newest opset unless `opset_version` is given."""
+    def run_node(cls, node: onnx.NodeProto, inputs: Any, device: str = "CPU", outputs_info: Any = None, **kwargs: Any) -> Any:
+        """Run one node, at the newest opset unless `opset_version` is given; the outputs are a list."""
         given = [np.asarray(x) for x in (inputs if isinstance(inputs, (list, tuple)) else [inputs])]
-        names = [name for name in node.input if name]
+        names = list(dict.fromkeys(name for name in node.input if name))
         arguments = [
             helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(x.dtype), x.shape) for n, x in zip(names, given, strict=True)
         ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from math import inf
 from statistics import median, quantiles
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -79,13 +80,20 @@ def bench(session: InferenceSession, feeds: Mapping[str, Any], *, runs: int, aga
 
 
 def max_relative_error(ours: Sequence[Any], theirs: Sequence[Any]) -> float:
-    """max |a−b| / max |b| over all tensor outputs of numbers."""
-    worst = 0.0
-    for a, b in zip(ours, theirs, strict=True):
-        if isinstance(b, np.ndarray) and b.dtype.kind in "fiu" and b.size:
-            scale = float(np.max(np.abs(b.astype(np.float64)))) or 1.0
-            worst = max(worst, float(np.max(np.abs(a.astype(np.float64) - b.astype(np.float64)))) / scale)
-    return worst
+    """max |a−b| / max |b| over all tensor outputs of numbers; infinite where shapes, NaNs or infinities differ."""
+    pairs = [(a, b) for a, b in zip(ours, theirs, strict=True) if isinstance(b, np.ndarray) and b.dtype.kind in "bfiu"]
+    return max((_relative_error(a, b) for a, b in pairs), default=0.0)
+
+
+def _relative_error(a: np.ndarray, b: np.ndarray) -> float:
+    if a.shape != b.shape:
+        return inf
+    x, y = a.astype(np.float64), b.astype(np.float64)
+    finite = np.isfinite(y)
+    if not np.array_equal(x[~finite], y[~finite], equal_nan=True) or not np.isfinite(x[finite]).all():
+        return inf
+    scale = float(np.max(np.abs(y[finite]), initial=0.0)) or 1.0
+    return float(np.max(np.abs(x[finite] - y[finite]), initial=0.0)) / scale
 
 
 def _other_session(module: str, session: InferenceSession) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from onnxgpu.errors import OnnxGpuError
+from onnxgpu.errors import InvalidArgument, OnnxGpuError
 from onnxgpu.version import __version__
 
 if TYPE_CHECKING:
@@ -23,18 +24,36 @@ FILE_WIDTH = 160
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit status is 0, 1 for an error in the model or its input, 2 for a wrong command line."""
+    """Run one command; the exit status is 0, 1 for an error in the model or its input, 2 for a wrong command line.
+
+    An error is one line on stderr. 130 is the status after an interrupt.
+    """
     options = _parser().parse_args(arguments)
-    console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else FILE_WIDTH)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True, width=None if sys.stdout.isatty() else FILE_WIDTH)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("always")
+            warnings.simplefilter("default")
             warnings.showwarning = _show_warning
             status: int = options.command(options, console)
+            sys.stdout.flush()
             return status
-    except (OnnxGpuError, ValueError, RuntimeError) as error:
-        print(f"onnxgpu: {type(error).__name__}: {getattr(error, 'message', error)}", file=sys.stderr)
+    except KeyboardInterrupt:
+        return _failed("interrupted", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except (OnnxGpuError, ValueError, RuntimeError, TypeError, OSError, MemoryError) as error:
+        return _failed(f"{type(error).__name__}: {getattr(error, 'message', error)}")
+    except Exception as error:
+        return _failed(f"{type(error).__name__}: {error}. This is a fault of onnxgpu: please report it with the model")
+
+
+def _failed(text: str, status: int = 1) -> int:
+    print(f"onnxgpu: {' '.join(text.split())}", file=sys.stderr)
+    return status
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
@@ -58,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     bench = _command(commands, "bench", _bench, "time a model")
     _model_arguments(bench)
     bench.add_argument("--against", metavar="MODULE", help="a module with onnxruntime's API, timed in turns with onnxgpu")
-    bench.add_argument("--runs", type=int, default=20, help="runs of each side (default 20)")
+    bench.add_argument("--runs", type=_count, default=20, metavar="N", help="runs of each side (default 20)")
 
     doctor = _command(commands, "doctor", _doctor, "which provider is available, and what is missing")
     doctor.add_argument("--json", action="store_true", help="as JSON")
@@ -66,6 +85,12 @@ def _parser() -> argparse.ArgumentParser:
     demo = _command(commands, "demo", _demo, "recognise handwritten digits with a small trained model")
     demo.add_argument("--loopback", action="store_true", help="put every second node on a pretend device, with real transfers")
     return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"expected a number of at least 1, got {text!r}")
+    return int(text)
 
 
 def _command(commands: Any, name: str, function: Any, text: str) -> argparse.ArgumentParser:
@@ -85,7 +110,7 @@ def _session(options: argparse.Namespace) -> InferenceSession:
     from onnxgpu.session import InferenceSession
 
     providers = [name.strip() for name in options.providers.split(",")] if options.providers else None
-    console = Console(stderr=True)
+    console = Console(stderr=True, markup=False, emoji=False)
     with console.status(f"loading {options.model}"):
         return InferenceSession(options.model, providers=providers)
 
@@ -93,7 +118,7 @@ def _session(options: argparse.Namespace) -> InferenceSession:
 def _feeds(options: argparse.Namespace, session: InferenceSession, console: Console) -> dict[str, Any]:
     from onnxgpu.feed_files import SEED, feeds_from
 
-    feeds, made_up = feeds_from(session.get_inputs(), options.input)
+    feeds, made_up = feeds_from(session.get_inputs(), options.input, session.get_overridable_initializers())
     if made_up:
         console.print(f"random values (seed {SEED}, unknown dimensions 1) for: {', '.join(made_up)}")
     return feeds
@@ -107,13 +132,21 @@ def _run(options: argparse.Namespace, console: Console) -> int:
     for argument, value in zip(session.get_outputs(), outputs, strict=True):
         if isinstance(value, np.ndarray):
             console.print(f"{argument.name}: {argument.type} {list(value.shape)}")
-            console.print(np.array2string(value, threshold=20), markup=False)
+            console.print(np.array2string(value, threshold=20))
         else:
-            console.print(f"{argument.name}: {argument.type}\n{value!r}", markup=False)
+            console.print(f"{argument.name}: {argument.type}\n{value!r}")
         if options.output is not None:
-            options.output.mkdir(parents=True, exist_ok=True)
-            np.save(options.output / f"{argument.name.replace('/', '_')}.npy", np.asarray(value), allow_pickle=False)
+            _save(options.output, argument.name, value)
     return 0
+
+
+def _save(folder: Path, name: str, value: Any) -> None:
+    import numpy as np
+
+    if not isinstance(value, np.ndarray):
+        raise InvalidArgument(f"--output: output {name} is a {type(value).__name__}, and a .npy file holds one tensor; leave --output out")
+    folder.mkdir(parents=True, exist_ok=True)
+    np.save(folder / f"{name.replace('/', '_')}.npy", value.astype(str) if value.dtype == object else value, allow_pickle=False)
 
 
 def _explain(options: argparse.Namespace, console: Console) -> int:
@@ -127,9 +160,9 @@ def _explain(options: argparse.Namespace, console: Console) -> int:
         return 0
     console.soft_wrap = False
     print_explanation(console, explained)
-    console.print(explained["rewrites"], markup=False)
+    console.print(explained["rewrites"])
     if options.plan:
-        console.print(str(session.plan), markup=False)
+        console.print(str(session.plan))
     return 0
 
 
@@ -163,9 +196,9 @@ def _doctor(options: argparse.Namespace, console: Console) -> int:
         for library in provider["libraries"]:
             version = f" {library['version']}" if library["version"] else ""
             state = f"{library['found']}{version}" if library["found"] else f"not found; {library['remedy']}"
-            console.print(f"    {library['name']}{'' if library['needed'] else ' (optional)'}: {state}", markup=False)
+            console.print(f"    {library['name']}{'' if library['needed'] else ' (optional)'}: {state}")
     for name, knob in found["knobs"].items():
-        console.print(f"{name} = {knob['value']!r}: {knob['meaning']}", markup=False)
+        console.print(f"{name} = {knob['value']!r}: {knob['meaning']}")
     for conflict in found["conflicts"]:
         console.print(conflict)
     return 0

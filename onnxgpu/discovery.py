@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
-from pathlib import Path
 
 from onnxgpu import knobs
 from onnxgpu.errors import EPFail
@@ -19,12 +17,16 @@ ENTRY_POINT_GROUP = "onnxgpu.providers"
 
 def folders() -> tuple[str, ...]:
     """The provider folders, by name."""
+    from pathlib import Path
+
     root = Path(import_module("onnxgpu.providers").__path__[0])
     return tuple(sorted(path.parent.name for path in root.glob("*/provider.py")))
 
 
 @cache
 def _all() -> dict[str, tuple[str, type[Provider]]]:
+    from importlib.metadata import entry_points
+
     found: dict[str, tuple[str, type[Provider]]] = {}
     for folder in folders():
         provider: type[Provider] = import_module(f"onnxgpu.providers.{folder}.provider").PROVIDER

@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from onnxgpu import discovery, knobs
+from onnxgpu.errors import InvalidArgument
 from onnxgpu.version import __version__
 
 PACKAGES = ("numpy", "onnx", "onnx-ir", "ml_dtypes", "rich")
@@ -19,7 +20,7 @@ def diagnosis() -> dict[str, Any]:
         "versions": {"onnxgpu": __version__, "python": sys.version.split()[0], "platform": platform.platform()}
         | {n: _version(n) for n in PACKAGES},
         "providers": [_provider(name) for name in discovery.providers()],
-        "knobs": {knob.name: {"value": knob(), "meaning": knob.meaning} for knob in knobs.ALL},
+        "knobs": {knob.name: {"value": _value(knob), "meaning": knob.meaning} for knob in knobs.ALL},
         "conflicts": _conflicts(),
     }
 
@@ -38,6 +39,14 @@ def _provider(name: str) -> dict[str, Any]:
         for item in provider.libraries()
     ]
     return {"name": name, "available": cause is None, "cause": cause or "", "libraries": libraries}
+
+
+def _value(knob: knobs.Knob) -> Any:
+    """Its value, or what is wrong with it: the doctor is there to tell."""
+    try:
+        return knob()
+    except InvalidArgument as error:
+        return error.message
 
 
 def _version(distribution: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -15,18 +16,23 @@ from onnxgpu.metadata import NodeArg
 SEED = 0
 
 
-def feeds_from(inputs: Sequence[NodeArg], named: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+def feeds_from(inputs: Sequence[NodeArg], named: Sequence[str], overridable: Sequence[NodeArg] = ()) -> tuple[dict[str, Any], list[str]]:
     """The feeds, and the names of the inputs that were made up.
 
     Args:
         inputs: the model's.
         named: `name=file.npy` for each input the user gives.
+        overridable: inputs that may be given, and are not made up.
 
     Raises:
-        InvalidArgument: a part is not of that form, or names no input.
+        InvalidArgument: a part is not of that form, names no input, or one that was named before.
         NoSuchFile: a file is not there.
     """
-    feeds = {name: _load(name, path, inputs) for name, path in (_split(part) for part in named)}
+    feeds: dict[str, Any] = {}
+    for name, path in map(_split, named):
+        if name in feeds:
+            raise InvalidArgument(f"--input {name}={path}: {name} is given twice")
+        feeds[name] = _load(name, path, (*inputs, *overridable))
     made_up = [argument for argument in inputs if argument.name not in feeds]
     generator = np.random.default_rng(SEED)
     for argument in made_up:
@@ -62,13 +68,23 @@ def _split(part: str) -> tuple[str, str]:
 
 
 def _load(name: str, path: str, inputs: Sequence[NodeArg]) -> np.ndarray:
-    known = [argument.name for argument in inputs]
+    known = {argument.name: argument for argument in inputs}
     if name not in known:
-        raise InvalidArgument(f"--input {name}={path}: the model has no input {name!r}; its inputs are {known}")
+        raise InvalidArgument(f"--input {name}={path}: the model has no input {name!r}; its inputs are {list(known)}")
     if not Path(path).is_file():
         raise NoSuchFile(f"--input {name}={path}: there is no such file")
     try:
-        array: np.ndarray = np.load(path, allow_pickle=False)
-    except (ValueError, OSError) as error:
+        array = np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError, BadZipFile) as error:
         raise InvalidArgument(f"--input {name}={path}: not a .npy file ({error})") from None
-    return array
+    if not isinstance(array, np.ndarray):
+        raise InvalidArgument(f"--input {name}={path}: an archive of arrays, expected a .npy file with one")
+    return _with_own_type(array, known[name])
+
+
+def _with_own_type(array: np.ndarray, argument: NodeArg) -> np.ndarray:
+    """NumPy saves the types that it does not have itself, like bfloat16, as plain bytes of their width."""
+    if array.dtype.kind != "V" or not argument.type.startswith("tensor("):
+        return array
+    dtype = dtype_named(argument.type[7:-1])
+    return array.view(dtype) if dtype.itemsize == array.dtype.itemsize else array

@@ -6,6 +6,7 @@ The texts of the errors begin as onnxruntime's, so that programs that read them 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -29,19 +30,31 @@ def checked_feed(argument: NodeArg, value: Any) -> Any:
         InvalidArgument: the element type, rank or a fixed dimension differs from what the model declares.
         RuntimeError: an object that is no tensor at all.
     """
-    if not argument.type.startswith("tensor("):
+    dtype = _number_type(argument.type)
+    if dtype is not None and type(value) is np.ndarray and value.dtype == dtype:
+        array = value
+    elif argument.type.startswith("tensor("):
+        array = _as_array(argument, value)
+        _check_type(argument, array)
+    else:
         return _checked_other(argument, value)
-    array = _as_array(argument, value)
-    expected = argument.type[7:-1]
-    actual = _name(array)
-    if actual != expected:
-        raise InvalidArgument(
-            f"Unexpected input data type. Actual: (tensor({actual})) , expected: (tensor({expected})) for input {argument.name}{_cure(array, expected)}"
-        )
     if argument.shape == [] and array.size == 1:
         return array.reshape(())
     _check_shape(argument, array)
     return array
+
+
+@cache
+def _number_type(text: str) -> np.dtype | None:
+    """The dtype of a `tensor(…)` of numbers, None for every other type."""
+    return dtype_named(text[7:-1]) if text.startswith("tensor(") and text != "tensor(string)" else None
+
+
+def _check_type(argument: NodeArg, array: np.ndarray) -> None:
+    actual, expected = _name(array), argument.type[7:-1]
+    if actual != expected:
+        types = f"Actual: (tensor({actual})) , expected: (tensor({expected}))"
+        raise InvalidArgument(f"Unexpected input data type. {types} for input {argument.name}{_cure(array, expected)}")
 
 
 def _as_array(argument: NodeArg, value: Any) -> np.ndarray:
@@ -77,9 +90,8 @@ def _from_array_like(argument: NodeArg, value: Any) -> np.ndarray:
             return np.asarray(value.numpy())
         return np.asarray(value) if hasattr(value, "__array__") else np.from_dlpack(value)
     except Exception as error:
-        raise InvalidArgument(
-            f"input {argument.name}: this {type(value).__module__}.{type(value).__qualname__} cannot be read as a NumPy array ({error}); convert it first"
-        ) from error
+        kind = f"{type(value).__module__}.{type(value).__qualname__}"
+        raise InvalidArgument(f"input {argument.name}: {kind} cannot be read as a NumPy array ({error}); convert it first") from error
 
 
 def _no_tensor(argument: NodeArg, value: Any) -> Exception:
@@ -87,9 +99,8 @@ def _no_tensor(argument: NodeArg, value: Any) -> Exception:
     if isinstance(value, Mapping):
         return InvalidArgument(f"Unexpected input data type. Actual: (dict) , expected: ({argument.type}): {wanted}")
     if isinstance(value, Iterable) and not isinstance(value, (bytes, bytearray, memoryview)):
-        return RuntimeError(
-            f"Input must be a list of dictionaries or a single numpy array for input '{argument.name}'. It is a {type(value).__name__}; {wanted}"
-        )
+        begin = f"Input must be a list of dictionaries or a single numpy array for input '{argument.name}'."
+        return RuntimeError(f"{begin} It is a {type(value).__name__}; {wanted}")
     return RuntimeError(f"Unable to handle object of type {type(value)}: {wanted}")
 
 
@@ -118,7 +129,7 @@ def _name(array: np.ndarray) -> str:
 def _cure(array: np.ndarray, expected: str) -> str:
     """How to convert, where the two types convert into one another."""
     number = array.dtype.kind in "biufc" and expected not in ("string", "bool")
-    return f"; convert it with `.astype({str(dtype_named(expected))!r})`" if number and code_of(dtype_named(expected)) <= 16 else ""
+    return f"; convert it with `.astype({str(dtype_named(expected))!r})`" if number and code_of(dtype_named(expected)) < 16 else ""
 
 
 def _check_shape(argument: NodeArg, array: np.ndarray) -> None:
@@ -130,10 +141,9 @@ def _check_shape(argument: NodeArg, array: np.ndarray) -> None:
             f"Invalid rank for input: {argument.name} Got: {array.ndim} Expected: {len(expected)} {_TO_DO} "
             f"The array's shape is {list(array.shape)}, the model's {_shown(expected)}"
         )
-    wrong = [
-        (i, got, want) for i, (got, want) in enumerate(zip(array.shape, expected, strict=True)) if isinstance(want, int) and got != want
-    ]
-    if wrong:
+    sizes = list(zip(array.shape, expected, strict=True))
+    if any(got != want and isinstance(want, int) for got, want in sizes):
+        wrong = ((i, got, want) for i, (got, want) in enumerate(sizes) if isinstance(want, int) and got != want)
         lines = "".join(f"\n index: {i} Got: {got} Expected: {want}" for i, got, want in wrong)
         raise InvalidArgument(
             f"Got invalid dimensions for input: {argument.name} for the following indices{lines}\n {_TO_DO} "
@@ -161,9 +171,8 @@ def _checked_other(argument: NodeArg, value: Any) -> Any:
 
 def _checked_sequence(argument: NodeArg, inner: str, value: Any) -> list[Any]:
     if isinstance(value, (np.ndarray, np.generic)):
-        raise InvalidArgument(
-            f"input with name: '{argument.name}' expected to be of type: 3 but received a tensor: it is a {argument.type}, give a list of arrays"
-        )
+        begin = f"input with name: '{argument.name}' expected to be of type: 3 but received a tensor"
+        raise InvalidArgument(f"{begin}: it is a {argument.type}, give a list of arrays")
     if not isinstance(value, (list, tuple)):
         raise InvalidArgument(f"input {argument.name} wants a list ({argument.type}), got {type(value).__name__}")
     element = NodeArg(argument.name, inner, None)
@@ -185,7 +194,9 @@ def _checked_map(argument: NodeArg, inner: str, value: Any) -> dict[Any, Any]:
     key_type, _, value_type = inner.partition(",")
     for key, item in value.items():
         if not (_is_of_type(key, key_type) and _is_of_type(item, value_type)):
-            raise InvalidArgument(f"Unexpected input data type. Actual: ({{{key!r}: {item!r}}}) , expected: ({argument.type}) for input {argument.name}")
+            raise InvalidArgument(
+                f"Unexpected input data type. Actual: ({{{key!r}: {item!r}}}) , expected: ({argument.type}) for input {argument.name}"
+            )
     return dict(value)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum, IntEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from onnxgpu.errors import InvalidArgument
 from onnxgpu.provider import Provider
@@ -91,8 +91,10 @@ class SessionOptions:
         self._dimension_overrides: dict[str, int] = {}
         self._initializers: dict[str, Any] = {}
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        object.__setattr__(self, name, _checked_field(type(self).__name__, name, value))
+    if not TYPE_CHECKING:  # a type checker is to see that a misspelt field does not exist
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            object.__setattr__(self, name, _checked_field(type(self).__name__, name, value))
 
     def add_session_config_entry(self, key: str, value: str) -> None:
         """Set a configuration entry (`session.disable_cpu_ep_fallback`, `onnxgpu.placement`, …).
@@ -144,8 +146,10 @@ class RunOptions:
         self.terminate = False
         self._config: dict[str, str] = {}
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        object.__setattr__(self, name, _checked_field(type(self).__name__, name, value))
+    if not TYPE_CHECKING:  # a type checker is to see that a misspelt field does not exist
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            object.__setattr__(self, name, _checked_field(type(self).__name__, name, value))
 
     def add_run_config_entry(self, key: str, value: str) -> None:
         """Set a configuration entry of this run.

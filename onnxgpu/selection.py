@@ -113,9 +113,8 @@ def _pairs(
     if requested is None:
         return [(name, {}) for name, cls in known.items() if cls.listed and not cls.last_resort and cls.unavailable() is None]
     if provider_options is not None and len(provider_options) != len(requested):
-        raise InvalidArgument(
-            f"'providers' and 'provider_options' should be the same length if both are given; got {len(requested)} providers and {len(provider_options)} option mappings"
-        )
+        counts = f"got {len(requested)} providers and {len(provider_options)} option mappings"
+        raise InvalidArgument(f"'providers' and 'provider_options' should be the same length if both are given; {counts}")
     pairs: dict[str, Mapping[Any, Any]] = {}
     for index, item in enumerate(requested):
         name, options = _name_and_options(item)
@@ -154,8 +153,7 @@ def _report(missing: Sequence[tuple[str, str]], chosen: Sequence[Provider], stri
         return
     causes = "; ".join(f"{name} is not available: {cause}" for name, cause in missing)
     if strict:
-        raise EPFail(
-            f"{causes}. Strict mode ({knobs.STRICT.name}=1 or session.disable_cpu_ep_fallback) forbids going on without; run `onnxgpu doctor`"
-        )
+        asked = f"{knobs.STRICT.name}=1 or session.disable_cpu_ep_fallback"
+        raise EPFail(f"{causes}. Strict mode ({asked}) forbids going on without; run `onnxgpu doctor`")
     message = f"{causes}. {chosen[0].name} takes over; `onnxgpu doctor` tells what is missing, {knobs.STRICT.name}=1 makes this an error"
     warnings.warn(message, ProviderFallbackWarning, stacklevel=4)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +18,8 @@ from onnxgpu.options import RunOptions, SessionOptions
 from onnxgpu.selection import Requested, select
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import onnx
     import onnx_ir as ir
 
@@ -60,14 +61,13 @@ class InferenceSession:
         from onnxgpu.plan import make_plan
         from onnxgpu.rewrite import rewrite
 
-        options = sess_options or SessionOptions()
+        options = SessionOptions() if sess_options is None else _checked_options(sess_options)
         config = options.config_entries
         forbid_fallback = config.get("session.disable_cpu_ep_fallback") == "1"
         disabled = kwargs.get("disabled_optimizers") or ()
         self._options = options
-        self._selection = select(
-            _without_disabled(providers), provider_options, strict=bool(knobs.STRICT()) or forbid_fallback, forbid_fallback=forbid_fallback
-        )
+        listed = [providers] if isinstance(providers, str) else providers
+        self._selection = select(listed, provider_options, strict=bool(knobs.STRICT()) or forbid_fallback, forbid_fallback=forbid_fallback)
         chosen = self._selection.providers
 
         loaded = load(path_or_bytes, known_domains=_known_domains(chosen))
@@ -87,14 +87,14 @@ class InferenceSession:
 
     def _describe(self, loaded: LoadedModel) -> None:
         overrides = self._options.dimension_overrides
-        self._inputs = [_argument(value, overrides) for value in loaded.inputs]
-        self._outputs = [_argument(value, overrides) for value in loaded.outputs]
-        self._overridable = [_argument(value, overrides) for value in loaded.overridable_initializers]
+        declared = {value.name: _argument(value, loaded.model, overrides) for value in (*loaded.inputs, *loaded.overridable_initializers)}
+        self._inputs = [_public(declared[value.name]) for value in loaded.inputs]
+        self._outputs = [_public(_argument(value, loaded.model, overrides)) for value in loaded.outputs]
+        self._overridable = [_public(declared[value.name]) for value in loaded.overridable_initializers]
         self._metadata = loaded.metadata
         self._path = loaded.path
-        arguments = {a.name: a for a in (*self._inputs, *self._overridable)}
-        self._feeds = [(value.name or "", arguments[value.name or ""], _default(value)) for value in loaded.model.graph.inputs]
-        self._feed_names = frozenset(arguments)
+        self._feeds = [(value.name or "", declared[value.name or ""], _default(value)) for value in loaded.model.graph.inputs]
+        self._required = [name for name, argument, default in self._feeds if default is None and not _is_optional(argument)]
         self._output_names = [argument.name for argument in self._outputs]
 
     def run(self, output_names: Sequence[str] | None, input_feed: Mapping[str, Any], run_options: RunOptions | None = None) -> list[Any]:
@@ -106,9 +106,14 @@ class InferenceSession:
             run_options: `terminate` ends the run.
 
         Raises:
+            ValueError: an input is missing.
             InvalidArgument: a name, element type, rank or dimension does not fit the model.
+            RuntimeError: an input is no tensor at all.
+            TypeError: `output_names` is no list of names, or `run_options` no `RunOptions`.
             RuntimeException: an operator failed; names the node and its provider.
         """
+        if run_options is not None and not isinstance(run_options, RunOptions):
+            raise TypeError(f"run(): incompatible function arguments. run_options is a RunOptions, got {run_options!r}")
         inputs = self._checked(input_feed)
         program = self._program(output_names)
         with np.errstate(all="ignore"):
@@ -123,32 +128,48 @@ class InferenceSession:
             return [returned(value) for value in self._program(None).observed(self._checked(input_feed), observer)]
 
     def _checked(self, feed: Mapping[str, Any]) -> list[Any]:
-        inputs = []
-        for name, argument, default in self._feeds:
-            if name in feed:
-                inputs.append(
-                    checked_feed(argument, feed[name])
-                    if feed[name] is not None or argument.type.startswith("optional")
-                    else _refuse_none(name)
-                )
-            elif default is not None:
-                inputs.append(default)
-            else:
-                missing = [n for n, _, d in self._feeds if d is None and n not in feed]
+        if not hasattr(feed, "keys"):
+            raise AttributeError(f"'{type(feed).__name__}' object has no attribute 'keys': input_feed is a dict, input name to array")
+        for name in self._required:
+            if name not in feed:
+                missing = [name for name in self._required if name not in feed]
                 raise ValueError(f"Required inputs ({missing}) are missing from input feed ({list(feed)}).")
-        for name in feed:
-            if name not in self._feed_names:
-                raise InvalidArgument(f"Invalid input name: {name}. The model's inputs are {sorted(self._feed_names)}")
+        inputs, given = [], 0
+        for name, argument, default in self._feeds:
+            if name not in feed:
+                inputs.append(default)
+                continue
+            given += 1
+            if feed[name] is None and not _is_optional(argument):
+                self._refuse_none(len(inputs), name)
+                inputs.append(None)
+            else:
+                inputs.append(checked_feed(argument, feed[name]))
+        if len(feed) > given:
+            known = [name for name, _, _ in self._feeds]
+            unknown = next(name for name in feed if name not in known)
+            raise InvalidArgument(f"Invalid input name: {unknown}. The model's inputs are {known}")
         return inputs
+
+    def _refuse_none(self, position: int, name: str) -> None:
+        """None is taken for an input that no node reads; the error names the first node that does."""
+        from onnxgpu.execute.loop import step_error
+
+        slot = self._plan.inputs[position]
+        for step in self._plan.steps:
+            if slot in step.inputs and not step.is_transfer:
+                raise step_error(step, Fail(f"Missing Input: {name}. The feed holds None for it; give an array"))
+            slot = step.outputs[0] if slot in step.inputs else slot
 
     def _program(self, output_names: Sequence[str] | None) -> Program:
         if not output_names:
             return self._programs[()]
-        try:
-            positions = tuple(self._output_names.index(name) for name in output_names)
-        except ValueError:
-            unknown = next(name for name in output_names if name not in self._output_names)
-            raise InvalidArgument(f"Invalid output name:{unknown}. The model's outputs are {self._output_names}") from None
+        if isinstance(output_names, str) or not all(isinstance(name, str) for name in output_names):
+            raise TypeError(f"run(): incompatible function arguments. output_names is a list of names or None, got {output_names!r}")
+        unknown = [name for name in output_names if name not in self._output_names]
+        if unknown:
+            raise InvalidArgument(f"Invalid output name:{unknown[0]}. The model's outputs are {self._output_names}")
+        positions = tuple(self._output_names.index(name) for name in output_names)
         if positions == tuple(range(len(self._output_names))):
             return self._programs[()]
         with self._programs_lock:
@@ -187,6 +208,9 @@ class InferenceSession:
         """Each provider's options."""
         return {p.name: {k: str(v) for k, v in p.options.items()} for p in self._selection.providers if not p.last_resort}
 
+    def __reduce__(self) -> Any:
+        raise TypeError("cannot pickle 'onnxgpu.session.InferenceSession' object: pickle the model's path or bytes, and load it again")
+
     @property
     def placement(self) -> Placement:
         """Where every node runs, and why."""
@@ -196,6 +220,11 @@ class InferenceSession:
     def plan(self) -> Plan:
         """The steps of a run, transfers included."""
         return self._plan
+
+    @property
+    def programs(self) -> tuple[Program, ...]:
+        """The plan as it is run: for all outputs, then for each other choice of outputs that a run asked for."""
+        return tuple(self._programs.values())
 
     @property
     def rewrites(self) -> RewriteReport:
@@ -223,27 +252,38 @@ def get_all_providers() -> list[str]:
     return [name for name, cls in all_providers().items() if cls.listed and not cls.last_resort]
 
 
-def _without_disabled(providers: Sequence[Requested] | None) -> Sequence[Requested] | None:
-    return [providers] if isinstance(providers, str) else providers
+def _checked_options(options: SessionOptions) -> SessionOptions:
+    if not isinstance(options, SessionOptions):
+        raise TypeError(f"incompatible constructor arguments. sess_options is an onnxgpu.SessionOptions, got {options!r}")
+    return options
 
 
 def _known_domains(providers: Sequence[Provider]) -> frozenset[str]:
     return frozenset().union(*(provider.domains() for provider in providers))
 
 
-def _argument(value: ValueType, overrides: Mapping[str, int]) -> NodeArg:
-    shape = None if value.shape is None else [overrides.get(d, d) if isinstance(d, str) else d for d in value.shape]
-    return NodeArg(value.name, value.type, shape)
+def _argument(value: ValueType, model: ir.Model, overrides: Mapping[str, int]) -> NodeArg:
+    """The argument as feeds are checked; the shape of an optional tensor is that of the tensor."""
+    shape: Any = value.shape
+    if value.type.startswith("optional(tensor"):
+        inside = next((v.shape for v in (*model.graph.inputs, *model.graph.outputs) if v.name == value.name), None)
+        shape = None if inside is None else [getattr(size, "value", size) for size in inside]
+    return NodeArg(value.name, value.type, None if shape is None else [overrides.get(d, d) if isinstance(d, str) else d for d in shape])
+
+
+def _public(argument: NodeArg) -> NodeArg:
+    """The argument as onnxruntime shows it: [] for a shape that is not known, and for what has none."""
+    return NodeArg(argument.name, argument.type, argument.shape or [])
+
+
+def _is_optional(argument: NodeArg) -> bool:
+    return argument.type.startswith("optional")
 
 
 def _default(value: ir.Value) -> np.ndarray | None:
     from onnxgpu.model_file import array_of
 
     return None if value.const_value is None else array_of(value.const_value)
-
-
-def _refuse_none(name: str) -> Any:
-    raise Fail(f"Missing Input: {name} (the feed holds None for it)")
 
 
 def _override_dimensions(model: ir.Model, overrides: Mapping[str, int]) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from onnxgpu.execute.loop import Frame, byte_spec, run_steps, step_error
-from onnxgpu.execute.memory import Layout, StepMemory, lay_out
+from onnxgpu.execute.memory import Layout, StepMemory, discarded_key, lay_out
 from onnxgpu.execute.record import Record, kind_of
 from onnxgpu.plan.steps import DISCARD, Plan, Step
 from onnxgpu.provider import Place, Spec, Value
@@ -111,7 +111,7 @@ class Context:
             outputs = [None] * len(memory.specs)
             for index, spec in enumerate(memory.specs):
                 slot = step.outputs[index] if index < len(step.outputs) else DISCARD
-                offset = layout.offsets.get(slot if slot != DISCARD else -1 - position)
+                offset = layout.offsets.get(slot if slot != DISCARD else discarded_key(position, index))
                 if offset is None:
                     fresh.append((index, spec))
                     continue

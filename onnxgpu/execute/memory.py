@@ -26,7 +26,7 @@ class Layout:
     """Offsets in each place's arena.
 
     Attributes:
-        offsets: slot → offset, for outputs that lie in the arena.
+        offsets: slot → offset, for outputs that lie in the arena (a discarded output's key is `discarded_key`).
         workspaces: step position → offset.
         sizes: place → bytes.
         owners: place → the provider that allocates there.
@@ -56,15 +56,17 @@ def lay_out(plan: Plan, record: Record, memory: Sequence[StepMemory | None]) -> 
         if fixed.workspace:
             keys.setdefault(step.provider.place, []).append(("workspace", position))
             buffers.setdefault(step.provider.place, []).append(Buffer(fixed.workspace, position, position))
-        for slot, spec in zip(step.outputs, fixed.specs, strict=False):
+        own: set[int] = set()
+        for index, (slot, spec) in enumerate(zip(step.outputs, fixed.specs, strict=False)):
             if slot in returned or spec.dtype.hasobject:
                 continue
             taken = None if slot == DISCARD else _reusable(step, spec, position, record, merged, first, last, sizes)
-            if taken is None:
-                key = slot if slot != DISCARD else -1 - position
+            if taken is None or taken in own:
+                key = slot if slot != DISCARD else discarded_key(position, index)
                 first[key], sizes[key], places[key] = position, spec.nbytes, step.provider.place
                 last[key] = max(last.get(key, position), position)
             else:
+                own.add(taken)
                 merged[slot] = taken
                 last[taken] = max(last.get(slot, position), position)
     for key, place in places.items():
@@ -79,6 +81,11 @@ def lay_out(plan: Plan, record: Record, memory: Sequence[StepMemory | None]) -> 
             (offsets if kind == "slot" else workspaces)[key] = offset
     offsets |= {slot: offsets[owner] for slot, owner in merged.items()}
     return Layout(offsets, workspaces, totals, owners)
+
+
+def discarded_key(position: int, index: int) -> int:
+    """What stands for a slot where step `position` discards output `index`: below 0, and different for each."""
+    return -1 - (position << 16) - index
 
 
 def _last_uses(plan: Plan, record: Record) -> dict[int, int]:

@@ -17,12 +17,15 @@ import numpy as np
 from onnxgpu.execute.bodies import BodyKernel, ControlKernel
 from onnxgpu.execute.fixed import Context, FixedPlan, fix
 from onnxgpu.execute.loop import Observer, new_frame, run_steps
-from onnxgpu.execute.record import Record, kind_of, record_run
-from onnxgpu.plan.steps import Plan
+from onnxgpu.execute.record import Kind, Record, kind_of, record_run
+from onnxgpu.plan.steps import Plan, Step
 from onnxgpu.provider import Value
 
 MOST_SIGNATURES = 16
 MOST_IDLE_CONTEXTS = 2
+
+_outermost = threading.local()
+"""`between_steps` of the run that this thread is in, for the bodies of its control flow."""
 
 
 @dataclass
@@ -44,11 +47,16 @@ class Program:
     Args:
         plan: its control-flow bodies become programs of their own.
         is_body: the outputs go to a control-flow kernel and may share memory with the inputs.
+
+    Attributes:
+        plan: the plan, its control-flow kernels with their bodies.
+        bodies: each body of the plan's steps with its program.
     """
 
     def __init__(self, plan: Plan, *, is_body: bool = False) -> None:
-        self._held = frozenset() if is_body else frozenset(plan.inputs)
-        self.plan = replace(plan, steps=tuple(_with_bodies(step) for step in plan.steps))
+        self._is_body = is_body
+        self.bodies = tuple((body, Program(body.plan, is_body=True)) for step in plan.steps for body in step.bodies.values())
+        self.plan = replace(plan, steps=tuple(self._with_bodies(step) for step in plan.steps))
         self._signatures: OrderedDict[Any, _Signature] = OrderedDict()
         self._volatile: set[int] = set()
         self._lock = threading.Lock()
@@ -60,6 +68,22 @@ class Program:
             inputs: one value for each input of the plan.
             between_steps: called between steps; may raise to end the run.
         """
+        if self._is_body:
+            between_steps = getattr(_outermost, "between_steps", None)
+        elif between_steps is not None:
+            return self._interruptible(inputs, between_steps)
+        return self._run(inputs, between_steps)
+
+    def _interruptible(self, inputs: Sequence[Value], between_steps: Callable[[], None]) -> list[Value]:
+        """A run whose bodies, too, call `between_steps`."""
+        before = getattr(_outermost, "between_steps", None)
+        _outermost.between_steps = between_steps
+        try:
+            return self._run(inputs, between_steps)
+        finally:
+            _outermost.between_steps = before
+
+    def _run(self, inputs: Sequence[Value], between_steps: Callable[[], None] | None) -> list[Value]:
         key = tuple([kind_of(value) for value in inputs])
         with self._lock:
             known = self._signatures.get(key)
@@ -83,7 +107,12 @@ class Program:
                     self._signatures.pop(key, None)
             elif len(known.idle) < MOST_IDLE_CONTEXTS:
                 known.idle.append(context)
-        return [_copied(value) for value in outputs] if changed is not None else _unshared(self.plan, known.record, self._held, outputs)
+        return [_copied(value) for value in outputs] if changed is not None else self._handed_out(known.record, outputs)
+
+    def recorded_kinds(self) -> dict[int, Kind]:
+        """Slot → shape and dtype of its tensor, in the run with the signature that was used last; empty before the first run."""
+        with self._lock:
+            return dict(next(reversed(self._signatures.values())).record.kinds) if self._signatures else {}
 
     def observed(self, inputs: Sequence[Value], observer: Observer) -> list[Value]:
         """As a call, in the ordinary loop, telling `observer` of every step."""
@@ -91,6 +120,13 @@ class Program:
         run_steps(self.plan.steps, frame, observer)
         outputs = [frame[slot] for slot in self.plan.outputs]
         return [_copied(value) for value in outputs]
+
+    def _with_bodies(self, step: Step) -> Step:
+        if not step.bodies:
+            return step
+        programs = {name: next(program for body, program in self.bodies if body is wanted) for name, wanted in step.bodies.items()}
+        calls = {name: (program, step.bodies[name].captures) for name, program in programs.items()}
+        return replace(step, kernel=BodyKernel(cast(ControlKernel, step.kernel), len(step.operation.inputs), calls))
 
     def _ordinary_run(self, inputs: Sequence[Value], between_steps: Callable[[], None] | None) -> list[Value]:
         frame = new_frame(self.plan, inputs)
@@ -104,15 +140,13 @@ class Program:
             self._signatures[key] = _Signature(record)
             while len(self._signatures) > MOST_SIGNATURES:
                 self._signatures.popitem(last=False)
-        return _unshared(self.plan, record, self._held, [frame[slot] for slot in self.plan.outputs])
+        return self._handed_out(record, [frame[slot] for slot in self.plan.outputs])
 
-
-def _with_bodies(step: Any) -> Any:
-    if not step.bodies:
-        return step
-    own = len(step.operation.inputs)
-    bodies = {name: (Program(body.plan, is_body=True), body.captures) for name, body in step.bodies.items()}
-    return replace(step, kernel=BodyKernel(cast(ControlKernel, step.kernel), own, bodies))
+    def _handed_out(self, record: Record, outputs: list[Value]) -> list[Value]:
+        """Outputs that the caller may write into; a control-flow kernel gets them as they are, but no memory twice."""
+        if self._is_body:
+            return _unshared(self.plan, record, frozenset(), outputs)
+        return [_in_order(value) for value in _unshared(self.plan, record, frozenset(self.plan.inputs), outputs)]
 
 
 def _unshared(plan: Plan, record: Record, held: frozenset[int], outputs: list[Value]) -> list[Value]:
@@ -132,3 +166,10 @@ def _copied(value: Value) -> Value:
     if isinstance(value, list):
         return [_copied(item) for item in value]
     return value
+
+
+def _in_order(value: Value) -> Value:
+    """The value as an array in C order that can be written into (a view may be neither)."""
+    if isinstance(value, np.ndarray):
+        return value if value.flags.c_contiguous and value.flags.writeable else value.copy()
+    return [_in_order(item) for item in value] if isinstance(value, list) else value

@@ -60,14 +60,14 @@ def record_run(plan: Plan, frame: Frame, volatile: set[int], between_steps: Call
         if between_steps is not None:
             between_steps()
         position = next(positions)
-        static = position not in volatile and _is_static(step, record, fixed_shapes)
+        static = position not in volatile and _is_static(step, record, fixed_shapes) and all(map(_is_small, results))
         for slot, value in zip(step.outputs, results, strict=False):
             _note(record, slot, value)
             shared = _sharing(step, inputs, value)
             record.roots[slot] = frozenset((slot,)).union(*(record.roots.get(s, ()) for s in shared)) if shared else frozenset((slot,))
             if slot in record.kinds and position not in volatile:
                 fixed_shapes.add(slot)
-            if static and isinstance(value, np.ndarray) and value.nbytes <= STATIC_LIMIT_BYTES:
+            if static:
                 record.static[slot] = value
 
     run_steps(plan.steps, frame, observe)
@@ -92,11 +92,15 @@ def _is_static(step: Step, record: Record, fixed_shapes: set[int]) -> bool:
     return True
 
 
+def _is_small(value: Value) -> bool:
+    return isinstance(value, np.ndarray) and value.nbytes <= STATIC_LIMIT_BYTES
+
+
 def _sharing(step: Step, inputs: Sequence[Value], result: Value) -> tuple[int, ...]:
-    """Slots of the inputs whose memory `result` may share."""
+    """Slots of the inputs whose memory `result` may share, in this run or, by other strides or values, in another."""
     if step.bodies or kind_of(result) is None:
         return (*step.inputs, *step.outputs)
-    shared = []
+    shared = [] if step.view_of is None else [step.inputs[step.view_of]]
     for slot, value in zip(step.inputs, inputs, strict=True):
         if kind_of(value) is None:
             if value is not None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from onnxgpu.provider import ValueInfo, bytes_of
 
 if TYPE_CHECKING:
+    from onnxgpu.execute import Program
+    from onnxgpu.execute.record import Kind
     from onnxgpu.partition import Assignment
     from onnxgpu.plan import Plan, Step
     from onnxgpu.session import InferenceSession
@@ -18,8 +21,9 @@ def explanation(session: InferenceSession) -> dict[str, Any]:
 
     Returns:
         `providers` (in use, in order), `unavailable` (name and cause), `nodes` (name, operator, provider, place,
-        reason, `not` = what earlier providers said), `transfers` (value, bytes, from, to; bytes is None where the shape
-        is known only in the run), `rewrites`, `counts` (nodes by provider).
+        reason, `not` = what earlier providers said), `transfers` (value, bytes, from, to; bytes are those of the last
+        run, or what the declared shapes say; None where these are symbolic and nothing has run yet), `rewrites`,
+        `counts` (nodes by provider).
     """
     values = _values(session)
     return {
@@ -27,7 +31,7 @@ def explanation(session: InferenceSession) -> dict[str, Any]:
         "providers": session.get_providers(),
         "unavailable": [{"provider": name, "cause": cause} for name, cause in session.unavailable_providers],
         "nodes": [_node(assignment, session.unavailable_providers) for assignment in session.placement],
-        "transfers": _transfers(session.plan, values),
+        "transfers": _transfers(session.plan, session.programs, values),
         "rewrites": str(session.rewrites),
         "counts": dict(Counter(assignment.provider.name for assignment in session.placement)),
     }
@@ -57,21 +61,31 @@ def _values(session: InferenceSession) -> dict[str, ValueInfo]:
     return known
 
 
-def _transfers(plan: Plan, values: dict[str, ValueInfo]) -> list[dict[str, Any]]:
-    rows = [_transfer(plan, step, values) for step in plan.transfers]
+def _transfers(plan: Plan, programs: Sequence[Program], values: dict[str, ValueInfo]) -> list[dict[str, Any]]:
+    """The rows of `plan` and its bodies; `programs` have run it, or parts of it."""
+    kinds = {slot: kind for program in programs for slot, kind in program.recorded_kinds().items()}
+    rows = [_transfer(plan, step, _bytes(plan, step, kinds, values)) for step in plan.transfers]
     for step in plan.steps:
-        for body in step.bodies.values():
-            rows += _transfers(body.plan, values)
+        for wanted in step.bodies.values():
+            inner = [program for outer in programs for body, program in outer.bodies if body is wanted]
+            rows += _transfers(wanted.plan, inner, values)
     return rows
 
 
-def _transfer(plan: Plan, step: Step, values: dict[str, ValueInfo]) -> dict[str, Any]:
-    source, target = plan.slots[step.inputs[0]], plan.slots[step.outputs[0]]
-    info = values.get(source.name)
+def _bytes(plan: Plan, step: Step, kinds: Mapping[int, Kind], values: Mapping[str, ValueInfo]) -> int | None:
+    kind = kinds.get(step.inputs[0])
+    if kind is not None:
+        return int(bytes_of(ValueInfo("", kind[1], kind[0])))
+    info = values.get(plan.slots[step.inputs[0]].name)
     known = info is not None and info.shape is not None and all(isinstance(size, int) for size in info.shape)
+    return bytes_of(info) if info is not None and known else None
+
+
+def _transfer(plan: Plan, step: Step, size: int | None) -> dict[str, Any]:
+    source, target = plan.slots[step.inputs[0]], plan.slots[step.outputs[0]]
     return {
         "value": source.name,
-        "bytes": bytes_of(info) if info is not None and known else None,
+        "bytes": size,
         "from": str(source.place),
         "to": str(target.place),
         "producer": next((s.label for s in plan.steps if step.inputs[0] in s.outputs), "graph input"),

@@ -16,14 +16,19 @@ def explanation_text(explained: dict[str, Any], width: int = 140) -> str:
         explained: what `explanation` gave.
         width: of the terminal, in characters.
     """
-    console = Console(file=StringIO(), width=width, highlight=False)
+    console = Console(file=StringIO(), width=width, highlight=False, markup=False, emoji=False)
     print_explanation(console, explained)
     text: str = console.file.getvalue()  # type: ignore[attr-defined]
     return text
 
 
 def print_explanation(console: Console, explained: dict[str, Any]) -> None:
-    """Print the placement table, the transfers and what was not available."""
+    """Print the placement table, the transfers and what was not available.
+
+    Args:
+        console: made with `markup=False` and `emoji=False`, since names of nodes may look like either.
+        explained: what `explanation` gave.
+    """
     for item in explained["unavailable"]:
         console.print(f"{item['provider']} is not available: {item['cause']}")
     console.print(_placement_table(explained["nodes"]))

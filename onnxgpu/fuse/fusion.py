@@ -86,7 +86,7 @@ def _copied_nodes(nodes: Iterable[ir.Node], values: dict[ir.Value, ir.Value]) ->
         for value in node.inputs:
             if value is not None and value not in values:
                 copies.append(_constant(value, values))
-        copies += _inlined(node, values) if body_of(node) else [_copied_node(node, values)]
+        copies += inlined(node, values) if body_of(node) else [_copied_node(node, values)]
     return copies
 
 
@@ -98,7 +98,13 @@ def _copied_node(node: ir.Node, values: dict[ir.Value, ir.Value]) -> ir.Node:
     return ir.Node(node.domain, node.op_type, inputs, node.attributes.values(), outputs=outputs, name=node.name, version=node.version)
 
 
-def _inlined(node: ir.Node, values: dict[ir.Value, ir.Value]) -> list[ir.Node]:
+def inlined(node: ir.Node, values: dict[ir.Value, ir.Value]) -> list[ir.Node]:
+    """Copies of the nodes of a fused node's body.
+
+    Args:
+        node: a fused node.
+        values: its inputs → the values that stand for them; its output is added.
+    """
     body = body_of(node)
     assert body is not None
     given = [values[value] for value in node.inputs if value is not None]

@@ -23,6 +23,16 @@ def softmax_over(xp: Any, x: Array, axes: Axes, out: Array | None = None) -> Arr
     return result
 
 
+def softmax_step_by_step(xp: Any, x: Array, axes: Axes) -> Array:
+    """Softmax of a 16-bit float type as the standard's function body defines it: each step is rounded to that type."""
+    if x.size == 0:
+        return x
+    shifted = (widened(x) - widened(xp.max(x, axis=axes, keepdims=True))).astype(x.dtype)
+    exponentials = xp.exp(widened(shifted)).astype(x.dtype)
+    total = xp.sum(widened(exponentials), axis=axes, keepdims=True).astype(x.dtype)
+    return widened(exponentials) / widened(total)
+
+
 def log_softmax_over(xp: Any, x: Array, axes: Axes, out: Array | None = None) -> Array:
     """Logarithm of the softmax along `axes`, computed in `x`'s own dtype; `out` may be `x`."""
     if x.size == 0:
@@ -52,6 +62,8 @@ def softmax_flattened(xp: Any, x: Array, *, axis: int = 1, out: Array = None) ->
 @operator("Softmax", since=13, specs=like_first)
 def softmax(xp: Any, x: Array, *, axis: int = -1, out: Array = None) -> Array:
     """Softmax over one axis. Spec: https://onnx.ai/onnx/operators/onnx__Softmax.html"""
+    if accumulation_dtype(x.dtype) != x.dtype:
+        return stored(xp, softmax_step_by_step(xp, x, (normalized_axis(axis, len(x.shape), "Softmax"),)), x.dtype, out)
     return _into(xp, softmax_over, x, (normalized_axis(axis, len(x.shape), "Softmax"),), out)
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from onnxgpu.errors import InvalidArgument
-from onnxgpu.provider import Array, Operation, Spec, Value
+from onnxgpu.provider import Array, Operation, Spec, Value, ValueInfo
 from onnxgpu.providers.cpu.conv_dense import Gathered, Pointwise
-from onnxgpu.providers.cpu.conv_depthwise import Depthwise
+from onnxgpu.providers.cpu.conv_depthwise import Banded
 from onnxgpu.providers.cpu.conv_problem import Method, Problem
+from onnxgpu.providers.cpu.conv_shifted import Shifted
 from onnxgpu.providers.cpu.epilogue import Epilogue
 from onnxgpu.providers.cpu.geometry import as_planes, windows
 from onnxgpu.providers.cpu.registry import operator
@@ -31,9 +32,18 @@ def planes_only(operation: Operation) -> str | None:
 
 def method_for(problem: Problem) -> Method:
     """The fastest way to compute `problem`, by its shapes alone."""
-    if Pointwise.suits(problem) and not Depthwise.suits(problem):
-        return Pointwise(problem)
-    return Depthwise(problem) if Depthwise.suits(problem) else Gathered(problem)
+    if problem.groups == problem.channels == problem.maps and problem.groups > 1:
+        banded = Banded(problem)
+        if Shifted.suits(problem) and (shifted := Shifted(problem)).cost < banded.cost:
+            return shifted
+        return banded
+    return Pointwise(problem) if Pointwise.suits(problem) else Gathered(problem)
+
+
+def _known_shape(value: ValueInfo, load: Callable[[], Array]) -> tuple[int, ...]:
+    """The shape of a constant, without loading it if the graph says it."""
+    sizes = tuple(size for size in value.shape or () if isinstance(size, int))
+    return sizes if sizes and len(sizes) == len(value.shape or ()) else tuple(load().shape)
 
 
 @operator("FusedConv", domain="onnxgpu", types=FLOATS, when=planes_only, absorbs=("w",))
@@ -55,9 +65,7 @@ class Conv:
         self._groups = int(operation.attributes.get("group", 1))
         self._epilogue = Epilogue(operation.attributes)
         self._constant = weights.constant
-        self._shape = None if self._constant is None or weights.shape is None else tuple(int(d) for d in weights.shape)  # type: ignore[arg-type]
-        if self._constant is not None and self._shape is None:
-            self._shape = self._constant().shape
+        self._shape = None if self._constant is None else _known_shape(weights, self._constant)
         self._laid_out: dict[str, Array] = {}
         self._plans: dict[tuple[Any, ...], Method] = {}
         self._lay_out_early(operation)

@@ -3,8 +3,9 @@
 A strip of neighbouring outputs of one row depends on kh short runs of the input. These runs, under each other for each
 strip, make a matrix (strips, kh·run); the channel's window, laid along diagonals, makes a banded matrix
 (kh·run, strip). Their product is the output in its final order. Most of the banded matrix is zero, and still: paired runs
-against multiply-and-add of shifted planes gave the banded product 1.1 to 2 times the speed for 3x3 windows and 5 to 10
-times for 5x5 and 7x7, because NumPy has no fused multiply-add. Strips of about 14 were the best of 7, 8, 14, 28 and 56.
+against multiply-then-add of shifted planes gave the banded product 1.1 to 2 times the speed for 3x3 windows and 2 to 10
+times for 5x5 and 7x7. Strips of about 14 were the best of 7, 8, 14, 28 and 56. On large maps at stride 1 `Shifted`
+(conv_shifted.py) is faster still; `cost` of both decides.
 
 Each product is below the size at which the BLAS uses threads of its own, so that channels can be shared by the cores.
 """
@@ -21,11 +22,11 @@ from onnxgpu.providers.cpu.epilogue import Epilogue
 from onnxgpu.providers.cpu.threads import scratch, share
 
 _STRIP = 16
-_BLOCK_ELEMENTS = 1 << 16
+_BLOCK_ELEMENTS = 1 << 19
 _LARGEST_PRODUCT = 250_000
 
 
-class Depthwise:
+class Banded:
     """One window a channel (groups = channels = maps)."""
 
     workspace = 0
@@ -39,11 +40,8 @@ class Depthwise:
         self._width = (self._strips - 1) * self._strip * p.columns.stride + self._run
         self._height = self._tile_height()
         self.layout = f"banded {self._strip} {self._run}"
-
-    @staticmethod
-    def suits(p: Problem) -> bool:
-        """True for one map and one channel a group."""
-        return p.groups == p.channels == p.maps and p.groups > 1
+        self.cost = 1.0e-9 * p.channels * p.rows.output * self._strips * self._depth
+        """Seconds an image on one core, by the number of gathered elements."""
 
     def _tile_height(self) -> int:
         p = self._problem
@@ -69,7 +67,6 @@ class Depthwise:
         p = self._problem
         reach = (self._height - 1) * p.rows.stride + (p.rows.kernel - 1) * p.rows.dilation + 1
         block = max(1, _BLOCK_ELEMENTS // max(self._height * self._strips * self._depth, reach * self._width))
-        work = p.channels * p.rows.output * self._strips * self._depth * 2
 
         def part(start: int, stop: int) -> None:
             for channel in range(start, stop, block):
@@ -80,7 +77,7 @@ class Depthwise:
                     extra = None if residual is None else residual[n, chosen].reshape(-1, p.pixels)
                     epilogue.apply_here(y[n, chosen].reshape(-1, p.pixels), None if bias is None else bias[chosen], extra)
 
-        share(part, p.channels, work * p.batch)
+        share(part, p.channels, seconds=self.cost * p.batch)
 
     def _tile(self, x: Array, weights: Array, y: Array, row: int, reach: int) -> None:
         p = self._problem
@@ -89,9 +86,11 @@ class Depthwise:
         padded = scratch(channels * reach * self._width, p.dtype, 1).reshape(channels, reach, self._width)
         self._pad(x, row * p.rows.stride - p.rows.before, padded)
         steps = padded.strides
-        windows: Any = np.lib.stride_tricks.as_strided(
-            padded,
+        windows: Any = np.ndarray(
             (channels, height, self._strips, p.rows.kernel, self._run),
+            p.dtype,
+            padded,
+            0,
             (steps[0], steps[1] * p.rows.stride, steps[2] * self._strip * p.columns.stride, steps[1] * p.rows.dilation, steps[2]),
         )
         matrix = scratch(windows.size, p.dtype, 2).reshape(windows.shape)

@@ -28,10 +28,16 @@ RangeFunction = Callable[[int, int], None]
 _Job = tuple[RangeFunction, "deque[tuple[int, int]]", "SimpleQueue[BaseException | None]"]
 
 MOST_THREADS = 8
-WORTH_SPLITTING = 400_000
-"""Elements read or written below which handing work over (20 to 70 µs) costs more than it saves."""
-BLOCK = 1 << 16
-"""Elements of one block: two or three blocks of float32 lie in a core's second-level cache, and NumPy's call overhead is below a tenth."""
+WORTH_SPLITTING = 2_000_000
+"""Elements read or written from which work is shared.
+
+Handing work over takes 20 to 70 µs, and after each NumPy call the two threads contend for the interpreter lock: pieces made of
+calls shorter than about 100 µs run no faster on two cores than on one.
+"""
+WORTH_SECONDS = 250e-6
+"""The same for work whose single calls are long, by its estimated time on one core."""
+BLOCK = 1 << 17
+"""Elements of one block: a few blocks of float32 lie in the second- and third-level cache, and NumPy's call overhead is small beside it."""
 
 
 class _Workers:
@@ -123,16 +129,17 @@ def thread_count() -> int:
     return min(len(_cores()), MOST_THREADS)
 
 
-def share(function: RangeFunction, count: int, elements: int) -> None:
+def share(function: RangeFunction, count: int, elements: int = 0, *, seconds: float = 0.0) -> None:
     """Call `function(start, stop)` over `range(count)`, on several threads if that pays.
 
     Args:
         function: works on the part from start to stop; parts must not depend on each other.
         count: length of the range.
-        elements: how many array elements the whole work reads or writes, each ufunc call counted.
+        elements: how many array elements the whole work reads or writes in calls of a block each.
+        seconds: the whole work's estimated time on one core, where its calls are long.
     """
     global _workers
-    if elements < WORTH_SPLITTING or count < 2 or thread_count() == 1:
+    if (elements < WORTH_SPLITTING and seconds < WORTH_SECONDS) or count < 2 or thread_count() == 1:
         function(0, count)
         return
     workers = _workers
@@ -141,7 +148,7 @@ def share(function: RangeFunction, count: int, elements: int) -> None:
             if _workers is None or _workers.pid != os.getpid():
                 _workers = _Workers()
             workers = _workers
-    pieces = min(count, 4 * thread_count(), max(2, elements // (WORTH_SPLITTING // 2)))
+    pieces = min(count, thread_count())
     ends = [count * i // pieces for i in range(pieces + 1)]
     workers.run(function, deque(pairwise(ends)))
 

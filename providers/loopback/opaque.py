@@ -50,7 +50,7 @@ class OpaqueArray:
     __array__ = __array_ufunc__ = __array_function__ = __len__ = __iter__ = __getitem__ = __bool__ = __float__ = __int__ = __index__ = (
         _refuse
     )
-    __add__ = __radd__ = __eq__ = _refuse  # type: ignore[assignment]
+    __add__ = __radd__ = __eq__ = _refuse
 
 
 def wrap(value: Value) -> Value:

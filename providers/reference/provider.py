@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,6 +20,9 @@ OPERATOR_MODULES = {
     "ai.onnx.preview.training": "onnx.reference.ops.aionnx_preview_training",
 }
 """Where `onnx.reference` keeps the operators of each domain."""
+
+NEEDED_PACKAGES = {"ImageDecoder": ("PIL", "Pillow")}
+"""Operator → module and name of a package that `onnx.reference` imports when it runs it."""
 
 RANDOM = frozenset({"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial", "Dropout"})
 
@@ -45,6 +49,9 @@ class ReferenceProvider(Provider):
             return Refusal(f"onnx.reference has no domain {operation.domain}")
         if any(isinstance(value, Subgraph) for value in operation.attributes.values()):
             return Refusal("control flow is not run by onnx.reference")
+        module, package = NEEDED_PACKAGES.get(operation.operator, (None, None))
+        if module is not None and find_spec(module) is None:
+            return Refusal(f"onnx.reference needs {package} for {operation.operator}: pip install onnxgpu[image]")
         try:
             import_module(OPERATOR_MODULES[operation.domain]).load_op(operation.domain, operation.operator, operation.version)
         except Exception as error:

@@ -29,7 +29,14 @@ def _cases() -> list[Case]:
 
 CASES = [
     *_cases(),
-    Case("Erf", [FINE.astype("f")], expected=[_erf(FINE.astype("f")).astype("f")], rtol=5e-7, atol=0, note="closer than onnxruntime is"),
+    Case(
+        "Erf",
+        [FINE.astype("f")],
+        expected=[_erf(FINE.astype("f")).astype("f")],
+        rtol=1e-6,
+        atol=0,
+        note="as close as float32 arithmetic allows",
+    ),
     Case("Erf", [FINE], expected=[_erf(FINE)], rtol=1e-15, atol=0, note="closer than onnxruntime is"),
     Case(
         "Erf",

@@ -1,0 +1,151 @@
+"""Random graphs against onnxruntime: run after run, on the host, on the pretend device, split between them, in threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+
+import onnxgpu
+from onnxgpu.execute import Program
+from onnxgpu.feeds import returned
+from onnxgpu.model_file import infer_types, load
+from onnxgpu.partition import parse_hints, partition
+from onnxgpu.plan import make_plan, pruned
+from onnxgpu.plan.check import check_plan
+from onnxgpu.provider import Provider
+from onnxgpu.providers.cpu.provider import CPUProvider
+from onnxgpu.providers.loopback.provider import LoopbackProvider
+from onnxgpu.providers.reference.provider import ReferenceProvider
+from tests.random_graphs import RandomGraph, random_graph
+
+CPU, LOOPBACK = "CPUExecutionProvider", "LoopbackExecutionProvider"
+BATCHES = (2, 2, 2, 3, 2, 1, 3, 0, 2)
+TOLERANCE = 2e-4
+Feeds = Mapping[str, np.ndarray]
+Run = Callable[[Sequence[str] | None, Feeds], list[Any]]
+
+
+def session(graph: RandomGraph, providers: Sequence[object], level: int, placement: str = "") -> Run:
+    options = onnxgpu.SessionOptions()
+    options.graph_optimization_level = onnxgpu.GraphOptimizationLevel(level)
+    options.add_session_config_entry("onnxgpu.placement", placement)
+    return onnxgpu.InferenceSession(graph.model.SerializeToString(), options, providers=providers).run  # type: ignore[arg-type]
+
+
+def two_devices(graph: RandomGraph, seed: int) -> Run:
+    """Split between two pretend devices and the host."""
+    devices = [LoopbackProvider({"device_id": i, "fraction": part, "seed": seed + i}) for i, part in enumerate((0.4, 0.6))]
+    providers: list[Provider] = [*devices, CPUProvider(), ReferenceProvider()]
+    model = load(graph.model.SerializeToString(), known_domains=frozenset()).model
+    infer_types(model)
+    plan = make_plan(model.graph, partition(model, providers, parse_hints("mode=listed" if seed % 2 else "")), providers)
+    check_plan(plan)
+    outputs = [value.name for value in model.graph.outputs]
+    programs = {(): Program(plan)}
+
+    def run(names: Sequence[str] | None, feeds: Feeds) -> list[Any]:
+        positions = tuple(outputs.index(name) for name in names or ())
+        program = programs.setdefault(positions, Program(pruned(plan, positions)) if positions else programs[()])
+        with np.errstate(all="ignore"):
+            return [returned(value) for value in program([feeds[value.name or ""] for value in model.graph.inputs])]
+
+    return run
+
+
+MODES: dict[str, Callable[[RandomGraph, int], Run]] = {
+    "host": lambda graph, seed: session(graph, [CPU], 99),
+    "host, not rewritten": lambda graph, seed: session(graph, [CPU], 0),
+    "device": lambda graph, seed: session(graph, [LOOPBACK, CPU], 99),
+    "split as listed": lambda graph, seed: session(graph, [(LOOPBACK, {"fraction": 0.5, "seed": seed}), CPU], 0, "mode=listed"),
+    "split and balanced": lambda graph, seed: session(graph, [(LOOPBACK, {"fraction": 0.7, "seed": seed}), CPU], 1),
+    "two devices": two_devices,
+}
+
+
+@pytest.mark.parametrize("seed", range(90))
+def test_random_graph(seed: int) -> None:
+    check(seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("start", range(1000, 3000, 50))
+def test_many_random_graphs(start: int) -> None:
+    for seed in range(start, start + 50):
+        try:
+            check(seed)
+        except pytest.skip.Exception:
+            continue
+
+
+def check(seed: int) -> None:
+    """Every mode gives what onnxruntime gives, in every run, and neither side's arrays are the other's."""
+    graph = random_graph(seed)
+    generator = np.random.default_rng(seed)
+    feeds = [graph.feeds(generator, batch) for batch in BATCHES]
+    names, expected = onnxruntime_outputs(graph, feeds)
+    for mode, make in MODES.items():
+        run = make(graph, seed)
+        check_runs(run, feeds, expected, f"seed {seed}, {mode}")
+        check_subset(run, feeds[0], names, expected[0], f"seed {seed}, {mode}, some outputs")
+        if seed % 5 == 0:
+            check_threads(run, feeds, expected, f"seed {seed}, {mode}, four threads")
+
+
+def onnxruntime_outputs(graph: RandomGraph, feeds: Sequence[Feeds]) -> tuple[list[str], list[list[Any]]]:
+    """onnxruntime reads arrays of strings that are not in C order wrongly, so it gets copies."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level, options.intra_op_num_threads = 4, 1
+    try:
+        oracle = onnxruntime.InferenceSession(graph.model.SerializeToString(), options, providers=[CPU])
+        results = [oracle.run(None, {name: value.copy() for name, value in feed.items()}) for feed in feeds]
+    except Exception as problem:
+        pytest.skip(f"not a valid graph: {problem}")
+    return [output.name for output in oracle.get_outputs()], results
+
+
+def check_runs(run: Run, feeds: Sequence[Feeds], expected: Sequence[Sequence[Any]], where: str) -> None:
+    """Results, then what happens when the caller writes into them, in every second run."""
+    kept: list[tuple[list[Any], Sequence[Any]]] = []
+    for number, (feed, wanted) in enumerate(zip(feeds, expected, strict=True)):
+        before = {name: value.copy() for name, value in feed.items()}
+        found = run(None, feed)
+        for results, values in [*kept, (found, wanted)]:
+            assert_close(results, values, f"{where}, run {number}")
+        kept = [(found, wanted)]
+        if number % 2:
+            for position, result in enumerate(found):
+                result[...] = "written" if result.dtype == object else 1
+                assert_close(found[position + 1 :], wanted[position + 1 :], f"{where}, run {number}: outputs share memory")
+            kept = []
+        for name, value in feed.items():
+            np.testing.assert_array_equal(value, before[name], f"{where}, run {number}: input {name} changed")
+
+
+def check_subset(run: Run, feed: Feeds, names: Sequence[str], wanted: Sequence[Any], where: str) -> None:
+    chosen = names[::-1][: max(1, len(names) - 1)]
+    for _ in range(3):
+        assert_close(run(chosen, feed), [wanted[names.index(name)] for name in chosen], where)
+
+
+def check_threads(run: Run, feeds: Sequence[Feeds], expected: Sequence[Sequence[Any]], where: str) -> None:
+    def work(start: int) -> None:
+        for number in (*range(start, len(feeds)), *range(start)):
+            assert_close(run(None, feeds[number]), expected[number], where)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, (0, 2, 4, 6)))
+
+
+def assert_close(found: Sequence[Any], wanted: Sequence[Any], where: str) -> None:
+    for a, b in zip(found, wanted, strict=True):
+        assert (a.dtype, a.shape) == (b.dtype, b.shape), f"{where}: {a.dtype}{a.shape} against {b.dtype}{b.shape}"
+        if a.dtype == object:
+            assert a.tolist() == b.tolist(), where
+        else:
+            np.testing.assert_allclose(a.astype(np.float64), b.astype(np.float64), TOLERANCE, TOLERANCE, err_msg=where)
