@@ -25,6 +25,7 @@ class DeferredAttribute:
         return getattr(importlib.import_module(self._module), self._name)
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        """What the real one gives."""
         return self._real()(*arguments, **keywords)
 
     def __getattr__(self, name: str) -> Any:

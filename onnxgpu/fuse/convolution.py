@@ -20,7 +20,7 @@ def convolution_with_epilogue(node: ir.Node) -> Fusion | None:
         return None
     chain, residual = [node], None
     add = sole_reader(node.outputs[0])
-    if add is not None and add.op_type == "Add":
+    if add is not None and add.op_type == "Add" and add.domain in ("", "ai.onnx"):
         other = other_input(add, node.outputs[0])
         if other is not None and same_kind(other, node.outputs[0]) and other is not node.outputs[0]:
             residual = other

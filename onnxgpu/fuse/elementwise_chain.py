@@ -38,6 +38,8 @@ def elementwise_chain(node: ir.Node) -> Fusion | None:
     for member in members:
         expression.append(_step(member, inputs, steps))
         steps[member.outputs[0]] = len(steps)
+    if not inputs:
+        return None
     return Fusion(tuple(members), "FusedElementwise", tuple(inputs), {"expression": expression})
 
 

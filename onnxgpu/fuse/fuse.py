@@ -28,7 +28,7 @@ LEVEL = 2
 
 
 def fuse(model: ir.Model, placement: Placement, *, level: int) -> Placement:
-    """Replace nodes of `model` by fused ones where their provider claims the fused operation.
+    """Replace nodes of `model` by fused ones where their provider claims the fused operation, the last nodes first.
 
     Args:
         model: changed in place.
@@ -40,7 +40,7 @@ def fuse(model: ir.Model, placement: Placement, *, level: int) -> Placement:
     assignments = dict(placement.assignments)
     for graph in model.graphs():
         for rule in RULES:
-            for node in tuple(graph):
+            for node in reversed(tuple(graph)):
                 if node.graph is graph:
                     _try(rule, node, graph, model, assignments)
     in_order = {node: assignments[node] for graph in model.graphs() for node in graph}

@@ -167,6 +167,13 @@ def scalar(value: ir.Value | None) -> float | None:
     return float(value.const_value.numpy().reshape(()))
 
 
+def constants_fit(nodes: Iterable[ir.Node], x: ir.Value) -> bool:
+    """True if no constant of one element that `nodes` read has more dimensions than `x`, so that none adds a dimension to it."""
+    rank = 0 if x.shape is None else len(x.shape)
+    constants = [value for node in nodes for value in node.inputs if scalar(value) is not None]
+    return all(value is not None and value.shape is not None and len(value.shape) <= rank for value in constants)
+
+
 def float_attribute(node: ir.Node, name: str, default: float) -> float:
     """A float attribute of `node`, or its default."""
     attribute = node.attributes.get(name)

@@ -6,7 +6,9 @@ import math
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from onnxgpu.fuse.fusion import Fusion, other_input, scalar, sole_reader_named
+import numpy as np
+
+from onnxgpu.fuse.fusion import Fusion, constants_fit, other_input, scalar, sole_reader_named
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -80,14 +82,18 @@ def _with_half_and_x(chain: tuple[ir.Node, ...], x: ir.Value, attributes: dict[s
     if half_of_x is x and factor is not None and sole_reader_named(factor, "Mul") is first:
         producer = factor.producer()
         assert producer is not None
-        return Fusion((producer, *chain, first), "Gelu", (x,), attributes, domain="", version=GELU_VERSION)
+        return _gelu((producer, *chain, first), x, attributes)
     second = sole_reader_named(first.outputs[0], "Mul")
     if second is None:
         return None
     other = other_input(second, first.outputs[0])
     if (_is(factor, 0.5) and other is x) or (factor is x and _is(other, 0.5)):
-        return Fusion((*chain, first, second), "Gelu", (x,), attributes, domain="", version=GELU_VERSION)
+        return _gelu((*chain, first, second), x, attributes)
     return None
+
+
+def _gelu(nodes: tuple[ir.Node, ...], x: ir.Value, attributes: dict[str, str]) -> Fusion | None:
+    return Fusion(nodes, "Gelu", (x,), attributes, domain="", version=GELU_VERSION) if constants_fit(nodes, x) else None
 
 
 def _scaled_by(node: ir.Node | None, factor: float) -> ir.Value | None:
@@ -103,5 +109,9 @@ def _scaled_by(node: ir.Node | None, factor: float) -> ir.Value | None:
 
 
 def _is(value: ir.Value | None, expected: float) -> bool:
+    """True if `value` is the constant `expected`, in the precision of its element type."""
     found = scalar(value)
-    return found is not None and math.isclose(found, expected, rel_tol=1e-6)
+    if found is None or value is None or value.const_value is None:
+        return False
+    rounded = np.asarray(expected).astype(value.const_value.numpy().dtype)
+    return found == float(rounded) or math.isclose(found, expected, rel_tol=1e-6)

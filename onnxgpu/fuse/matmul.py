@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onnxgpu.fuse.convolution import activation_attributes
-from onnxgpu.fuse.fusion import Fusion, other_input, scalar, sole_reader
+from onnxgpu.fuse.fusion import Fusion, constants_fit, other_input, scalar, sole_reader
 from onnxgpu.partition.operations import is_constant
 
 if TYPE_CHECKING:
@@ -31,9 +31,11 @@ def matmul_with_epilogue(node: ir.Node) -> Fusion | None:
 
 
 def _scaled(node: ir.Node, product: ir.Node) -> Fusion | None:
+    """Not for whole numbers: their division rounds towards 0, which a factor does not."""
     factor = other_input(product, node.outputs[0])
     value = scalar(factor)
-    if value is None or factor is None or factor.shape is None or len(factor.shape) > 1:
+    kind = None if factor is None or factor.dtype is None else factor.dtype
+    if value is None or kind is None or not kind.is_floating_point() or not constants_fit([product], node.outputs[0]):
         return None
     if product.op_type == "Div":
         if product.inputs[1] is not factor or value == 0:
