@@ -44,8 +44,8 @@ class ExecutionOrder(_NamedInteger):
 class SessionOptions:
     """Options of an `InferenceSession`.
 
-    The thread counts bound the threads onnxgpu starts; memory flags are accepted and change nothing, since memory is
-    always planned. Setting a field to a value of another type raises TypeError.
+    The fields for threads, memory and execution order are accepted and change nothing in this version: memory is always
+    planned, and kernels use the cores of the machine. Setting a field to a value of another type raises TypeError.
     """
 
     __slots__ = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from onnxgpu.plan import Plan
     from onnxgpu.provider import Provider
     from onnxgpu.rewrite import RewriteReport
+
+logger = logging.getLogger("onnxgpu")
 
 
 class InferenceSession:
@@ -66,6 +69,7 @@ class InferenceSession:
         forbid_fallback = config.get("session.disable_cpu_ep_fallback") == "1"
         disabled = kwargs.get("disabled_optimizers") or ()
         self._options = options
+        _log_ignored(options)
         listed = [providers] if isinstance(providers, str) else providers
         self._selection = select(listed, provider_options, strict=bool(knobs.STRICT()) or forbid_fallback, forbid_fallback=forbid_fallback)
         chosen = self._selection.providers
@@ -258,8 +262,18 @@ def _checked_options(options: SessionOptions) -> SessionOptions:
     return options
 
 
+def _log_ignored(options: SessionOptions) -> None:
+    """Say which options that change what a program gets are not in this version."""
+    ignored = [name for name in ("enable_profiling", "optimized_model_filepath") if getattr(options, name)]
+    if ignored:
+        logger.warning("SessionOptions.%s is set, but not in this version of onnxgpu: nothing is written", " and ".join(ignored))
+
+
 def _known_domains(providers: Sequence[Provider]) -> frozenset[str]:
-    return frozenset().union(*(provider.domains() for provider in providers))
+    """Domains of which a model may use operators; the internal one is for fused nodes alone."""
+    from onnxgpu.fuse import INTERNAL_DOMAIN
+
+    return frozenset().union(*(provider.domains() for provider in providers)) - {INTERNAL_DOMAIN}
 
 
 def _argument(value: ValueType, model: ir.Model, overrides: Mapping[str, int]) -> NodeArg:

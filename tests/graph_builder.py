@@ -102,7 +102,8 @@ class Builder:
 
     def emit(self, operator: str, inputs: Sequence[Tensor | None], like: Tensor, **attributes: Any) -> Tensor:
         """A node with one output that is like `like`."""
-        return self.emit_many(operator, inputs, [like], **attributes)[0]
+        output: Tensor = self.emit_many(operator, inputs, [like], **attributes)[0]
+        return output
 
     def emit_many(self, operator: str, inputs: Sequence[Tensor | None], like: Sequence[Tensor | None], **attributes: Any) -> list[Any]:
         """A node; None among `like` is an output left out."""
@@ -145,5 +146,5 @@ class Builder:
 
     def graph(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> onnx.GraphProto:
         """This body, finished."""
-        declared = [[value_info(tensor, anonymous=True) for tensor in tensors] for tensors in (inputs, outputs)]
-        return helper.make_graph(self.nodes, f"body_{next(self.names)}", *declared)
+        first, second = ([value_info(tensor, anonymous=True) for tensor in tensors] for tensors in (inputs, outputs))
+        return helper.make_graph(self.nodes, f"body_{next(self.names)}", first, second)

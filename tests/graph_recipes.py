@@ -6,8 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import prod
 
-import numpy as np
-
 from tests.graph_builder import Builder, Dimension, Recipe, Shape, Tensor, broadcast
 
 NUMBERS = ("float", "int")
@@ -84,10 +82,10 @@ def divided(b: Builder) -> Tensor | None:
 def compared(b: Builder) -> Tensor | None:
     x = b.pick(lambda v: is_number(v) and v.exact)
     y = x and b.pick(lambda v: v.kind == x.kind and v.exact and broadcast(v.shape, x.shape) is not None)
-    shape = x and y and broadcast(x.shape, y.shape)
-    if x is None or y is None or shape is None:
+    if x is None or y is None:
         return None
-    return b.emit(b.chance.choice(("Greater", "Less", "Equal")), [x, y], Tensor("", "bool", shape, 1))
+    shape = broadcast(x.shape, y.shape)
+    return None if shape is None else b.emit(b.chance.choice(("Greater", "Less", "Equal")), [x, y], Tensor("", "bool", shape, 1))
 
 
 @recipe(3)
@@ -96,9 +94,9 @@ def chosen(b: Builder) -> Tensor | None:
     x = condition and b.pick(lambda v: broadcast(v.shape, condition.shape) is not None and v.kind != "bool")
     if condition is None or x is None:
         return None
-    shape = broadcast(condition.shape, x.shape)
-    y = b.pick(lambda v: v.kind == x.kind and broadcast(v.shape, shape or ()) is not None)
-    shape = y and broadcast(shape or (), y.shape)
+    first = broadcast(condition.shape, x.shape) or ()
+    y = b.pick(lambda v: v.kind == x.kind and broadcast(v.shape, first) is not None)
+    shape = None if y is None else broadcast(first, y.shape)
     if y is None or shape is None:
         return None
     return b.emit("Where", [condition, x, y], Tensor("", x.kind, shape, max(x.bound, y.bound), x.exact and y.exact))
@@ -364,81 +362,3 @@ def split_to_sequence(b: Builder) -> Tensor | None:
         return None
     sequence = b.emit("SplitToSequence", [x], x, axis=0, keepdims=1)
     return b.emit("SequenceAt", [sequence, b.constant(1)], replace(x, shape=(1, *x.shape[1:])))
-
-
-@recipe(4)
-def branched(b: Builder) -> Sequence[Tensor] | None:
-    """If: branches that capture, and give outputs of one kind and rank."""
-    if b.depth > 1:
-        return None
-    condition = b.truth()
-    if condition is None:
-        return None
-    branches = [b.body(), b.body()]
-    pairs: list[tuple[Tensor, Tensor]] = []
-    for _ in range(b.chance.randint(1, 2)):
-        x = branches[0].pick()
-        y = x and branches[1].pick(lambda v: v.kind == x.kind and len(v.shape) == len(x.shape))
-        if x is None or y is None:
-            return None
-        if any(x is other or y is another for other, another in pairs):
-            break
-        pairs.append((x, y))
-    results = [[_own(branch, pair[i]) for pair in pairs] for i, branch in enumerate(branches)]
-    like = [
-        replace(
-            x,
-            shape=tuple(m if m == n else b.symbol() for m, n in zip(x.shape, y.shape, strict=True)),
-            bound=max(x.bound, y.bound),
-            exact=x.exact and y.exact,
-        )
-        for x, y in zip(*results, strict=True)
-    ]
-    graphs = [branch.graph([], outputs) for branch, outputs in zip(branches, results, strict=True)]
-    return b.emit_many("If", [condition], like, then_branch=graphs[0], else_branch=graphs[1])
-
-
-def _own(body: Builder, value: Tensor) -> Tensor:
-    """An output of the body: a value that one of its nodes gives."""
-    made = {name for node in body.nodes for name in node.output}
-    return value if value.name in made else body.emit("Identity", [value], value)
-
-
-@recipe(4)
-def looped(b: Builder) -> Sequence[Tensor] | None:
-    """Loop: one carried value of constant or growing shape, perhaps a scanned one."""
-    initial = b.pick(lambda v: v.kind in NUMBERS and v.bound <= 50)
-    if b.depth > 1 or initial is None:
-        return None
-    grows = len(initial.shape) > 0 and b.chance.random() < 0.4
-    iteration, going = b.declared("int", (), 5), b.declared("bool", ())
-    carried = replace(initial, name=next(b.names), exact=False, bound=50)
-    if grows:
-        carried = replace(carried, shape=(b.symbol(), *initial.shape[1:]))
-    body = b.body([iteration, carried])
-    known = {d for v in b.values for d in v.shape} | set(range(100))
-    if grows:
-        part = body.pick(
-            lambda v: (
-                v.kind == carried.kind
-                and v.name != carried.name
-                and len(v.shape) > 0
-                and v.shape[1:] == initial.shape[1:]
-                and v.bound <= 50
-            )
-        )
-        following = body.emit("Concat", [carried, part or initial], carried, axis=0)
-    else:
-        following = body.pick(lambda v: v.kind == carried.kind and v.shape == carried.shape) or carried
-        following = body.emit("Clip", [following, body.constant(-50, carried.kind), body.constant(50, carried.kind)], carried)
-    scanned = body.pick(lambda v: v.kind in NUMBERS and set(v.shape) <= known)
-    scans = [_own(body, scanned)] if scanned is not None and b.chance.random() < 0.6 else []
-    next_going = body.emit("Identity", [going], going)
-    if b.chance.random() < 0.3:
-        next_going = body.emit("Less", [iteration, body.constant(1)], going)
-    graph = body.graph([iteration, going, carried], [next_going, following, *scans])
-    trips = b.count_input if b.count_input is not None and b.chance.random() < 0.5 else b.constant(b.chance.randint(0, 3))
-    start = b.constant(np.array(True), "bool") if b.chance.random() < 0.8 else b.truth()
-    like = [replace(initial, shape=(b.symbol(), *initial.shape[1:]) if grows else initial.shape, bound=50, exact=False)]
-    like += [replace(s, shape=(b.symbol(), *s.shape), exact=False) for s in scans]
-    return b.emit_many("Loop", [trips, start, initial], like, body=graph)

@@ -15,6 +15,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from tests.graph_body_recipes import BODY_RECIPES
 from tests.graph_builder import Builder, Tensor, value_info
 from tests.graph_recipes import RECIPES
 
@@ -40,14 +41,14 @@ def _array(tensor: Tensor, generator: np.random.Generator, batch: int) -> np.nda
     backwards = generator.random() < 0.25
     low, high = (-3, 4) if tensor.bound >= 3 else (0, int(tensor.bound) + 1)
     values: Any = np.asarray(generator.integers(low, high, shape[::-1] if backwards else shape))
-    array = np.asarray(WORDS[np.abs(values)] if tensor.kind == "string" else values.astype(DTYPES[tensor.kind]))
+    array = np.array(WORDS[np.abs(values)], object) if tensor.kind == "string" else values.astype(DTYPES[tensor.kind])
     return array.T if backwards else array
 
 
 def random_graph(seed: int) -> RandomGraph:
     """A graph of 3 to 25 operations; some of these are a few nodes long."""
     chance = random.Random(seed)
-    builder = Builder(chance, (f"v{i}" for i in count()), RECIPES)
+    builder = Builder(chance, (f"v{i}" for i in count()), RECIPES | BODY_RECIPES)
     inputs = [builder.declared("float", builder.some_shape()) for _ in range(chance.randint(1, 3))]
     inputs += [builder.declared("int", builder.some_shape())] if chance.random() < 0.5 else []
     inputs += [builder.declared("string", builder.some_shape())] if chance.random() < 0.15 else []

@@ -85,6 +85,8 @@ _MODULES = [
     "where",
 ]
 _CASES_OF_EACH = 3
+_RANDOM = {"bernoulli"}
+"""Operators whose results differ from run to run (their module may be imported by other tests)."""
 
 
 @functools.cache
@@ -97,6 +99,8 @@ def samples() -> dict[str, Any]:
     found: dict[tuple[str, bool], list[Any]] = {}
     for case in node_cases._NodeTestCases:
         operator = case.name.split("_")[1]
+        if operator in _RANDOM:
+            continue
         found.setdefault((operator, case.name.endswith("expanded")), []).append(case)
     return {case.name: case for chosen in found.values() for case in chosen[:_CASES_OF_EACH]}
 

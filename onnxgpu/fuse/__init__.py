@@ -2,6 +2,6 @@
 
 from onnxgpu.fuse.expand import expanded
 from onnxgpu.fuse.fuse import fuse
-from onnxgpu.fuse.fusion import body_of
+from onnxgpu.fuse.fusion import INTERNAL_DOMAIN, body_of
 
-__all__ = ["body_of", "expanded", "fuse"]
+__all__ = ["INTERNAL_DOMAIN", "body_of", "expanded", "fuse"]

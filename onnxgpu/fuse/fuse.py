@@ -54,7 +54,7 @@ def _try(rule: Rule, node: ir.Node, graph: ir.Graph, model: ir.Model, assignment
     provider = assignments[fusion.nodes[0]].provider
     if any(assignments[old].provider is not provider for old in fusion.nodes):
         return
-    fused = fused_node(fusion)
+    fused = fused_node(fusion, model.opset_imports)
     operation = operation_of(fused, model.opset_imports)
     claim = provider.claim(operation)
     if not isinstance(claim, Claim):

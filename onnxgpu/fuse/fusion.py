@@ -38,7 +38,7 @@ class Fusion:
         return self.nodes[-1].outputs[0]
 
 
-def fused_node(fusion: Fusion) -> ir.Node:
+def fused_node(fusion: Fusion, opset_imports: Mapping[str, int]) -> ir.Node:
     """The new node, with the standard-ONNX body of what it replaces; not yet in the graph."""
     import onnx_ir as ir
 
@@ -47,7 +47,7 @@ def fused_node(fusion: Fusion) -> ir.Node:
     name = fusion.nodes[-1].name or old.name
     attributes = [_attribute(name, value) for name, value in fusion.attributes.items()]
     node = ir.Node(fusion.domain, fusion.operator, fusion.inputs, attributes, outputs=[output], name=name, version=fusion.version)
-    node.meta[BODY] = _body(fusion)
+    node.meta[BODY] = _body(fusion, opset_imports)
     return node
 
 
@@ -69,13 +69,13 @@ def body_of(node: ir.Node) -> ir.Function | None:
     return body
 
 
-def _body(fusion: Fusion) -> ir.Function:
+def _body(fusion: Fusion, opset_imports: Mapping[str, int]) -> ir.Function:
     import onnx_ir as ir
 
     values: dict[ir.Value, ir.Value] = {}
     inputs = [_copy_value(value, values) for value in fusion.inputs if value is not None]
     nodes = _copied_nodes(fusion.nodes, values)
-    graph = ir.Graph(inputs, [values[fusion.output]], nodes=nodes, opset_imports={"": 1})
+    graph = ir.Graph(inputs, [values[fusion.output]], nodes=nodes, opset_imports=dict(opset_imports))
     return ir.Function(INTERNAL_DOMAIN, fusion.operator, fusion.output.name or "", graph=graph, attributes=())
 
 

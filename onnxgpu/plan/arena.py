@@ -6,8 +6,10 @@ size" strategy of Pisarchyk and Lee, "Efficient memory management for deep neura
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 ALIGNMENT = 64
 
@@ -37,16 +39,10 @@ def assign_offsets(buffers: Sequence[Buffer]) -> tuple[list[int], int]:
                 position = max(position, end)
         offsets[index] = position
         total = max(total, position + size)
-        _insert(placed, (position, position + size, buffer))
+        insort(placed, (position, position + size, buffer), key=itemgetter(0))
     return offsets, total
 
 
 def aligned(nbytes: int) -> int:
     """`nbytes` rounded up to the alignment of the arena."""
     return -(-max(nbytes, 1) // ALIGNMENT) * ALIGNMENT
-
-
-def _insert(placed: list[tuple[int, int, Buffer]], item: tuple[int, int, Buffer]) -> None:
-    from bisect import bisect
-
-    placed.insert(bisect([entry[0] for entry in placed], item[0]), item)

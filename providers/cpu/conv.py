@@ -9,6 +9,7 @@ import numpy as np
 
 from onnxgpu.errors import InvalidArgument
 from onnxgpu.provider import Array, Operation, Spec, Value, ValueInfo
+from onnxgpu.providers.cpu.conv_batched import Batched
 from onnxgpu.providers.cpu.conv_dense import Gathered, Pointwise
 from onnxgpu.providers.cpu.conv_depthwise import Banded
 from onnxgpu.providers.cpu.conv_problem import Method, Problem
@@ -37,7 +38,9 @@ def method_for(problem: Problem) -> Method:
         if Shifted.suits(problem) and (shifted := Shifted(problem)).cost < banded.cost:
             return shifted
         return banded
-    return Pointwise(problem) if Pointwise.suits(problem) else Gathered(problem)
+    if Pointwise.suits(problem):
+        return Pointwise(problem)
+    return Batched(problem) if Batched.suits(problem) else Gathered(problem)
 
 
 def _known_shape(value: ValueInfo, load: Callable[[], Array]) -> tuple[int, ...]:
@@ -76,7 +79,8 @@ class Conv:
         if self._constant is None or x is None or x.shape is None or x.dtype is None:
             return
         if all(isinstance(d, int) for d in x.shape[1:]):
-            method = self._plan((1, *x.shape[1:]), self._shape or (), np.dtype(x.dtype))
+            batch = x.shape[0] if isinstance(x.shape[0], int) else 1
+            method = self._plan((batch, *x.shape[1:]), self._shape or (), np.dtype(x.dtype))
             self._weights(method, None)
             if isinstance(x.shape[0], int):
                 self._constant = self._constant if method.layout == "as given" else None

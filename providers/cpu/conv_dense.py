@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from onnxgpu.provider import Array
+from onnxgpu.providers.cpu.blas import matmul
 from onnxgpu.providers.cpu.conv_problem import Problem
 from onnxgpu.providers.cpu.epilogue import Epilogue
 from onnxgpu.providers.cpu.threads import share
@@ -189,6 +190,6 @@ def _taken(memory: Array, shape: tuple[int, ...], dtype: np.dtype) -> Array:
 
 def _product(a: Array, b: Array, out: Array) -> None:
     if a.shape[0] == 1:
-        np.matmul(a[0], b[0], out=out[0])
+        matmul(a[0], b[0], out[0])
     else:
-        np.matmul(a, b, out=out)
+        matmul(a, b, out)

@@ -10,6 +10,7 @@ import numpy as np
 
 from onnxgpu.errors import InvalidArgument
 from onnxgpu.provider import Array, Operation, Spec, Value
+from onnxgpu.providers.cpu.blas import matmul
 from onnxgpu.providers.cpu.conv import planes_only
 from onnxgpu.providers.cpu.epilogue import Epilogue
 from onnxgpu.providers.cpu.geometry import Axis, as_planes, windows
@@ -112,7 +113,7 @@ class ConvTranspose:
             last = min(first + height, rows.output)
             shape = (self._groups, matrix.shape[1], (last - first) * columns.output)
             spread: Any = np.ndarray(shape, image.dtype, workspace)
-            np.matmul(matrix, image[:, :, first * columns.output : last * columns.output], out=spread)
+            matmul(matrix, image[:, :, first * columns.output : last * columns.output], spread)
             self._add_taps(
                 spread.reshape(self._groups, rows.kernel, columns.kernel, out.shape[1], last - first, columns.output),
                 out,

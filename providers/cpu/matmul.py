@@ -15,6 +15,7 @@ import numpy as np
 from onnxgpu.errors import InvalidArgument
 from onnxgpu.provider import Array, Operation, Spec, Value
 from onnxgpu.providers.array_ops.specs import broadcast_shapes
+from onnxgpu.providers.cpu.blas import matmul
 from onnxgpu.providers.cpu.epilogue import Epilogue
 from onnxgpu.providers.cpu.registry import operator
 
@@ -24,9 +25,9 @@ FLOATS = frozenset({"float", "double"})
 def product(a: Array, b: Array, out: Array) -> None:
     """out = a @ b, for arrays of two or more axes; batch axes broadcast."""
     if b.ndim == 2 and a.ndim > 2 and a.flags.c_contiguous:
-        np.matmul(a.reshape(-1, a.shape[-1]), b, out=out.reshape(-1, out.shape[-1]))
+        matmul(a.reshape(-1, a.shape[-1]), b, out.reshape(-1, out.shape[-1]))
     else:
-        np.matmul(a, b, out=out)
+        matmul(a, b, out)
 
 
 def _matrices_only(operation: Operation) -> str | None:
@@ -43,6 +44,10 @@ def _no_batch_transposes(operation: Operation) -> str | None:
         if operation.attributes.get(name, 0):
             return f"does not know {name}=1"
     return _matrices_only(operation)
+
+
+def _matrix_shape(shape: tuple[int, ...], transposed: bool) -> tuple[int, ...]:
+    return (*shape[:-2], shape[-1], shape[-2]) if transposed else tuple(shape)
 
 
 class _Product:
@@ -78,13 +83,11 @@ class _Product:
         Raises:
             InvalidArgument: the inner sizes differ.
         """
-        a, b = self.left(inputs[0]), self.right(inputs[1])
-        if a.shape[-1] != b.shape[-2]:
-            raise InvalidArgument(
-                f"a product of shapes {list(a.shape)} and {list(b.shape)}: the inner sizes {a.shape[-1]} and {b.shape[-2]} differ"
-            )
-        batch = broadcast_shapes(a.shape[:-2], b.shape[:-2])
-        return (*batch, a.shape[-2], b.shape[-1])
+        a = _matrix_shape(inputs[0].shape, self._transpose_a)
+        b = _matrix_shape(inputs[1].shape, self._transpose_b) if self._constant is None else self._constant.shape
+        if a[-1] != b[-2]:
+            raise InvalidArgument(f"a product of shapes {list(a)} and {list(b)}: the inner sizes {a[-1]} and {b[-2]} differ")
+        return (*broadcast_shapes(a[:-2], b[:-2]), a[-2], b[-1])
 
     def into(self, inputs: Sequence[Value], out: Array) -> None:
         """Compute into `out`."""

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from onnxgpu.provider import Array, Operation, Spec, Value
+from onnxgpu.providers.cpu.blas import matmul
 from onnxgpu.providers.cpu.registry import operator
 
 FLOATS = frozenset({"float", "double"})
@@ -140,8 +141,8 @@ class Resize:
             return outputs
         if self._linear:
             wide: Any = np.ndarray((*x.shape[:3], self._sizes[1]), x.dtype, workspace)
-            np.matmul(x.reshape(-1, x.shape[3]), self._columns, out=wide.reshape(-1, self._sizes[1]))
-            np.matmul(self._rows, wide, out=out)
+            matmul(x.reshape(-1, x.shape[3]), self._columns, wide.reshape(-1, self._sizes[1]))
+            matmul(self._rows, wide, out)
         elif all(self._repeats):
             height, width = self._repeats
             np.copyto(out.reshape(*x.shape[:3], height, x.shape[3], width), x[:, :, :, None, :, None])

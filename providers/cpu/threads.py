@@ -1,8 +1,7 @@
-"""A few threads that share one kernel's elementwise work, made on first use.
+"""A few threads that share one kernel's work, made on first use.
 
 NumPy's inner loops release the interpreter lock, so ranges of one array can be worked on at the same time. Matrix
-products stay with the calling thread: the BLAS behind NumPy has threads of its own, and two sets of threads at once
-fight for the same cores.
+products come here too (see blas.py): the BLAS's own threads and these would fight for the same cores.
 
 Each worker is bound to one core, and the caller hands work only to those that are bound to other cores than its own:
 unbound, a woken thread lands on the caller's core often enough to make two threads no faster than one.
@@ -148,7 +147,7 @@ def share(function: RangeFunction, count: int, elements: int = 0, *, seconds: fl
             if _workers is None or _workers.pid != os.getpid():
                 _workers = _Workers()
             workers = _workers
-    pieces = min(count, thread_count())
+    pieces = min(count, thread_count() * (2 if seconds > 3 * WORTH_SECONDS else 1))
     ends = [count * i // pieces for i in range(pieces + 1)]
     workers.run(function, deque(pairwise(ends)))
 

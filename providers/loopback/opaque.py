@@ -44,6 +44,9 @@ class OpaqueArray:
         """NumPy's flags of the memory layout."""
         return self._elements.flags
 
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"this array lies on the loopback device and has no {name}; a transfer to the host is missing")
+
     def _refuse(self, *_: Any, **__: Any) -> NoReturn:
         raise TypeError("this array lies on the loopback device; a transfer to the host is missing")
 

@@ -1,0 +1,119 @@
+"""Matrix products, shared by this provider's own threads and not by those of the BLAS.
+
+OpenBLAS, which NumPy's wheels carry, keeps its threads in step by spinning. On an idle machine that is as fast as handing the parts
+to `threads.py`; where anything else wants a core, each barrier waits for the scheduler, and products become up to ten
+times slower than on one thread (paired runs: 290 µs alone, 16 ms with one busy core of two). Spinning threads also take the cores from
+the work between products. So a product is cut along its longer side, and each part runs with the BLAS's thread count at 1; the
+count is put back afterwards, for it belongs to the whole process.
+
+Where NumPy has another BLAS, whose thread count cannot be set this way, products are left to it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from onnxgpu.provider import Array
+from onnxgpu.providers.cpu.threads import share
+
+_PREFIXES = ("scipy_openblas", "openblas")
+_SUFFIXES = ("64_", "")
+_SECONDS_A_MULTIPLICATION = 2.3e-11
+_MULTIPLE = 16
+"""Parts begin at multiples of this many rows or columns, whole tiles of the BLAS's inner kernel."""
+
+_lock = threading.Lock()
+_users = 0
+_before = 1
+
+
+def matmul(a: Array, b: Array, out: Array) -> None:
+    """out = a @ b for arrays of two or more axes; batch axes broadcast."""
+    if _thread_functions() is None:
+        np.matmul(a, b, out=out)
+        return
+    with single_threaded():
+        _shared(a, b, out)
+
+
+def _shared(a: Array, b: Array, out: Array) -> None:
+    rows, columns = out.shape[-2:]
+    seconds = _SECONDS_A_MULTIPLICATION * out.size * a.shape[-1]
+    batch = prod(out.shape[:-2])
+    if batch > 1:
+        if a.shape[:-2] == b.shape[:-2] == out.shape[:-2] and out.flags.c_contiguous:
+            a, b, out = a.reshape(batch, *a.shape[-2:]), b.reshape(batch, *b.shape[-2:]), out.reshape(batch, rows, columns)
+            share(lambda start, stop: np.matmul(a[start:stop], b[start:stop], out=out[start:stop]), batch, seconds=seconds)
+        else:
+            np.matmul(a, b, out=out)
+        return
+    across = columns >= rows
+    count = (columns if across else rows) // _MULTIPLE
+
+    def part(start: int, stop: int) -> None:
+        piece = slice(start * _MULTIPLE, None if stop == count else stop * _MULTIPLE)
+        if across:
+            np.matmul(a, b[..., piece], out=out[..., piece])
+        else:
+            np.matmul(a[..., piece, :], b, out=out[..., piece, :])
+
+    share(part, max(1, count), seconds=seconds)
+
+
+@contextmanager
+def single_threaded() -> Iterator[None]:
+    """The BLAS works with one thread a call while any thread is in this context."""
+    global _users, _before
+    functions = _thread_functions()
+    if functions is None:
+        yield
+        return
+    get, set_count = functions
+    with _lock:
+        if _users == 0:
+            _before = get()
+            set_count(1)
+        _users += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _users -= 1
+            if _users == 0:
+                set_count(_before)
+
+
+@cache
+def _thread_functions() -> tuple[Callable[[], int], Callable[[int], Any]] | None:
+    """What reads and sets the thread count of the OpenBLAS that is loaded in this process; None if there is none or more than one."""
+    libraries = _loaded_libraries()
+    if len(libraries) != 1:
+        return None
+    library = ctypes.PyDLL(libraries[0])
+    for prefix in _PREFIXES:
+        for suffix in _SUFFIXES:
+            get = getattr(library, f"{prefix}_get_num_threads{suffix}", None)
+            set_count = getattr(library, f"{prefix}_set_num_threads{suffix}", None)
+            if get is not None and set_count is not None:
+                return get, set_count
+    return None
+
+
+def _loaded_libraries() -> list[str]:
+    """OpenBLAS libraries that NumPy loaded: those in its own wheel, or else those mapped into the process."""
+    try:
+        lines = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+    mapped = {line.split(maxsplit=5)[5] for line in lines if "openblas" in line.rpartition("/")[2]}
+    own = {path for path in mapped if "numpy" in Path(path).parent.name}
+    return sorted(own or mapped)
