@@ -197,5 +197,5 @@ class OneHotEncoder(_Encoder):
         with np.errstate(invalid="ignore"):
             positions = self._positions(x if x.dtype == object else x.astype(np.int64))
         if not self._zeros and bool((positions < 0).any()):
-            raise Fail("Unknown Category and zeros = 0: OneHotEncoder met an element of none of its categories; set zeros to 1 to allow that")
+            raise Fail("Unknown Category and zeros = 0: OneHotEncoder met an element of none of its categories; set zeros to 1")
         return ((positions[..., None] == self._xp.arange(self._count)).astype(FLOAT),)

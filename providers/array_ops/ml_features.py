@@ -95,7 +95,7 @@ def imputer(
     imputed: Sequence[float] = imputed_value_floats if x.dtype.kind == "f" else imputed_value_int64s
     if not len(imputed):
         kind = "floats" if x.dtype.kind == "f" else "int64s"
-        raise InvalidArgument(f"Imputer: an input of type {x.dtype} needs the attribute imputed_value_{kind} (Empty value of imputed values.)")
+        raise InvalidArgument(f"Imputer: an input of type {x.dtype} needs imputed_value_{kind} (Empty value of imputed values.)")
     replaced = replaced_value_float if x.dtype.kind == "f" else replaced_value_int64
     missing = x != x if replaced != replaced else x == replaced
     values = xp.asarray(np.array(imputed if x.ndim and len(imputed) == x.shape[-1] else imputed[:1], x.dtype))

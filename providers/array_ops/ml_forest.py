@@ -50,13 +50,13 @@ def without_members(nodes: Nodes, members: Sequence[np.ndarray]) -> Nodes:
     for place, values in zip(places.tolist(), members, strict=True):
         columns["mode"][place] = equal
         columns["split"][place] = values[0] if len(values) else np.nan
-        last = place
+        last, otherwise = place, columns["false"][place]
         for value in values[1:]:
-            for name, column in columns.items():
-                column.append({"mode": equal, "split": value}.get(name, column[place]))
-            columns["false"][-1] = columns["false"][place] if last == place else columns["false"][last]
-            columns["false"][last] = len(columns["mode"]) - 1
-            last = len(columns["mode"]) - 1
+            for column in columns.values():
+                column.append(column[place])
+            new = len(columns["mode"]) - 1
+            columns["split"][new], columns["false"][new], columns["false"][last] = value, otherwise, new
+            last = new
     return Nodes(**{name: np.array(column, getattr(nodes, name).dtype) for name, column in columns.items()})
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -54,9 +54,8 @@ def _cast(value: Any, cast_to: str) -> Any:
 def cast_map(xp: Any, x: Mapping[int, Any], *, cast_to: str = "TO_FLOAT", map_form: str = "DENSE", max_map: int = 1) -> Array:
     """The values of a map in order of its keys, cast, as a tensor.
 
-    Args:
-        cast_to: TO_FLOAT, TO_STRING or TO_INT64.
-        map_form: DENSE gives [1,len(x)]; SPARSE gives [1,max_map] with each value at its key's position.
+    `cast_to` is TO_FLOAT, TO_STRING or TO_INT64. `map_form` DENSE gives [1,len(x)]; SPARSE gives [1,max_map] with each
+    value at its key's position.
 
     Raises:
         InvalidArgument: a negative key (SPARSE), a value that is no number, or another `cast_to` or `map_form`.
@@ -85,13 +84,13 @@ def _row(values: Sequence[Any], dtype: Any) -> np.ndarray:
 
 def _value_dtype(x: Mapping[Any, Any]) -> np.dtype:
     """The element type of a map whose declared type is not known; Python floats count as float32."""
-    kinds = {type(value) for value in x.values()}
-    has: Callable[..., bool] = lambda *types: any(issubclass(kind, types) for kind in kinds)  # noqa: E731
-    if has(str):
+    values = list(x.values())
+    if any(isinstance(value, str) for value in values):
         return np.dtype(object)
-    if has(np.float64) or not has(float, np.floating):
-        return np.dtype(np.float64 if has(np.float64) else np.int64 if kinds else np.float32)
-    return np.dtype(np.float32)
+    if any(isinstance(value, np.float64) for value in values):
+        return np.dtype(np.float64)
+    integers = bool(values) and all(isinstance(value, (int, np.integer)) for value in values)
+    return np.dtype(np.int64 if integers else np.float32)
 
 
 @operator("DictVectorizer", domain=DOMAIN, since=1)
@@ -108,6 +107,6 @@ def dict_vectorizer(
     Spec: https://onnx.ai/onnx/operators/onnx_aionnxml_DictVectorizer.html
     """
     dtype = _value_dtype(x) if dtype_hint is None else dtype_hint
-    missing: Any = "" if dtype == object else 0
+    missing: Any = "" if dtype.kind == "O" else 0
     vocabulary: Sequence[Any] = string_vocabulary or int64_vocabulary
     return _row([x.get(word, missing) for word in vocabulary], dtype)

@@ -19,8 +19,8 @@ AGGREGATES = ("AVERAGE", "SUM", "MIN", "MAX")
 
 def _numbers(attributes: Mapping[str, Any], name: str) -> np.ndarray:
     """A list of floats that may be given as a tensor instead."""
-    tensor = attributes.get(f"{name}_as_tensor")
-    return np.array(attributes.get(name, ()), FLOAT) if tensor is None else np.asarray(tensor).reshape(-1)
+    tensor: np.ndarray | None = attributes.get(f"{name}_as_tensor")
+    return np.array(attributes.get(name, ()), FLOAT) if tensor is None else tensor.reshape(-1)
 
 
 def _integers(attributes: Mapping[str, Any], name: str) -> np.ndarray:
@@ -180,7 +180,8 @@ class TreeEnsemble(_Regressor):
             mode,
             _followed(_integers(attributes, "nodes_featureids"), len(leaf_target)),
             _followed(np.asarray(attributes["nodes_splits"]).reshape(-1), len(leaf_target)),
-            *children,
+            children[0],
+            children[1],
             _followed(missing, len(leaf_target)),
         )
         if any(len(column) != len(mode) for column in (nodes.feature, nodes.split, nodes.true, nodes.false)):

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from onnxgpu.provider import Array, Claim, Operation, Provider, Refusal, Spec
+from onnxgpu.host_provider import HostProvider
+from onnxgpu.provider import Claim, Operation, Refusal
 from onnxgpu.providers import cpu
 from onnxgpu.providers.cpu.registry import REGISTRY
 
@@ -18,7 +19,7 @@ for _module in iter_modules(cpu.__path__):
         import_module(f"{cpu.__name__}.{_module.name}")
 
 
-class CPUProvider(Provider):
+class CPUProvider(HostProvider):
     """NumPy on the host."""
 
     name: ClassVar[str] = "CPUExecutionProvider"
@@ -33,28 +34,6 @@ class CPUProvider(Provider):
     def claim(self, operation: Operation) -> Claim | Refusal:
         """See `onnxgpu.provider.Provider`."""
         return REGISTRY.claim(np, operation)
-
-    def allocate(self, spec: Spec) -> Array:
-        """See `onnxgpu.provider.Provider`."""
-        return np.empty(spec.shape, spec.dtype)
-
-    def view(self, memory: Array, offset: int, spec: Spec) -> Array:
-        """See `onnxgpu.provider.Provider`."""
-        view: Any = np.ndarray(spec.shape, spec.dtype, memory, offset)
-        return view
-
-    def upload(self, array: np.ndarray) -> Array:
-        """The array itself: host memory is where it already is."""
-        return array
-
-    def download(self, array: Array) -> np.ndarray:
-        """The array itself: host memory is where it already is."""
-        result: np.ndarray = array
-        return result
-
-    def shares_memory(self, first: Array, second: Array) -> bool:
-        """See `onnxgpu.provider.Provider`."""
-        return isinstance(first, np.ndarray) and isinstance(second, np.ndarray) and np.may_share_memory(first, second)
 
 
 PROVIDER = CPUProvider

@@ -11,7 +11,8 @@ import numpy as np
 
 from onnxgpu.dtypes import code_of
 from onnxgpu.errors import RuntimeException
-from onnxgpu.provider import Array, Claim, Operation, Provider, Refusal, Spec, Subgraph, Value
+from onnxgpu.host_provider import HostProvider
+from onnxgpu.provider import Array, Claim, Operation, Refusal, Spec, Subgraph, Value
 
 OPERATOR_MODULES = {
     "": "onnx.reference.ops",
@@ -27,7 +28,7 @@ NEEDED_PACKAGES = {"ImageDecoder": ("PIL", "Pillow")}
 RANDOM = frozenset({"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial", "Dropout"})
 
 
-class ReferenceProvider(Provider):
+class ReferenceProvider(HostProvider):
     """`onnx.reference`, one node at a time."""
 
     name: ClassVar[str] = "ReferenceExecutionProvider"
@@ -63,23 +64,6 @@ class ReferenceProvider(Provider):
     def cost(self, operation: Operation) -> float:
         """A guess: a hundred times the CPU provider's."""
         return super().cost(operation) * 100
-
-    def allocate(self, spec: Spec) -> Array:
-        """See `onnxgpu.provider.Provider`."""
-        return np.empty(spec.shape, spec.dtype)
-
-    def upload(self, array: np.ndarray) -> Array:
-        """The array itself."""
-        return array
-
-    def download(self, array: Array) -> np.ndarray:
-        """The array itself."""
-        result: np.ndarray = array
-        return result
-
-    def shares_memory(self, first: Array, second: Array) -> bool:
-        """See `onnxgpu.provider.Provider`."""
-        return isinstance(first, np.ndarray) and isinstance(second, np.ndarray) and np.may_share_memory(first, second)
 
 
 class _ReferenceKernel:
