@@ -12,7 +12,7 @@ import pytest
 
 from onnxgpu.errors import InvalidArgument, InvalidGraph
 from onnxgpu.provider import Claim, Operation, ValueInfo
-from onnxgpu.providers.cpu import threads
+from onnxgpu.providers.cpu import blas, threads
 from onnxgpu.providers.cpu.conv import Conv, method_for
 from onnxgpu.providers.cpu.conv_problem import Problem
 from onnxgpu.providers.cpu.elementwise import FusedElementwise, elementwise_operators
@@ -307,3 +307,49 @@ def test_depthwise_conv_by_two_threads(monkeypatch: pytest.MonkeyPatch) -> None:
         if case.attributes.get("group", 1) > 2:
             claim = claimed("Conv", case.inputs, dict(case.attributes), "", 11, [1])
             assert_same([run(claim, case.inputs)], expected_outputs(case), 1e-4, 1e-4)
+
+
+SIDES = [
+    ((7, 5), (5, 9)),
+    ((300, 40), (40, 50)),
+    ((50, 40), (40, 307)),
+    ((3, 4, 50, 40), (3, 4, 40, 30)),
+    ((3, 4, 50, 40), (40, 30)),
+    ((50, 40), (3, 40, 33)),
+]
+
+
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize(("first", "second"), SIDES, ids=str)
+def test_products_by_two_threads(first: tuple[int, ...], second: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "WORTH_SECONDS", 0.0)
+    a, b = array(*first), array(*second)
+    expected = a @ b
+    wide = np.full((*expected.shape[:-1], expected.shape[-1] + 3), 77, np.float32)
+    blas.matmul(a, b, wide[..., 1:-2])
+    np.testing.assert_allclose(wide[..., 1:-2], expected, rtol=1e-4, atol=1e-4)
+    assert (wide[..., 0] == 77).all()
+    assert (wide[..., -2:] == 77).all()
+
+
+def test_products_without_a_known_blas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blas, "_thread_functions", lambda: None)
+    a, b = array(5, 6), array(6, 7)
+    out = np.empty((5, 7), np.float32)
+    blas.matmul(a, b, out)
+    with blas.single_threaded():
+        np.testing.assert_allclose(out, a @ b, rtol=1e-5)
+
+
+def test_the_blas_gets_its_threads_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = [6]
+    monkeypatch.setattr(blas, "_thread_functions", lambda: (lambda: counts[-1], counts.append))
+    with blas.single_threaded():
+        assert counts[-1] == 1
+        with blas.single_threaded():
+            assert counts[-1] == 1
+        assert counts[-1] == 1
+    assert counts[-1] == 6
+    with pytest.raises(ValueError, match="given up"), blas.single_threaded():
+        raise ValueError("given up")
+    assert counts[-1] == 6

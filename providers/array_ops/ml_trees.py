@@ -20,7 +20,8 @@ AGGREGATES = ("AVERAGE", "SUM", "MIN", "MAX")
 def _numbers(attributes: Mapping[str, Any], name: str) -> np.ndarray:
     """A list of floats that may be given as a tensor instead."""
     tensor: np.ndarray | None = attributes.get(f"{name}_as_tensor")
-    return np.array(attributes.get(name, ()), FLOAT) if tensor is None else tensor.reshape(-1)
+    numbers: np.ndarray = np.array(attributes.get(name, ()), FLOAT) if tensor is None else tensor.reshape(-1)
+    return numbers
 
 
 def _integers(attributes: Mapping[str, Any], name: str) -> np.ndarray:

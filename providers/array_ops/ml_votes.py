@@ -38,14 +38,14 @@ class Ensemble:
         kept = np.isin(weights.node, leaves)
         self._weights = Weights(row[weights.node[kept]], weights.target[kept], weights.weight[kept])
         self._row = xp.asarray(row)
-        self._has = np.zeros((len(leaves), targets), bool)
+        self._has: np.ndarray = np.zeros((len(leaves), targets), bool)
         self._has[self._weights.node, self._weights.target] = True
         self._read_targets(trees[leaves])
 
     def _read_targets(self, tree: np.ndarray) -> None:
         """Find out whether every leaf of a tree has the same targets, and whether each tree has only one."""
-        some = np.zeros((self.tree_count, self._has.shape[1]), bool)
-        lacking = np.zeros_like(some)
+        some: np.ndarray = np.zeros((self.tree_count, self._has.shape[1]), bool)
+        lacking: np.ndarray = np.zeros_like(some)
         np.logical_or.at(some, tree, self._has)
         np.logical_or.at(lacking, tree, ~self._has)
         self._same_everywhere = None if (some & lacking).any() else self._xp.asarray(some.any(axis=0)[None])

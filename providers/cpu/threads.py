@@ -33,7 +33,7 @@ WORTH_SPLITTING = 2_000_000
 Handing work over takes 20 to 70 µs, and after each NumPy call the two threads contend for the interpreter lock: pieces made of
 calls shorter than about 100 µs run no faster on two cores than on one.
 """
-WORTH_SECONDS = 250e-6
+WORTH_SECONDS = 150e-6
 """The same for work whose single calls are long, by its estimated time on one core."""
 BLOCK = 1 << 17
 """Elements of one block: a few blocks of float32 lie in the second- and third-level cache, and NumPy's call overhead is small beside it."""
