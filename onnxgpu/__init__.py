@@ -43,10 +43,17 @@ def get_device() -> str:
 
 
 def set_default_logger_severity(severity: int) -> None:
-    """Least severity that is logged: 0 verbose, 1 info, 2 warning, 3 error, 4 fatal."""
+    """Least severity that is logged: 0 verbose, 1 info, 2 warning, 3 error, 4 fatal.
+
+    Raises:
+        RuntimeError: `severity` is none of these.
+    """
     import logging
 
-    logging.getLogger("onnxgpu").setLevel((logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL)[severity])
+    levels = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL)
+    if severity not in range(len(levels)):
+        raise RuntimeError(f"Invalid logging severity. 0:Verbose, 1:Info, 2:Warning, 3:Error, 4:Fatal (got {severity})")
+    logging.getLogger("onnxgpu").setLevel(levels[severity])
 
 
 def set_default_logger_verbosity(verbosity: int) -> None:

@@ -15,6 +15,7 @@
     ├── ModelLoadCanceled        code 12
     ├── ModelRequiresCompilation code 13
     ├── NotFound                 code 14
+    ├── DeviceReset              code 15   a device was reset while a session used it
     └── OutOfMemory              code 6    device or host memory does not suffice
 
 The class names, codes and the text in front of the message are onnxruntime's, so that a program's `except` clauses and
@@ -132,6 +133,12 @@ class NotFound(OnnxGpuError):
     """A named thing does not exist."""
 
     code, label = 14, "NOT_FOUND"
+
+
+class DeviceReset(OnnxGpuError):
+    """A device was reset or removed while a session used it."""
+
+    code, label = 15, "DEVICE_RESET"
 
 
 class ProviderFallbackWarning(UserWarning):

@@ -2,6 +2,7 @@
 
 from onnxgpu import get_all_providers, get_available_providers, get_device
 from onnxgpu.errors import (
+    DeviceReset,
     EngineError,
     EPFail,
     Fail,
@@ -21,6 +22,7 @@ from onnxgpu.metadata import ModelMetadata, NodeArg
 from onnxgpu.options import ExecutionMode, ExecutionOrder, GraphOptimizationLevel, RunOptions, SessionOptions
 
 __all__ = [
+    "DeviceReset",
     "EPFail",
     "EngineError",
     "ExecutionMode",

@@ -22,6 +22,9 @@ _MOST_FLOATS = 64
 
 _OPSET_WITH_ALL = 18
 
+_NEEDS_A_TYPE = {("ai.onnx.ml", "DictVectorizer"), ("ai.onnx.ml", "CastMap"), ("", "RegexFullMatch")}
+"""Operators for which ONNX's inference (1.23) ends the process when their input has no type, as every map here."""
+
 
 class Outline:
     """The outline of `model`; `proto` builds it.
@@ -103,7 +106,7 @@ class Outline:
             return
         inputs = ["" if value is None else self._name(value) for value in node.inputs]
         outputs = [self._name(value) if value.name else "" for value in node.outputs]
-        if _is_custom(node, self._model.opset_imports):
+        if (node.domain, node.op_type) in _NEEDS_A_TYPE or _is_custom(node, self._model.opset_imports):
             self._add_stand_in(proto, node, stand_in(node, inputs, outputs), outputs)
             return
         made = proto.node.add(op_type=node.op_type, domain=node.domain, input=inputs, output=outputs, name=f"n{len(self.nodes)}")

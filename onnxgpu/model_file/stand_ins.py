@@ -76,9 +76,9 @@ class Draft:
 
 def stand_in(node: ir.Node, inputs: Sequence[str], outputs: Sequence[str]) -> Draft | None:
     """Standard nodes for a custom `node`, or None where there are none; outputs they do not give stay unknown."""
-    if node.domain != "com.microsoft" and (node.domain or node.op_type not in _SAME_AS_FIRST):
-        return None
     rule = _RULES.get(node.op_type)
+    if node.domain != "com.microsoft" and (node.domain or rule not in (_like_first, _whether)):
+        return None
     if rule is None or not inputs or not outputs or not inputs[0] or not outputs[0]:
         return None
     draft = Draft(node, inputs, outputs)
@@ -172,6 +172,10 @@ def _dequantize(draft: Draft) -> None:
     draft.add("Cast", draft.inputs[:1], draft.outputs[0], to=draft.element_type(1))
 
 
+def _whether(draft: Draft) -> None:
+    draft.add("Equal", [draft.inputs[0], draft.inputs[0]], draft.outputs[0])
+
+
 _RULES: dict[str, Callable[[Draft], None]] = {
     **dict.fromkeys(_SAME_AS_FIRST, _like_first),
     "Attention": _attention,
@@ -188,6 +192,7 @@ _RULES: dict[str, Callable[[Draft], None]] = {
     "QLinearAdd": _quantized_pair,
     "QLinearMul": _quantized_pair,
     "QuantizeLinear": _quantize,
+    "RegexFullMatch": _whether,
     "SkipLayerNormalization": _skip_normalization,
     "SkipSimplifiedLayerNormalization": _skip_normalization,
 }

@@ -9,7 +9,7 @@ import numpy as np
 
 from onnxgpu.errors import InvalidArgument
 from onnxgpu.provider import Array
-from onnxgpu.providers.array_ops.ml_scores import DOMAIN, FLOAT, chosen_labels, class_labels, rows_of, transformed
+from onnxgpu.providers.array_ops.ml_scores import DOMAIN, FLOAT, chosen_labels, class_labels, rows_of, transformed, two_scores
 from onnxgpu.providers.array_ops.registry import operator
 
 
@@ -57,8 +57,8 @@ def linear_classifier(
 ) -> tuple[Array, Array]:
     """Labels [N] and float32 scores [N,K] of the rows of [N,F] or [F].
 
-    One row of coefficients for two labels gives the second label where the score is above 0, and the scores
-    (1 - score, score), which no post-transform but PROBIT changes (as in onnxruntime). `multi_class` changes nothing.
+    One row of coefficients for two labels gives the second label where the score is above 0, and two scores of its one
+    (see `two_scores`). `multi_class` changes nothing.
 
     Raises:
         InvalidArgument: the number of coefficients does not fit F and the number of intercepts.
@@ -73,6 +73,4 @@ def linear_classifier(
     if len(labels) != 2:
         labels = class_labels(("0", "1") if len(classlabels_strings) else (), (0, 1))
         return chosen_labels(xp, labels, (scores[:, 0] > 0).astype(np.intp)), transformed(xp, scores, post_transform)
-    chosen = chosen_labels(xp, labels, (scores[:, 0] > 0).astype(np.intp))
-    scores = transformed(xp, scores, post_transform)
-    return chosen, xp.concatenate([1 - scores, scores], axis=1)
+    return chosen_labels(xp, labels, (scores[:, 0] > 0).astype(np.intp)), two_scores(xp, scores, post_transform, complement=True)

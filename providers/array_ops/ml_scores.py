@@ -60,6 +60,19 @@ def transformed(xp: Any, scores: Array, transform: str) -> Array:
     return _softmax(xp, scores) if transform == "SOFTMAX" else _softmax_zero(xp, scores)
 
 
+def two_scores(xp: Any, score: Array, transform: str, *, complement: bool) -> Array:
+    """Scores [N,2] of two classes from that of the second, [N,1].
+
+    The first is 1 - score, or -score without `complement`; of the post-transforms only LOGISTIC and PROBIT have an effect
+    (as in onnxruntime).
+    """
+    if transform == "PROBIT":
+        score = probit(xp, score)
+    elif transform == "LOGISTIC":
+        return logistic(xp, xp.concatenate([-score, score], axis=1))
+    return xp.concatenate([1 - score if complement else -score, score], axis=1)
+
+
 def logistic(xp: Any, x: Array) -> Array:
     """1 / (1 + exp(-x)), without overflow."""
     positive = 1 / (1 + xp.exp(-abs(x)))

@@ -11,7 +11,7 @@ import numpy as np
 
 from onnxgpu.errors import InvalidArgument, InvalidGraph
 from onnxgpu.provider import Array, Operation, Value
-from onnxgpu.providers.array_ops.ml_scores import DOMAIN, FLOAT, chosen_labels, class_labels, logistic, rows_of, transformed
+from onnxgpu.providers.array_ops.ml_scores import DOMAIN, FLOAT, chosen_labels, class_labels, logistic, rows_of, transformed, two_scores
 from onnxgpu.providers.array_ops.registry import operator
 
 _MOST_SWEEPS = 100
@@ -157,8 +157,7 @@ class SVMClassifier(_Machine):
         if len(self._prob_a):
             return labels, transformed(xp, self._probabilities(scores), self._transform)
         if classes == 2:
-            scores = transformed(xp, scores, self._transform)
-            return labels, xp.concatenate([-scores if self._transform == "NONE" else 1 - scores, scores], axis=1)
+            return labels, two_scores(xp, scores, self._transform, complement=self._transform != "NONE")
         return labels, transformed(xp, scores, self._transform)
 
     def _by_highest_score(self, scores: Array) -> Sequence[Value]:

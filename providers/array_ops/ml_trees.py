@@ -10,7 +10,7 @@ import numpy as np
 from onnxgpu.errors import InvalidGraph
 from onnxgpu.provider import Array, Operation, Value
 from onnxgpu.providers.array_ops.ml_forest import LEAF, MODES, Nodes, without_members
-from onnxgpu.providers.array_ops.ml_scores import DOMAIN, FLOAT, TRANSFORMS, chosen_labels, class_labels, rows_of, transformed
+from onnxgpu.providers.array_ops.ml_scores import DOMAIN, FLOAT, TRANSFORMS, chosen_labels, class_labels, rows_of, transformed, two_scores
 from onnxgpu.providers.array_ops.ml_votes import Ensemble, Weights
 from onnxgpu.providers.array_ops.registry import operator
 
@@ -260,14 +260,5 @@ class TreeEnsembleClassifier(_Trees):
         positive = weight > (0.5 if self._one_class and self._positive else 0)
         both = transformed(xp, xp.concatenate([first, second], axis=1), self._transform)
         if len(base) != 2:
-            both = xp.where(two, both, self._from_one(first))
+            both = xp.where(two, both, two_scores(xp, first, self._transform, complement=self._one_class and self._positive))
         return positive[:, 0].astype(np.intp), both[:, -scores.shape[1] :]
-
-    def _from_one(self, score: Array) -> Array:
-        xp = self._xp
-        if self._transform == "PROBIT":
-            return transformed(xp, xp.concatenate([score, score], axis=1), "PROBIT")
-        if self._one_class and self._positive:
-            return xp.concatenate([1 - score, score], axis=1)
-        mirrored = xp.concatenate([-score, score], axis=1)
-        return transformed(xp, mirrored, "LOGISTIC" if self._transform == "LOGISTIC" else "NONE")

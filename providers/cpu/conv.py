@@ -9,6 +9,7 @@ import numpy as np
 
 from onnxgpu.errors import InvalidArgument
 from onnxgpu.provider import Array, Operation, Spec, Value, ValueInfo
+from onnxgpu.providers.array_ops.specs import broadcast_shapes
 from onnxgpu.providers.cpu.conv_batched import Batched
 from onnxgpu.providers.cpu.conv_dense import Gathered, Pointwise
 from onnxgpu.providers.cpu.conv_depthwise import Banded
@@ -114,12 +115,17 @@ class Conv:
         return weights
 
     def outputs(self, inputs: Sequence[Value]) -> Sequence[Spec]:
-        """(N, M, [Ho,] Wo)."""
+        """(N, M, [Ho,] Wo), broadcast against Z."""
+        shape = self._convolved(inputs)
+        residual = inputs[3] if len(inputs) > 3 else None
+        return (Spec(shape if residual is None else broadcast_shapes(shape, tuple(residual.shape)), inputs[0].dtype),)
+
+    def _convolved(self, inputs: Sequence[Value]) -> tuple[int, ...]:
         x = inputs[0]
         shape = self._shape or tuple(inputs[1].shape)
         rows, columns = windows(self._attributes, shape[2:]).axes(x.shape[2:])
         sizes = (rows.output, columns.output)[-(len(shape) - 2) :]
-        return (Spec((x.shape[0], shape[0], *sizes), x.dtype),)
+        return (x.shape[0], shape[0], *sizes)
 
     def workspace(self, inputs: Sequence[Value]) -> int:
         """What the method needs to gather columns of a few rows."""
@@ -132,6 +138,8 @@ class Conv:
         x, bias, residual = given[0], given[2], given[3]
         if outputs[0].size == 0:
             return outputs
+        if residual is not None and not self._convolved(inputs) == residual.shape == outputs[0].shape:
+            return self._launch_broadcast(inputs, outputs[0], workspace)
         method = self._method(inputs)
         weights = self._weights(method, given[1])
         y = as_planes(outputs[0])
@@ -145,3 +153,22 @@ class Conv:
             workspace,
         )
         return outputs
+
+    def _launch_broadcast(self, inputs: Sequence[Value], out: Array, workspace: Array | None) -> Sequence[Value]:
+        """The graph promised a residual of the result's shape, and another one came."""
+        x, bias, residual = inputs[0], inputs[2], inputs[3]
+        method = self._method(inputs)
+        convolved = np.empty(self._convolved(inputs), out.dtype)
+        column = None if bias is None else bias.reshape(-1, 1)
+        method.run(
+            as_planes(np.ascontiguousarray(x)),
+            self._weights(method, inputs[1]),
+            as_planes(convolved),
+            Epilogue({}),
+            column,
+            None,
+            workspace,
+        )
+        np.add(convolved, residual, out=out)
+        self._epilogue.apply(out.reshape(-1, out.shape[-1]), None, None)
+        return (out,)

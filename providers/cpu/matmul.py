@@ -24,7 +24,7 @@ FLOATS = frozenset({"float", "double"})
 
 def product(a: Array, b: Array, out: Array) -> None:
     """out = a @ b, for arrays of two or more axes; batch axes broadcast."""
-    if b.ndim == 2 and a.ndim > 2 and a.flags.c_contiguous:
+    if b.ndim == 2 and a.ndim > 2 and a.flags.c_contiguous and a.size and out.size:
         matmul(a.reshape(-1, a.shape[-1]), b, out.reshape(-1, out.shape[-1]))
     else:
         matmul(a, b, out)

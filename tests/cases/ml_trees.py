@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -73,10 +74,10 @@ def classifier(attributes: dict[str, Any], classes: int, x: np.ndarray = X, vers
 
 
 def ensemble(x: np.ndarray, members: bool = False, targets: int = 2, **more: Any) -> Case:
-    """The same kind of trees for TreeEnsemble; depth 2, all branches before all leaves."""
+    """The same kind of trees for TreeEnsemble, of depth 2; onnxruntime wants whole numbers in and against sets."""
     generator, dtype, trees = np.random.default_rng(9), x.dtype, 4
     modes = generator.integers(0, 7 if members else 6, 3 * trees).astype(np.uint8)
-    sets = [[*generator.choice(np.arange(-4, 5) / 2, 1 + i % 4, replace=False), np.nan] for i in range(int((modes == 6).sum()))]
+    sets = [[*generator.choice(np.arange(-2, 5), 1 + i % 4, replace=False), np.nan] for i in range(int((modes == 6).sum()))]
     left = [k for t in range(trees) for k in (3 * t + 1, 4 * t, 4 * t + 2)]
     right = [k for t in range(trees) for k in (3 * t + 2, 4 * t + 1, 4 * t + 3)]
     attributes = {
@@ -97,6 +98,12 @@ def ensemble(x: np.ndarray, members: bool = False, targets: int = 2, **more: Any
     return ModelCase("TreeEnsemble", (x,), {**attributes, **more}, 5)
 
 
+def softmax_of_zeros() -> Case:
+    """Where no weight but zero is, softmax gives equal shares and the logistic function would give a half each."""
+    case = ensemble(X, targets=4, leaf_weights=numpy_helper.from_array(np.zeros(16, np.float32), "weights"), post_transform=1)
+    return replace(case, expected=[np.full((len(X), 4), 0.25, np.float32)], note="onnxruntime takes 1 for LOGISTIC and 2 for SOFTMAX")
+
+
 ONE = listed("target", [[0]], MODES[:1])
 MIXED = listed("target", [[0, 1], [1]], MODES)
 POSITIVE = listed("class", [[0]], MODES[:1], low=0.0)
@@ -110,26 +117,27 @@ CASES = [
     *(regressor(X, listed("target", [[0]], [mode])) for mode in MODES),
     *(regressor(HOLES, listed("target", [[0]], [mode], missing=True)) for mode in MODES),
     regressor(HOLES, listed("target", [[0]], MODES, missing=True)),
-    *(regressor(X, ONE, aggregate_function=a, base_values=base) for a in AGGREGATES for base in ([], [0.75])),
-    *(regressor(X, MIXED, 2, aggregate_function=a, base_values=base) for a in AGGREGATES for base in ([], [0.75, -2.0])),
+    *(regressor(X, ONE, aggregate_function=a, **base) for a in AGGREGATES for base in ({}, {"base_values": [0.75]})),
+    *(regressor(X, MIXED, 2, aggregate_function=a, **base) for a in AGGREGATES for base in ({}, {"base_values": [0.75, -2.0]})),
     *(regressor(X, MIXED, 2, post_transform=transform) for transform in TRANSFORMS[:4]),
-    *(regressor(x, ONE, version=1) for x in (X[:1], X[0], X.astype(np.float64), X[:0])),
+    *(regressor(x, ONE, version=1) for x in (X[:1], X.astype(np.float64), X[:0])),
     regressor(X, listed("target", [[0]], MODES, count=200)),
     regressor(np.tile(X, (60, 1)), listed("target", [[0, 1]], MODES, count=70), 2),
     regressor(X.astype(np.float64), as_tensors(MIXED), 2),
     *(classifier(MANY, 3, post_transform=transform) for transform in TRANSFORMS[:4]),
-    *(classifier(BOOSTED, 3, base_values=base, post_transform="SOFTMAX") for base in ([], [0.5, 0.25, -0.5])),
+    *(classifier(BOOSTED, 3, **base, post_transform="SOFTMAX") for base in ({}, {"base_values": [0.5, 0.25, -0.5]})),
     *(classifier(POSITIVE, 2, post_transform=transform) for transform in TRANSFORMS[:4]),
     *(classifier(BINARY, 2, post_transform=transform) for transform in TRANSFORMS[:4]),
     *(classifier(BINARY, 2, base_values=[0.25], post_transform=transform) for transform in TRANSFORMS[:4]),
-    *(classifier(attributes, 2) for attributes in (SECOND, BOTH)),
-    *(classifier(BOTH, 2, base_values=base, post_transform="SOFTMAX") for base in ([], [0.25])),
+    *(classifier(attributes, 2, classlabels_int64s=[0, 1]) for attributes in (SECOND, BOTH)),
+    *(classifier(BOTH, 2, classlabels_int64s=[0, 1], **base, post_transform="SOFTMAX") for base in ({}, {"base_values": [0.25]})),
     classifier(MANY, 3, classlabels_strings=["low", "middle", "high"]),
     classifier(BINARY, 2, classlabels_strings=["no", "yes"], version=1),
-    *(classifier(MANY, 3, x) for x in (X.astype(np.float64), X.astype(np.int64), X.astype(np.int32), X[:1], X[1])),
+    *(classifier(MANY, 3, x) for x in (X.astype(np.float64), X.astype(np.int64), X.astype(np.int32), X[:1])),
     classifier(as_tensors(MANY), 3, X.astype(np.float64)),
     *(ensemble(X, aggregate_function=a) for a in range(4)),
-    *(ensemble(X, post_transform=t) for t in range(4)),
-    *(ensemble(x, members=True) for x in (X, HOLES, X.astype(np.float64))),
-    ensemble(X, members=True, targets=1),
+    softmax_of_zeros(),
+    ensemble(X, post_transform=3),
+    *(ensemble(x, members=True) for x in (np.floor(X), np.floor(HOLES), np.floor(X).astype(np.float64))),
+    ensemble(np.floor(X), members=True, targets=1),
 ]
