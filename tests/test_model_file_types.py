@@ -174,3 +174,28 @@ def test_fast_and_without_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     assert str(model.graph.outputs[0].shape) == "[N,16,32,32]"
     assert max(seen) < 100_000
     assert min(seconds) < 0.05
+
+
+MAPS = '<ir_version: 10, opset_import: ["" : 20, "ai.onnx.ml" : 3]>\n'
+
+
+@pytest.mark.parametrize("value_type", [onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE])
+def test_operators_on_maps_do_not_end_the_process(value_type: int) -> None:
+    """ONNX's inference reads the type of a map that is no longer there."""
+    model = onnx.parser.parse_model(
+        MAPS + 'g (float x, float z) => (y, w) { v = ai.onnx.ml.DictVectorizer <string_vocabulary = ["a", "b"]> (x) y = Neg(v) '
+        'c = ai.onnx.ml.CastMap <cast_to = "TO_FLOAT"> (z) w = Neg(c) }'
+    )
+    for info, key_type in zip(model.graph.input, (onnx.TensorProto.STRING, onnx.TensorProto.INT64), strict=True):
+        info.type.Clear()
+        info.type.map_type.key_type = key_type
+        info.type.map_type.value_type.tensor_type.elem_type = value_type
+    assert inferred(model)["y"].startswith("FLOAT" if value_type == onnx.TensorProto.FLOAT else "DOUBLE")
+
+
+def test_untyped_input_of_regex_full_match() -> None:
+    model = onnx.parser.parse_model(
+        '<ir_version: 10, opset_import: ["" : 20, "mine" : 1]> g (string[3] x) => (z) { y = mine.Trim(x) '
+        'm = RegexFullMatch <pattern = "a+"> (y) z = Not(m) }'
+    )
+    assert inferred(model)["z"].startswith("BOOL")

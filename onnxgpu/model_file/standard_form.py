@@ -49,8 +49,12 @@ def standardise(model: onnx.ModelProto) -> None:
 
 
 def without_map_types(graph: onnx.GraphProto) -> None:
-    """Take away the declared types that onnx-ir cannot hold; their values stay, untyped."""
+    """Take away the declared types that onnx-ir cannot hold; their values stay, untyped.
+
+    What the types of maps say of the outputs of DictVectorizer is declared before they are gone.
+    """
     for inner in all_graphs(graph):
+        _declare_vectors(inner)
         for infos in (inner.input, inner.output, inner.value_info):
             for info in infos:
                 text = type_text(info.type)
@@ -58,6 +62,15 @@ def without_map_types(graph: onnx.GraphProto) -> None:
                     info.ClearField("type")
                 elif not text and info.type.HasField("tensor_type"):
                     info.type.tensor_type.ClearField("elem_type")
+
+
+def _declare_vectors(graph: onnx.GraphProto) -> None:
+    declared = {info.name: info.type for infos in (graph.input, graph.output, graph.value_info) for info in infos}
+    for node in graph.node:
+        if (node.domain, node.op_type) == ("ai.onnx.ml", "DictVectorizer") and len(node.input) == len(node.output) == 1:
+            kind = declared.get(node.input[0])
+            if kind is not None and kind.map_type.value_type.tensor_type.elem_type and node.output[0] not in declared:
+                graph.value_info.add(name=node.output[0]).type.tensor_type.elem_type = kind.map_type.value_type.tensor_type.elem_type
 
 
 def _standardise_graphs(graph: onnx.GraphProto) -> None:

@@ -18,6 +18,10 @@ LEAF = -1
 _ACCEPTED = np.array([[1, 1, 0, 0], [1, 0, 0, 0], [0, 1, 1, 0], [0, 0, 1, 0], [0, 1, 0, 0], [1, 0, 1, 1]], bool)
 """For each mode but BRANCH_MEMBER: true of a value that is less, equal, greater, not a number."""
 
+_LEVELS_AT_ONCE = 2
+_KEPT_FROM = 1.25
+"""After how many levels finished walks are counted (a leaf is its own child), and how many fewer are worth a copy."""
+
 _COMPARISONS = ("less_equal", "less", "greater_equal", "greater", "equal", "not_equal")
 
 
@@ -101,7 +105,7 @@ class Forest:
         self._compare = getattr(xp, _COMPARISONS[modes[0] if len(modes) else 0]) if uniform else None
         self._features = xp.asarray(np.where(leaf, 0, nodes.feature).astype(np.intp))
         self._splits = xp.asarray(nodes.split.astype(dtype))
-        self._children, self._leaf = xp.asarray(children.astype(np.intp).reshape(-1)), xp.asarray(leaf)
+        self._children, self._branch = xp.asarray(children.astype(np.intp).reshape(-1)), xp.asarray(~leaf)
         self._accepted = xp.asarray(accepted.reshape(-1))
         self._roots = xp.asarray(roots.astype(np.intp))
         self.tree_count = len(roots)
@@ -120,18 +124,20 @@ class Forest:
         values = xp.ascontiguousarray(x, dtype=self._dtype).reshape(-1)
         node = xp.repeat(self._roots, count)
         start = xp.tile(xp.arange(count, dtype=np.intp) * width, self.tree_count)
-        reached, place = xp.empty_like(node), None
+        reached, place = node, None
         while True:
-            done = self._leaf[node]
-            finished = int(done.sum())
-            if finished == node.size:
+            going = xp.flatnonzero(self._branch.take(node))
+            if not going.size:
                 break
-            if 2 * finished > node.size:
-                place = xp.arange(node.size) if place is None else place
-                reached[place[done]] = node[done]
-                going = ~done
-                node, start, place = node[going], start[going], place[going]
-            node = self._step(values, node, start)
+            if _KEPT_FROM * going.size < node.size:
+                if place is None:
+                    reached = node
+                else:
+                    reached[place] = node
+                place = going if place is None else place.take(going)
+                node, start = node.take(going), start.take(going)
+            for _ in range(_LEVELS_AT_ONCE):
+                node = self._step(values, node, start)
         if place is None:
             reached = node
         else:
@@ -139,10 +145,14 @@ class Forest:
         return reached.reshape(self.tree_count, count)
 
     def _step(self, values: Array, node: Array, start: Array) -> Array:
-        value, split = values[start + self._features[node]], self._splits[node]
+        feature = self._features.take(node)
+        feature += start
+        value, split = values.take(feature), self._splits.take(node)
         if self._compare is not None:
             true = self._compare(value, split)
         else:
             outcome = 3 - 3 * (value < split).astype(np.intp) - 2 * (value == split) - (value > split)
-            true = self._accepted[4 * node + outcome]
-        return self._children[2 * node + true]
+            true = self._accepted.take(4 * node + outcome)
+        child = node + node
+        child += true
+        return self._children.take(child)

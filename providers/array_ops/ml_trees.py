@@ -51,7 +51,8 @@ class _Finder:
         if unknown.any():
             at = int(np.argmax(unknown))
             raise InvalidGraph(f"Unable to find node {trees[at]}-{numbers[at]} (tree-node), which {what} names")
-        return self._order[place]
+        found: np.ndarray = self._order[place]
+        return found
 
 
 def _listed_nodes(operation: Operation) -> tuple[Nodes, np.ndarray, _Finder]:

@@ -10,7 +10,7 @@ import numpy as np
 from onnxgpu.provider import Array
 from onnxgpu.providers.array_ops.ml_forest import Forest, Nodes, tree_of_nodes
 
-_WALKED_AT_ONCE = 1 << 16
+_WALKED_AT_ONCE = 1 << 15
 """Pairs of row and tree that are walked together, so that their state stays in a cache."""
 
 

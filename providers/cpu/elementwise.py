@@ -1,8 +1,8 @@
 """FusedElementwise (internal): a chain of elementwise operators in one pass over memory, and large single operators.
 
-A chain pays from about 64 Ki elements on: below, everything is in cache anyway and each step is one NumPy call, as
-it is without fusion. Above, intermediate results never leave the cache, and from 400 Ki elements × steps on the
-blocks are shared by the cores.
+Intermediate results of a chain stay in cache, and large arrays are shared by the cores. Paired runs of Add, Sigmoid, Mul
+as one chain against one after the other: the same up to some 200,000 elements, where everything is in cache anyway;
+0.94 of the time at one million, 0.74 at four million.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ def tensor(values: Any, dtype: Any) -> Any:
 
 
 SCALED = {"offset": [0.5, -1.0, 2.0, 0.0], "scale": [2.0, 3.0, 0.25, 1.0]}
-PAIRS = {"cats_strings": ["a", "b", "é"], "cats_int64s": [7, -1, 4]}
+PAIRS: dict[str, Any] = {"cats_strings": ["a", "b", "é"], "cats_int64s": [7, -1, 4]}
 
 CASES = [
     *(case("Scaler", x, **SCALED) for x in (X, X[0], X.astype(np.float64), COUNTS, COUNTS.astype(np.int32))),

@@ -40,7 +40,9 @@ def listed(
     """Attributes of `count` trees; the leaves of tree t have weights for `targets[t % len(targets)]`."""
     generator = np.random.default_rng(count)
     columns: dict[str, list[Any]] = {f"nodes_{n}": [] for n in ("modes", "featureids", "values", "truenodeids", "falsenodeids")}
-    trees, numbers, weights = [], [], []
+    trees: list[int] = []
+    numbers: list[int] = []
+    weights: list[tuple[Any, ...]] = []
     for index in range(count):
         nodes = tree(index % 5, modes, generator)
         for column, values in zip(columns.values(), zip(*nodes, strict=True), strict=True):
@@ -98,6 +100,11 @@ def ensemble(x: np.ndarray, members: bool = False, targets: int = 2, **more: Any
     return ModelCase("TreeEnsemble", (x,), {**attributes, **more}, 5)
 
 
+def based(*values: float) -> list[dict[str, Any]]:
+    """Attributes without base values, and with these."""
+    return [{}, {"base_values": list(values)}]
+
+
 def softmax_of_zeros() -> Case:
     """Where no weight but zero is, softmax gives equal shares and the logistic function would give a half each."""
     case = ensemble(X, targets=4, leaf_weights=numpy_helper.from_array(np.zeros(16, np.float32), "weights"), post_transform=1)
@@ -117,20 +124,20 @@ CASES = [
     *(regressor(X, listed("target", [[0]], [mode])) for mode in MODES),
     *(regressor(HOLES, listed("target", [[0]], [mode], missing=True)) for mode in MODES),
     regressor(HOLES, listed("target", [[0]], MODES, missing=True)),
-    *(regressor(X, ONE, aggregate_function=a, **base) for a in AGGREGATES for base in ({}, {"base_values": [0.75]})),
-    *(regressor(X, MIXED, 2, aggregate_function=a, **base) for a in AGGREGATES for base in ({}, {"base_values": [0.75, -2.0]})),
+    *(regressor(X, ONE, aggregate_function=a, **more) for a in AGGREGATES for more in based(0.75)),
+    *(regressor(X, MIXED, 2, aggregate_function=a, **more) for a in AGGREGATES for more in based(0.75, -2.0)),
     *(regressor(X, MIXED, 2, post_transform=transform) for transform in TRANSFORMS[:4]),
     *(regressor(x, ONE, version=1) for x in (X[:1], X.astype(np.float64), X[:0])),
     regressor(X, listed("target", [[0]], MODES, count=200)),
     regressor(np.tile(X, (60, 1)), listed("target", [[0, 1]], MODES, count=70), 2),
     regressor(X.astype(np.float64), as_tensors(MIXED), 2),
     *(classifier(MANY, 3, post_transform=transform) for transform in TRANSFORMS[:4]),
-    *(classifier(BOOSTED, 3, **base, post_transform="SOFTMAX") for base in ({}, {"base_values": [0.5, 0.25, -0.5]})),
+    *(classifier(BOOSTED, 3, **more, post_transform="SOFTMAX") for more in based(0.5, 0.25, -0.5)),
     *(classifier(POSITIVE, 2, post_transform=transform) for transform in TRANSFORMS[:4]),
     *(classifier(BINARY, 2, post_transform=transform) for transform in TRANSFORMS[:4]),
     *(classifier(BINARY, 2, base_values=[0.25], post_transform=transform) for transform in TRANSFORMS[:4]),
     *(classifier(attributes, 2, classlabels_int64s=[0, 1]) for attributes in (SECOND, BOTH)),
-    *(classifier(BOTH, 2, classlabels_int64s=[0, 1], **base, post_transform="SOFTMAX") for base in ({}, {"base_values": [0.25]})),
+    *(classifier(BOTH, 2, classlabels_int64s=[0, 1], **more, post_transform="SOFTMAX") for more in based(0.25)),
     classifier(MANY, 3, classlabels_strings=["low", "middle", "high"]),
     classifier(BINARY, 2, classlabels_strings=["no", "yes"], version=1),
     *(classifier(MANY, 3, x) for x in (X.astype(np.float64), X.astype(np.int64), X.astype(np.int32), X[:1])),
