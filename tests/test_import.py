@@ -16,7 +16,7 @@ import onnxgpu
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = ("cudnn", "cupy", "email", "ml_dtypes", "onnx", "onnx_ir", "onnxruntime", "rich", "scipy", "sympy", "tensorrt")
-ELSEWHERE = {"DeviceReset"}
+ELSEWHERE: set[str] = set()
 """Raised only by parts of onnxruntime that onnxgpu does not have: device resets of its own."""
 LONGEST_SECONDS = 0.15
 ALTERNATIONS = 5

@@ -15,11 +15,12 @@ from onnxgpu.providers.array_ops.registry import operator
 
 def _scores(xp: Any, x: Array, coefficients: Sequence[float], intercepts: Sequence[float], targets: int, name: str) -> Array:
     rows = rows_of(x, name).astype(FLOAT, copy=False)
-    if len(coefficients) != targets * rows.shape[1]:
+    needed = targets * rows.shape[1]
+    if len(coefficients) < needed:
         raise InvalidArgument(
-            f"{name}: expected {targets} x {rows.shape[1]} coefficients for {rows.shape[1]} features, got {len(coefficients)}"
+            f"{name}: expected at least {targets} x {rows.shape[1]} coefficients for {rows.shape[1]} features, got {len(coefficients)}"
         )
-    scores = rows @ xp.asarray(np.array(coefficients, FLOAT).reshape(targets, rows.shape[1]).T)
+    scores = rows @ xp.asarray(np.array(coefficients[:needed], FLOAT).reshape(targets, rows.shape[1]).T)
     return scores + xp.asarray(np.array(intercepts, FLOAT)) if len(intercepts) == targets else scores
 
 
@@ -36,7 +37,7 @@ def linear_regressor(
     """x · coefficients + intercepts: [N,F] or [F] to float32 [N,targets]; coefficients are [targets,F].
 
     Raises:
-        InvalidArgument: the number of coefficients is not targets x F.
+        InvalidArgument: there are fewer coefficients than targets x F.
 
     Spec: https://onnx.ai/onnx/operators/onnx_aionnxml_LinearRegressor.html
     """
@@ -61,7 +62,7 @@ def linear_classifier(
     (see `two_scores`). `multi_class` changes nothing.
 
     Raises:
-        InvalidArgument: the number of coefficients does not fit F and the number of intercepts.
+        InvalidArgument: there are fewer coefficients than F times the number of intercepts.
 
     Spec: https://onnx.ai/onnx/operators/onnx_aionnxml_LinearClassifier.html
     """

@@ -43,13 +43,19 @@ class Kernel:
     def __call__(self, xp: Any, x: Array, vectors: Array) -> Array:
         """Rows [N,F] and vectors [V,F] to [N,V]."""
         if self.kind == "RBF":
-            square = xp.stack([((x - vector) ** 2).sum(axis=1) for vector in vectors], axis=1)
-            return xp.exp(np.float32(-self.gamma) * square)
+            return xp.exp(np.float32(-self.gamma) * _square_distances(xp, x, vectors))
         product = x @ vectors.T
         if self.kind == "LINEAR":
             return product
         product = np.float32(self.gamma) * product + np.float32(self.coef0)
         return product ** np.float32(self.degree) if self.kind == "POLY" else xp.tanh(product)
+
+
+def _square_distances(xp: Any, x: Array, vectors: Array) -> Array:
+    """Between rows [N,F] and vectors [V,F], float32 [N,V]; by way of float64, in which the product form loses nothing that counts."""
+    x, vectors = x.astype(np.float64), vectors.astype(np.float64)
+    square = (x * x).sum(axis=1)[:, None] + (vectors * vectors).sum(axis=1) - 2 * (x @ vectors.T)
+    return xp.maximum(square, 0).astype(FLOAT)
 
 
 class _Machine:

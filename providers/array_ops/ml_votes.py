@@ -48,7 +48,7 @@ class Ensemble:
         lacking: np.ndarray = np.zeros_like(some)
         np.logical_or.at(some, tree, self._has)
         np.logical_or.at(lacking, tree, ~self._has)
-        self._same_everywhere = None if (some & lacking).any() else self._xp.asarray(some.any(axis=0)[None])
+        self._same_everywhere = None if (some & lacking).any() else self._xp.asarray(some.max(axis=0, keepdims=True))
         single = some.shape[1] > 1 and bool((some.sum(axis=1) <= 1).all())
         self._groups = [np.flatnonzero(column) for column in some.T] if single else None
 

@@ -24,7 +24,7 @@ def tensor(values: Any, dtype: Any) -> Any:
     return numpy_helper.from_array(np.array(values, dtype), "t")
 
 
-SCALED = {"offset": [0.5, -1.0, 2.0, 0.0], "scale": [2.0, 3.0, 0.25, 1.0]}
+SCALED: dict[str, Any] = {"offset": [0.5, -1.0, 2.0, 0.0], "scale": [2.0, 3.0, 0.25, 1.0]}
 PAIRS: dict[str, Any] = {"cats_strings": ["a", "b", "é"], "cats_int64s": [7, -1, 4]}
 
 CASES = [
