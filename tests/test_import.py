@@ -16,8 +16,6 @@ import onnxgpu
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = ("cudnn", "cupy", "email", "ml_dtypes", "onnx", "onnx_ir", "onnxruntime", "rich", "scipy", "sympy", "tensorrt")
-ELSEWHERE: set[str] = set()
-"""Raised only by parts of onnxruntime that onnxgpu does not have: device resets of its own."""
 LONGEST_SECONDS = 0.15
 ALTERNATIONS = 5
 TIMED = "from time import perf_counter; import numpy; start = perf_counter(); {}; print(perf_counter() - start)"
@@ -64,5 +62,4 @@ def test_every_error_of_onnxruntime_is_there() -> None:
     state = pytest.importorskip("onnxruntime").capi.onnxruntime_pybind11_state
     errors = [name for name, value in vars(state).items() if inspect.isclass(value) and issubclass(value, Exception)]
     assert errors
-    errors = [name for name in errors if name not in ELSEWHERE]
     assert [name for name in errors if not issubclass(getattr(onnxgpu.errors, name, int), onnxgpu.OnnxGpuError)] == []
