@@ -12,6 +12,7 @@ Where NumPy has another BLAS, whose thread count cannot be set this way, product
 from __future__ import annotations
 
 import ctypes
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -90,6 +91,19 @@ def single_threaded() -> Iterator[None]:
             _users -= 1
             if _users == 0:
                 set_count(_before)
+
+
+def _start_anew() -> None:
+    """In a forked child no thread is in the middle of a product."""
+    global _lock, _users
+    functions = _thread_functions() if _users else None
+    _lock, _users = threading.Lock(), 0
+    if functions is not None:
+        functions[1](_before)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_anew)
 
 
 @cache

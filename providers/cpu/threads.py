@@ -43,7 +43,6 @@ class _Workers:
     """One thread a core, each with its own queue."""
 
     def __init__(self) -> None:
-        self.pid = os.getpid()
         self._cores = _cores()[:MOST_THREADS]
         self._queues: list[SimpleQueue[_Job]] = [SimpleQueue() for _ in self._cores]
         for core, queue in zip(self._cores, self._queues, strict=True):
@@ -54,38 +53,28 @@ class _Workers:
         here = _current_core()
         helpers = [queue for core, queue in zip(self._cores, self._queues, strict=True) if core != here][: len(self._cores) - 1]
         done: SimpleQueue[BaseException | None] = SimpleQueue()
-        waiting = len(parts)
+        count = len(parts)
         for queue in helpers:
             queue.put((function, parts, done))
-        try:
-            waiting -= _take(function, parts)
-        except BaseException:
-            waiting = 0
-            parts.clear()
-            raise
-        problems = [problem for problem in (done.get() for _ in range(waiting)) if problem]
+        _take(function, parts, done)
+        problems = [problem for problem in [done.get() for _ in range(count)] if problem]
         if problems:
             raise problems[0]
 
 
-def _take(function: RangeFunction, parts: deque[tuple[int, int]], done: SimpleQueue[BaseException | None] | None = None) -> int:
-    """Work on parts until none is left, and say how many it were."""
-    taken = 0
+def _take(function: RangeFunction, parts: deque[tuple[int, int]], done: SimpleQueue[BaseException | None]) -> None:
+    """Work on parts until none is left; tell of each what it raised, or None."""
     while True:
         try:
             start, stop = parts.popleft()
         except IndexError:
-            return taken
-        taken += 1
+            return
         try:
             function(start, stop)
         except BaseException as problem:
-            if done is None:
-                raise
             done.put(problem)
         else:
-            if done is not None:
-                done.put(None)
+            done.put(None)
 
 
 def _work(core: int, queue: SimpleQueue[_Job]) -> None:
@@ -123,6 +112,16 @@ _workers: _Workers | None = None
 _local = threading.local()
 
 
+def _start_anew() -> None:
+    """A forked child has none of its parent's threads, and must not wait for a lock that one of them held."""
+    global _lock, _workers
+    _lock, _workers = threading.Lock(), None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_anew)
+
+
 def thread_count() -> int:
     """How many threads share a large piece of work, the caller's included."""
     return min(len(_cores()), MOST_THREADS)
@@ -142,9 +141,9 @@ def share(function: RangeFunction, count: int, elements: int = 0, *, seconds: fl
         function(0, count)
         return
     workers = _workers
-    if workers is None or workers.pid != os.getpid():
+    if workers is None:
         with _lock:
-            if _workers is None or _workers.pid != os.getpid():
+            if _workers is None:
                 _workers = _Workers()
             workers = _workers
     pieces = min(count, thread_count() * (2 if seconds > 3 * WORTH_SECONDS else 1))
