@@ -51,7 +51,6 @@ class SessionOptions:
     __slots__ = (
         "_config",
         "_dimension_overrides",
-        "_initializers",
         "enable_cpu_mem_arena",
         "enable_mem_pattern",
         "enable_mem_reuse",
@@ -89,7 +88,6 @@ class SessionOptions:
         self.use_per_session_threads = True
         self._config: dict[str, str] = {}
         self._dimension_overrides: dict[str, int] = {}
-        self._initializers: dict[str, Any] = {}
 
     if not TYPE_CHECKING:  # a type checker is to see that a misspelt field does not exist
 

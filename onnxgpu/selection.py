@@ -96,7 +96,7 @@ def select(
         chosen += [cls() for name, cls in known.items() if cls.fallback and name not in names]
         chosen += [cls() for name, cls in known.items() if cls.last_resort and name not in names]
     _report(missing, chosen, strict)
-    if requested is None:
+    if requested is None and not knobs.PROVIDERS():
         missing += [(name, cause) for name, cls in known.items() if cls.listed and (cause := cls.unavailable()) is not None]
     return Selection(tuple(chosen), tuple(dict(missing).items()))
 

@@ -273,7 +273,7 @@ def _known_domains(providers: Sequence[Provider]) -> frozenset[str]:
     """Domains of which a model may use operators; the internal one is for fused nodes alone."""
     from onnxgpu.fuse import INTERNAL_DOMAIN
 
-    return frozenset().union(*(provider.domains() for provider in providers)) - {INTERNAL_DOMAIN}
+    return frozenset().union(*(provider.domains() for provider in providers)) - {"", INTERNAL_DOMAIN}
 
 
 def _argument(value: ValueType, model: ir.Model, overrides: Mapping[str, int]) -> NodeArg:

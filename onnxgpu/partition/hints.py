@@ -8,7 +8,7 @@ Given as the session configuration entry `onnxgpu.placement`: parts separated by
 
 A provider with `!` behind it is a hard hint: the session is refused if the provider cannot run the node. `balanced`
 (the default) follows the list of providers but moves a node to the host where that saves more in copies than it costs;
-`listed` moves nothing; `fastest` also moves nodes whose estimated time is shorter elsewhere.
+`listed` moves nothing; `fastest` also moves nodes to the host whose estimated time is shorter there.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Assign every node to a provider.
 
-1. Claims: in the user's order, the first provider that can run a node gets it. The list is an instruction.
-2. Hints: a node the caller pinned goes where the caller said.
+1. Hints: a node the caller pinned goes where the caller said.
+2. Claims: in the user's order, the first provider that can run a node gets it. The list is an instruction.
 3. Shape arithmetic: small integer tensors computed from shapes stay on the host, where kernels want them.
 4. Fewer copies: a node whose move to the host saves more in copies than it costs is moved (minimum cut).
 """
@@ -126,6 +126,5 @@ def _on_host(assignment: Assignment, providers: Sequence[Provider], reason: str)
         if provider.place == HOST:
             answer = provider.claim(assignment.operation)
             if isinstance(answer, Claim):
-                refusals = (*assignment.refusals, (assignment.provider.name, reason))
-                return replace(assignment, provider=provider, claim=answer, reason=reason, refusals=refusals)
+                return replace(assignment, provider=provider, claim=answer, reason=reason)
     return assignment
