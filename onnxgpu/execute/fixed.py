@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from onnxgpu.execute.loop import Frame, byte_spec, run_steps, step_error
+from onnxgpu.execute.loop import Frame, byte_spec, new_memory, pausing, run_steps, step_error
 from onnxgpu.execute.memory import Layout, StepMemory, discarded_key, lay_out
 from onnxgpu.execute.record import Record, kind_of
 from onnxgpu.plan.steps import DISCARD, Plan, Step
@@ -58,7 +58,10 @@ def _step_memory(step: Step, record: Record) -> StepMemory | None:
 
 @dataclass(slots=True)
 class _Launch:
-    """What is left to do for one step."""
+    """What is left to do for one step.
+
+    `expected` are the kinds of what it stores, for a step whose memory is not fixed: that is asked for anew in every run.
+    """
 
     position: int
     step: Step
@@ -70,7 +73,6 @@ class _Launch:
     workspace: Any
     stores: tuple[tuple[int, int], ...]
     expected: tuple[Any, ...] | None
-    asks: bool
     releases: tuple[int, ...]
 
 
@@ -135,7 +137,6 @@ class Context:
             workspace,
             tuple(stores),
             expected,
-            memory is None,
             releases,
         )
 
@@ -168,7 +169,7 @@ class Context:
                 between_steps()
             if self._run_step(launch, frame):
                 changed = launch.position
-                run_steps(plan.steps[changed + 1 :], frame)
+                run_steps(plan.steps[changed + 1 :], frame, pausing(between_steps))
                 break
         return [frame[slot] for slot in plan.outputs], changed
 
@@ -178,8 +179,8 @@ class Context:
         for index, slot in item.patches:
             arrays[index] = frame[slot]
         try:
-            if item.asks:
-                outputs, workspace = _ask(item.step, arrays)
+            if item.expected is not None:
+                outputs, workspace = new_memory(item.step.kernel, item.step.provider, arrays)
             else:
                 for index, spec in item.fresh:
                     outputs[index] = item.step.provider.allocate(spec)  # type: ignore[index]
@@ -199,12 +200,3 @@ class Context:
         for slot in item.releases:
             frame[slot] = None
         return differs
-
-
-def _ask(step: Step, inputs: Sequence[Value]) -> tuple[list[Any] | None, Any]:
-    """Outputs and workspace of a step whose specs depend on values."""
-    specs = step.kernel.outputs(inputs)
-    if specs is None:
-        return None, None
-    scratch = step.kernel.workspace(inputs)
-    return [step.provider.allocate(spec) for spec in specs], step.provider.allocate(byte_spec(scratch)) if scratch else None

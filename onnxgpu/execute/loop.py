@@ -12,7 +12,7 @@ from typing import Any
 
 from onnxgpu.errors import OnnxGpuError, RuntimeException
 from onnxgpu.plan.steps import Plan, Step
-from onnxgpu.provider import Spec, Value
+from onnxgpu.provider import Array, Kernel, Provider, Spec, Value
 
 Frame = list[Any]
 Observer = Callable[[Step, Sequence[Value], Sequence[Value], int, int], None]
@@ -35,11 +35,7 @@ def run_steps(steps: Sequence[Step], frame: Frame, observer: Observer | None = N
         inputs = [frame[slot] for slot in step.inputs]
         start = perf_counter_ns() if observer else 0
         try:
-            specs = step.kernel.outputs(inputs)
-            outputs = None if specs is None else [step.provider.allocate(spec) for spec in specs]
-            scratch = 0 if specs is None else step.kernel.workspace(inputs)
-            workspace = step.provider.allocate(byte_spec(scratch)) if scratch else None
-            results = step.kernel.launch(inputs, outputs, workspace)
+            results = step.kernel.launch(inputs, *new_memory(step.kernel, step.provider, inputs))
         except Exception as error:
             raise step_error(step, error) from error
         for slot, value in zip(step.outputs, results, strict=False):
@@ -48,6 +44,20 @@ def run_steps(steps: Sequence[Step], frame: Frame, observer: Observer | None = N
             observer(step, inputs, results, start, perf_counter_ns())
         for slot in step.releases:
             frame[slot] = None
+
+
+def new_memory(kernel: Kernel, provider: Provider, inputs: Sequence[Value]) -> tuple[list[Array] | None, Array | None]:
+    """New outputs and workspace for a launch of `kernel`; no outputs where it cannot tell their specs beforehand."""
+    specs = kernel.outputs(inputs)
+    if specs is None:
+        return None, None
+    scratch = kernel.workspace(inputs)
+    return [provider.allocate(spec) for spec in specs], provider.allocate(byte_spec(scratch)) if scratch else None
+
+
+def pausing(between_steps: Callable[[], None] | None) -> Observer | None:
+    """An observer that calls `between_steps` after each step."""
+    return None if between_steps is None else lambda *_: between_steps()
 
 
 def byte_spec(nbytes: int) -> Spec:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from onnxgpu.execute.bodies import BodyKernel, ControlKernel
 from onnxgpu.execute.fixed import Context, FixedPlan, fix
-from onnxgpu.execute.loop import Observer, new_frame, run_steps
+from onnxgpu.execute.loop import Observer, new_frame, pausing, run_steps
 from onnxgpu.execute.record import Kind, Record, kind_of, record_run
 from onnxgpu.plan.steps import Plan, Step
 from onnxgpu.provider import Value
@@ -56,7 +56,8 @@ class Program:
     def __init__(self, plan: Plan, *, is_body: bool = False) -> None:
         self._is_body = is_body
         self.bodies = tuple((body, Program(body.plan, is_body=True)) for step in plan.steps for body in step.bodies.values())
-        self.plan = replace(plan, steps=tuple(self._with_bodies(step) for step in plan.steps))
+        programs = {id(body): program for body, program in self.bodies}
+        self.plan = replace(plan, steps=tuple(_with_bodies(step, programs) for step in plan.steps))
         self._signatures: OrderedDict[Any, _Signature] = OrderedDict()
         self._volatile: set[int] = set()
         self._lock = threading.Lock()
@@ -93,7 +94,7 @@ class Program:
         if known is None:
             return self._first_run(key, inputs, between_steps)
         if known.unsteady:
-            return self._ordinary_run(inputs, between_steps)
+            return self.observed(inputs, pausing(between_steps))
         if context is None:
             if known.fixed is None:
                 known.fixed = fix(self.plan, known.record)
@@ -114,23 +115,10 @@ class Program:
         with self._lock:
             return dict(next(reversed(self._signatures.values())).record.kinds) if self._signatures else {}
 
-    def observed(self, inputs: Sequence[Value], observer: Observer) -> list[Value]:
+    def observed(self, inputs: Sequence[Value], observer: Observer | None) -> list[Value]:
         """As a call, in the ordinary loop, telling `observer` of every step."""
         frame = new_frame(self.plan, inputs)
         run_steps(self.plan.steps, frame, observer)
-        outputs = [frame[slot] for slot in self.plan.outputs]
-        return [_copied(value) for value in outputs]
-
-    def _with_bodies(self, step: Step) -> Step:
-        if not step.bodies:
-            return step
-        programs = {name: next(program for body, program in self.bodies if body is wanted) for name, wanted in step.bodies.items()}
-        calls = {name: (program, step.bodies[name].captures) for name, program in programs.items()}
-        return replace(step, kernel=BodyKernel(cast(ControlKernel, step.kernel), len(step.operation.inputs), calls))
-
-    def _ordinary_run(self, inputs: Sequence[Value], between_steps: Callable[[], None] | None) -> list[Value]:
-        frame = new_frame(self.plan, inputs)
-        run_steps(self.plan.steps, frame, None if between_steps is None else lambda *_: between_steps())
         return [_copied(frame[slot]) for slot in self.plan.outputs]
 
     def _first_run(self, key: Any, inputs: Sequence[Value], between_steps: Callable[[], None] | None) -> list[Value]:
@@ -147,6 +135,14 @@ class Program:
         if self._is_body:
             return _unshared(self.plan, record, frozenset(), outputs)
         return [_in_order(value) for value in _unshared(self.plan, record, frozenset(self.plan.inputs), outputs)]
+
+
+def _with_bodies(step: Step, programs: Mapping[int, Program]) -> Step:
+    """A control-flow step with its bodies' programs, found by the identity of the `BodyCall`; any other step as it is."""
+    if not step.bodies:
+        return step
+    calls = {name: (programs[id(body)], body.captures) for name, body in step.bodies.items()}
+    return replace(step, kernel=BodyKernel(cast(ControlKernel, step.kernel), len(step.operation.inputs), calls))
 
 
 def _unshared(plan: Plan, record: Record, held: frozenset[int], outputs: list[Value]) -> list[Value]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from onnxgpu.execute.loop import byte_spec
+from onnxgpu.execute.loop import new_memory
 from onnxgpu.provider import HOST, Claim, Operation, Provider, Value
 
 
@@ -22,8 +22,5 @@ def run_on_host(operation: Operation, inputs: Sequence[Value], providers: Sequen
             given = [None if i in claim.absorbed_inputs else value for i, value in enumerate(inputs)]
             kernel = claim.build()
             with np.errstate(all="ignore"):
-                specs = kernel.outputs(given)
-                outputs = None if specs is None else [provider.allocate(spec) for spec in specs]
-                scratch = kernel.workspace(given)
-                return kernel.launch(given, outputs, provider.allocate(byte_spec(scratch)) if scratch else None)
+                return kernel.launch(given, *new_memory(kernel, provider, given))
     return None

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from onnxgpu.model_file import is_constant
+
 if TYPE_CHECKING:
     import onnx_ir as ir
 
@@ -160,8 +162,6 @@ def other_input(node: ir.Node, value: ir.Value) -> ir.Value | None:
 
 def scalar(value: ir.Value | None) -> float | None:
     """The single element of a constant, or None."""
-    from onnxgpu.partition.operations import is_constant
-
     if value is None or not is_constant(value) or value.const_value is None or value.const_value.size != 1:
         return None
     return float(value.const_value.numpy().reshape(()))

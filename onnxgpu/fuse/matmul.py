@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from onnxgpu.fuse.convolution import activation_attributes
 from onnxgpu.fuse.fusion import Fusion, constants_fit, other_input, scalar, sole_reader
-from onnxgpu.partition.operations import is_constant
+from onnxgpu.model_file import is_constant
 
 if TYPE_CHECKING:
     import onnx_ir as ir

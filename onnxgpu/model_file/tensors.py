@@ -115,6 +115,11 @@ def hold(model: ir.Model, source: Source, payload_location: str, files: External
                     node.attributes[name] = ir.AttrTensor(name, _held(attribute.as_tensor(), source, payload_location, files))
 
 
+def is_constant(value: ir.Value | None) -> bool:
+    """True for an initializer that the caller cannot override."""
+    return value is not None and value.is_initializer() and not value.is_graph_input() and value.const_value is not None
+
+
 def array_of(tensor: ir.TensorProtocol) -> np.ndarray:
     """The elements of `tensor` as the rest of the program wants them: one element an item, strings as `str`.
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from onnxgpu.dtypes import dtype_of
-from onnxgpu.model_file import array_of
+from onnxgpu.model_file import array_of, is_constant
 from onnxgpu.provider import Operation, Subgraph, ValueInfo
 
 if TYPE_CHECKING:
@@ -26,11 +26,6 @@ def operation_of(node: ir.Node, opset_imports: Mapping[str, int]) -> Operation:
         name=node.name or "",
         attributes={name: _attribute(attribute) for name, attribute in node.attributes.items()},
     )
-
-
-def is_constant(value: ir.Value) -> bool:
-    """True if `value` is an initializer that no caller can override."""
-    return value.is_initializer() and not value.is_graph_input() and value.const_value is not None
 
 
 def _info(value: ir.Value | None) -> ValueInfo | None:

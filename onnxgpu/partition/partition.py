@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 from onnxgpu.dtypes import dtype_of, is_integer
 from onnxgpu.errors import InvalidArgument, NotImplemented
+from onnxgpu.model_file import is_constant
 from onnxgpu.partition.copies import host_moves
 from onnxgpu.partition.hints import Hints
-from onnxgpu.partition.operations import is_constant, operation_of
+from onnxgpu.partition.operations import operation_of
 from onnxgpu.partition.placement import Assignment, Placement
 from onnxgpu.provider import HOST, Claim, Operation, Provider
 

@@ -7,8 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from onnxgpu.errors import OnnxGpuError, RuntimeException
-from onnxgpu.model_file import array_of
-from onnxgpu.partition.operations import is_constant
+from onnxgpu.model_file import array_of, is_constant
 from onnxgpu.partition.placement import Assignment, Placement
 from onnxgpu.plan.draft import Draft
 from onnxgpu.plan.steps import ABSENT, DISCARD, BodyCall, Plan, Step

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
 from onnxgpu.provider import Array, Provider, Spec, Value
 
 
@@ -39,13 +37,3 @@ class TransferKernel:
         if isinstance(value, (list, tuple)):
             return [self._move(item) for item in value]
         return self._copy(value)
-
-
-def transferred_bytes(value: Value) -> int:
-    """Bytes that copying `value` moves."""
-    if isinstance(value, (list, tuple)):
-        return sum(transferred_bytes(item) for item in value)
-    shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
-    if shape is None or dtype is None:
-        return 0
-    return int(np.prod(shape, dtype=np.int64)) * int(dtype.itemsize)

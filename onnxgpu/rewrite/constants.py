@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
+from onnxgpu.model_file import is_constant
 from onnxgpu.rewrite.editing import Rewriting, bodies
 from onnxgpu.rewrite.rule import node_rule
-from onnxgpu.rewrite.values import attribute, constant_array, constant_shape, described, given, integers, is_constant
+from onnxgpu.rewrite.values import attribute, constant_array, constant_shape, described, given, integers
 
 RANDOM = frozenset({"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli"})
 """ai.onnx operators whose result is not a function of their inputs (Dropout is one in training only)."""

@@ -7,9 +7,10 @@ from collections.abc import Hashable
 import numpy as np
 import onnx_ir as ir
 
+from onnxgpu.model_file import is_constant
 from onnxgpu.rewrite.editing import Rewriting
 from onnxgpu.rewrite.rule import graph_rule
-from onnxgpu.rewrite.values import constant_array, constant_shape, element_type, is_constant, labelled
+from onnxgpu.rewrite.values import constant_array, constant_shape, element_type, labelled
 
 _SAMPLES = 16
 

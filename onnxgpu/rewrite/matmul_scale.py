@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from onnxgpu.model_file import is_constant
 from onnxgpu.rewrite.editing import Rewriting
 from onnxgpu.rewrite.rule import node_rule
 from onnxgpu.rewrite.values import (
@@ -14,7 +15,6 @@ from onnxgpu.rewrite.values import (
     dimensions,
     element_type,
     given,
-    is_constant,
     read_only_here,
 )
 from onnxgpu.rewrite.weights import FLOATING, replace_weight, rounded

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from onnxgpu.model_file import is_constant
 from onnxgpu.rewrite.editing import Rewriting
 from onnxgpu.rewrite.known_elements import known_elements
 from onnxgpu.rewrite.no_op_shapes import reshape_target
 from onnxgpu.rewrite.rule import node_rule
-from onnxgpu.rewrite.values import Dimension, attribute, described, dimensions, element_type, given, is_constant, labelled
+from onnxgpu.rewrite.values import Dimension, attribute, described, dimensions, element_type, given, labelled
 
 
 @node_rule("Shape", "Size", "Gather", "Slice", "Squeeze", "Unsqueeze", "Concat", "Reshape", "Add", "Sub", "Mul", "Div", "Cast", "Where")

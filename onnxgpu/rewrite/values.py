@@ -7,26 +7,17 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from onnxgpu.model_file import array_of, is_constant
+
 Dimension = int | str | None
 """A size, a symbol (the same symbol is the same size, as ONNX defines it), or None: unknown."""
-
-
-def is_constant(value: ir.Value | None) -> bool:
-    """True for an initializer that the caller cannot override."""
-    return value is not None and value.is_initializer() and not value.is_graph_input() and value.const_value is not None
 
 
 def constant_array(value: ir.Value | None) -> np.ndarray | None:
     """The array of a constant (never write into it), strings as `str` objects; None if `value` is not constant."""
     if value is None or not is_constant(value) or value.const_value is None:
         return None
-    array = value.const_value.numpy()
-    if array.dtype.kind in "OS":
-        texts = [text.decode() if isinstance(text, bytes) else text for text in array.reshape(-1).tolist()]
-        decoded = np.empty(len(texts), dtype=object)
-        decoded[:] = texts
-        return decoded.reshape(array.shape)
-    return array
+    return array_of(value.const_value)
 
 
 def constant_shape(value: ir.Value | None) -> tuple[int, ...] | None:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
+from onnxgpu.model_file import is_constant
 from onnxgpu.rewrite.editing import Rewriting
-from onnxgpu.rewrite.values import attribute, constant_array, constant_shape, element_type, given, is_constant
+from onnxgpu.rewrite.values import attribute, constant_array, constant_shape, element_type, given
 
 FLOATING = (ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 OPERATORS = ("Conv", "ConvTranspose", "Gemm")
