@@ -41,7 +41,29 @@ class ExecutionOrder(_NamedInteger):
     MEMORY_EFFICIENT = 2
 
 
-class SessionOptions:
+class _Options:
+    """Fields whose types are checked when they are set, and configuration entries."""
+
+    __slots__ = ("_config",)
+
+    def __init__(self) -> None:
+        self._config: dict[str, str] = {}
+
+    if not TYPE_CHECKING:  # a type checker is to see that a misspelt field does not exist
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            object.__setattr__(self, name, _checked_field(type(self).__name__, name, value))
+
+    def _add_entry(self, key: str, value: str) -> None:
+        self._config[_text(key)] = _text(value)
+
+    def _entry(self, key: str) -> str:
+        if key not in self._config:
+            raise RuntimeError(f"{type(self).__name__} does not have configuration with key: {key}")
+        return self._config[key]
+
+
+class SessionOptions(_Options):
     """Options of an `InferenceSession`.
 
     The fields for threads, memory and execution order are accepted and change nothing in this version: memory is always
@@ -49,7 +71,6 @@ class SessionOptions:
     """
 
     __slots__ = (
-        "_config",
         "_dimension_overrides",
         "enable_cpu_mem_arena",
         "enable_mem_pattern",
@@ -70,6 +91,7 @@ class SessionOptions:
     )
 
     def __init__(self) -> None:
+        super().__init__()
         self.enable_cpu_mem_arena = True
         self.enable_mem_pattern = True
         self.enable_mem_reuse = True
@@ -86,13 +108,7 @@ class SessionOptions:
         self.profile_file_prefix = "onnxruntime_profile_"
         self.use_deterministic_compute = False
         self.use_per_session_threads = True
-        self._config: dict[str, str] = {}
         self._dimension_overrides: dict[str, int] = {}
-
-    if not TYPE_CHECKING:  # a type checker is to see that a misspelt field does not exist
-
-        def __setattr__(self, name: str, value: Any) -> None:
-            object.__setattr__(self, name, _checked_field(type(self).__name__, name, value))
 
     def add_session_config_entry(self, key: str, value: str) -> None:
         """Set a configuration entry (`session.disable_cpu_ep_fallback`, `onnxgpu.placement`, …).
@@ -100,7 +116,7 @@ class SessionOptions:
         Raises:
             TypeError: one of the two is no `str`.
         """
-        self._config[_text(key)] = _text(value)
+        self._add_entry(key, value)
 
     def get_session_config_entry(self, key: str) -> str:
         """The value of a configuration entry.
@@ -108,9 +124,7 @@ class SessionOptions:
         Raises:
             RuntimeError: it was never set.
         """
-        if key not in self._config:
-            raise RuntimeError(f"SessionOptions does not have configuration with key: {key}")
-        return self._config[key]
+        return self._entry(key)
 
     def add_free_dimension_override_by_name(self, name: str, size: int) -> None:
         """Give the symbolic dimension `name` a fixed size.
@@ -131,23 +145,18 @@ class SessionOptions:
         return dict(self._dimension_overrides)
 
 
-class RunOptions:
+class RunOptions(_Options):
     """Options of one run; `terminate` set from another thread ends it after the step it is in."""
 
-    __slots__ = ("_config", "log_severity_level", "log_verbosity_level", "logid", "only_execute_path_to_fetches", "terminate")
+    __slots__ = ("log_severity_level", "log_verbosity_level", "logid", "only_execute_path_to_fetches", "terminate")
 
     def __init__(self) -> None:
+        super().__init__()
         self.log_severity_level = -1
         self.log_verbosity_level = 0
         self.logid = ""
         self.only_execute_path_to_fetches = False
         self.terminate = False
-        self._config: dict[str, str] = {}
-
-    if not TYPE_CHECKING:  # a type checker is to see that a misspelt field does not exist
-
-        def __setattr__(self, name: str, value: Any) -> None:
-            object.__setattr__(self, name, _checked_field(type(self).__name__, name, value))
 
     def add_run_config_entry(self, key: str, value: str) -> None:
         """Set a configuration entry of this run.
@@ -155,7 +164,7 @@ class RunOptions:
         Raises:
             TypeError: one of the two is no `str`.
         """
-        self._config[_text(key)] = _text(value)
+        self._add_entry(key, value)
 
     def get_run_config_entry(self, key: str) -> str:
         """The value of a configuration entry.
@@ -163,9 +172,7 @@ class RunOptions:
         Raises:
             RuntimeError: it was never set.
         """
-        if key not in self._config:
-            raise RuntimeError(f"RunOptions does not have configuration with key: {key}")
-        return self._config[key]
+        return self._entry(key)
 
 
 _FIELD_TYPES: dict[str, type] = {

@@ -38,49 +38,58 @@ class Layout:
     owners: dict[Place, Provider]
 
 
+@dataclass(eq=False)
+class _Piece:
+    """Memory in which one value lies, or several one after the other, from step `first` to step `last`."""
+
+    place: Place
+    nbytes: int
+    first: int
+    last: int
+
+
 def lay_out(plan: Plan, record: Record, memory: Sequence[StepMemory | None]) -> Layout:
     """Place every fixed output that no plan output may share memory with, reusing memory whose value is dead."""
     last = _last_uses(plan, record)
     returned = frozenset().union(*(record.roots.get(slot, frozenset()) for slot in plan.outputs))
-    buffers: dict[Place, list[Buffer]] = {}
-    keys: dict[Place, list[tuple[str, int]]] = {}
-    merged: dict[int, int] = {}
-    first: dict[int, int] = {}
-    sizes: dict[int, int] = {}
-    places: dict[int, Place] = {}
+    pieces: dict[int, _Piece] = {}
+    workspaces: dict[int, _Piece] = {}
     owners: dict[Place, Provider] = {}
     for position, (step, fixed) in enumerate(zip(plan.steps, memory, strict=True)):
         if fixed is None:
             continue
-        owners.setdefault(step.provider.place, step.provider)
+        place = step.provider.place
+        owners.setdefault(place, step.provider)
         if fixed.workspace:
-            keys.setdefault(step.provider.place, []).append(("workspace", position))
-            buffers.setdefault(step.provider.place, []).append(Buffer(fixed.workspace, position, position))
-        own: set[int] = set()
+            workspaces[position] = _Piece(place, fixed.workspace, position, position)
+        reused: list[_Piece] = []
         for index, (slot, spec) in enumerate(zip(step.outputs, fixed.specs, strict=False)):
             if slot in returned or spec.dtype.hasobject:
                 continue
-            taken = None if slot == DISCARD else _reusable(step, spec, position, record, merged, first, last, sizes)
-            if taken is None or taken in own:
-                key = slot if slot != DISCARD else discarded_key(position, index)
-                first[key], sizes[key], places[key] = position, spec.nbytes, step.provider.place
-                last[key] = max(last.get(key, position), position)
+            if slot == DISCARD:
+                pieces[discarded_key(position, index)] = _Piece(place, spec.nbytes, position, position)
+                continue
+            until = max(last.get(slot, position), position)
+            piece = _reusable(step, spec, position, record, pieces)
+            if piece is None or piece in reused:
+                piece = _Piece(place, spec.nbytes, position, until)
             else:
-                own.add(taken)
-                merged[slot] = taken
-                last[taken] = max(last.get(slot, position), position)
-    for key, place in places.items():
-        keys.setdefault(place, []).append(("slot", key))
-        buffers.setdefault(place, []).append(Buffer(sizes[key], first[key], last[key]))
-    offsets: dict[int, int] = {}
-    workspaces: dict[int, int] = {}
-    totals: dict[Place, int] = {}
-    for place, wanted in buffers.items():
-        positions, totals[place] = assign_offsets(wanted)
-        for (kind, key), offset in zip(keys[place], positions, strict=True):
-            (offsets if kind == "slot" else workspaces)[key] = offset
-    offsets |= {slot: offsets[owner] for slot, owner in merged.items()}
-    return Layout(offsets, workspaces, totals, owners)
+                reused.append(piece)
+                piece.last = until
+            pieces[slot] = piece
+    offsets: dict[_Piece, int] = {}
+    sizes: dict[Place, int] = {}
+    for place in owners:
+        here = [piece for piece in dict.fromkeys((*workspaces.values(), *pieces.values())) if piece.place == place]
+        if here:
+            assigned, sizes[place] = assign_offsets([Buffer(piece.nbytes, piece.first, piece.last) for piece in here])
+            offsets.update(zip(here, assigned, strict=True))
+    return Layout(
+        {slot: offsets[piece] for slot, piece in pieces.items()},
+        {position: offsets[piece] for position, piece in workspaces.items()},
+        sizes,
+        owners,
+    )
 
 
 def discarded_key(position: int, index: int) -> int:
@@ -101,23 +110,14 @@ def _last_uses(plan: Plan, record: Record) -> dict[int, int]:
     return last
 
 
-def _reusable(
-    step: Step,
-    spec: Spec,
-    position: int,
-    record: Record,
-    merged: dict[int, int],
-    first: dict[int, int],
-    last: dict[int, int],
-    sizes: dict[int, int],
-) -> int | None:
-    """The buffer of an input that dies here and whose memory the output may take over."""
-    owned = [frozenset(merged.get(root, root) for root in record.roots.get(slot, ())) for slot in step.inputs]
+def _reusable(step: Step, spec: Spec, position: int, record: Record, pieces: dict[int, _Piece]) -> _Piece | None:
+    """The memory of an input that dies here, which the output may take over; memory that is not the arena's has no piece."""
+    lies_in = [{pieces.get(root) for root in record.roots.get(slot, ())} for slot in step.inputs]
     for index in spec.may_reuse:
-        if index >= len(owned) or len(owned[index]) != 1 or step.inputs[index] not in record.dense:
+        if index >= len(lies_in) or len(lies_in[index]) != 1 or step.inputs[index] not in record.dense:
             continue
-        (buffer,) = owned[index]
-        others = [o for slot, o in zip(step.inputs, owned, strict=True) if slot != step.inputs[index]]
-        if buffer in first and last[buffer] == position and sizes[buffer] == spec.nbytes and not any(buffer in o for o in others):
-            return buffer
+        (piece,) = lies_in[index]
+        others = [memory for slot, memory in zip(step.inputs, lies_in, strict=True) if slot != step.inputs[index]]
+        if piece is not None and piece.last == position and piece.nbytes == spec.nbytes and not any(piece in memory for memory in others):
+            return piece
     return None
