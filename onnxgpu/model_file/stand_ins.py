@@ -21,11 +21,15 @@ _SAME_AS_FIRST = (
     "Gelu",
     "GroupNorm",
     "LayerNormalization",
+    "MRotaryEmbedding",
+    "MoE",
     "QLinearLeakyRelu",
     "QLinearSigmoid",
     "QLinearSoftmax",
+    "QMoE",
     "QuickGelu",
     "RotaryEmbedding",
+    "SampleOp",
     "SimplifiedLayerNormalization",
 )
 
@@ -95,6 +99,24 @@ def _shape(node: ir.Node, index: int) -> tuple[int | None, ...] | None:
 
 def _like_first(draft: Draft) -> None:
     draft.add("Identity", draft.inputs[:1], draft.outputs[0])
+
+
+def _copies(*pairs: tuple[int, int]) -> Callable[[Draft], None]:
+    """A rule for outputs that have the type of an input each: (input, output); pairs of which one is left out are passed over."""
+
+    def rule(draft: Draft) -> None:
+        for source, target in pairs:
+            if source < len(draft.inputs) and target < len(draft.outputs) and draft.inputs[source] and draft.outputs[target]:
+                draft.add("Identity", [draft.inputs[source]], draft.outputs[target])
+
+    return rule
+
+
+def _linear_attention(draft: Draft) -> None:
+    value, heads = _shape(draft.node, 2), draft.integer("kv_num_heads", 1)
+    width = None if value is None or value[-1] is None else value[-1] // heads * max(heads, draft.integer("q_num_heads"))
+    draft.add("MatMul", [draft.inputs[0], draft.free_matrix(None, width)], draft.outputs[0])
+    _copies((3, 1))(draft)
 
 
 def _skip_normalization(draft: Draft) -> None:
@@ -179,20 +201,26 @@ def _whether(draft: Draft) -> None:
 _RULES: dict[str, Callable[[Draft], None]] = {
     **dict.fromkeys(_SAME_AS_FIRST, _like_first),
     "Attention": _attention,
+    "CausalConvWithState": _copies((0, 0), (3, 1)),
     "DequantizeLinear": _dequantize,
     "DynamicQuantizeMatMul": _matmul,
     "EmbedLayerNormalization": _embedding,
     "FusedConv": _without_activation,
     "FusedGemm": _without_activation,
     "FusedMatMul": _fused_matmul,
+    "GatedDeltaNet": _copies((2, 0), (6, 1)),
     "GroupQueryAttention": _like_query,
+    "LinearAttention": _linear_attention,
+    "LinearAttentionGate": _copies((0, 0), (3, 1)),
     "MatMulIntegerToFloat": _matmul_to_float,
     "MatMulNBits": _matmul_nbits,
     "MultiHeadAttention": _like_query,
+    "NGramRepeatBlock": _copies((1, 0)),
     "QLinearAdd": _quantized_pair,
     "QLinearMul": _quantized_pair,
     "QuantizeLinear": _quantize,
     "RegexFullMatch": _whether,
     "SkipLayerNormalization": _skip_normalization,
     "SkipSimplifiedLayerNormalization": _skip_normalization,
+    "VarlenCausalConvWithState": _copies((0, 0), (4, 1)),
 }

@@ -1,4 +1,4 @@
-"""Identity, and Dropout, which is one unless the model is in training."""
+"""Identity, onnxruntime's SampleOp, which is one, and Dropout, which is one unless the model is in training."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from onnxgpu.providers.array_ops.registry import operator
 
 
 @operator("Identity", view=True)
+@operator("SampleOp", domain="com.microsoft", view=True)
 def identity(xp: Any, x: Value) -> Value:
     """x itself, of any type. Spec: https://onnx.ai/onnx/operators/onnx__Identity.html"""
     return x

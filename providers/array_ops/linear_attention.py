@@ -1,30 +1,78 @@
-"""LinearAttention, CausalConvWithState and SwiGLU: the recurrent layers of hybrid language models."""
+"""LinearAttention with its gates, and SwiGLU: layers of hybrid language models."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from onnxgpu.errors import InvalidArgument
-from onnxgpu.provider import Array, Spec
+from onnxgpu.provider import Array, Operation, Spec
 from onnxgpu.providers.array_ops.attention_core import join_heads, split_heads
-from onnxgpu.providers.array_ops.convolution import convolved
-from onnxgpu.providers.array_ops.normalization import per_channel
 from onnxgpu.providers.array_ops.precision import stored, widened
-from onnxgpu.providers.array_ops.recurrent_steps import sigmoid
+from onnxgpu.providers.array_ops.recurrent_steps import sigmoid, softplus
 from onnxgpu.providers.array_ops.registry import operator
 from onnxgpu.providers.array_ops.specs import like_first
-from onnxgpu.providers.array_ops.windows import windows_over
 
-_RULES = ("linear", "gated", "delta", "gated_delta")
+_RULES = {"linear": (False, False), "gated": (True, False), "delta": (False, True), "gated_delta": (True, True)}
 
 
-def _gate(xp: Any, x: Array, heads: int, length: int) -> Array:
+def terms_of(operator_name: str, update_rule: str, decay: Array | None, beta: Array | None) -> tuple[bool, bool]:
+    """Whether a rule decays the state, and whether it takes off what the state already holds of a key.
+
+    Raises:
+        InvalidArgument: there is no such rule, or its decay or beta is not given.
+    """
+    gated, delta = _RULES.get(update_rule, (False, False))
+    if update_rule not in _RULES or (gated and decay is None) or (delta and beta is None):
+        raise InvalidArgument(
+            f"{operator_name}: expected update_rule to be one of {', '.join(_RULES)} with its decay and beta, got {update_rule!r}"
+        )
+    return gated, delta
+
+
+def shared_queries(xp: Any, q: Array, heads: int) -> Array:
+    """Queries (batch, query heads, T, K) as (batch, heads, queries of each head, T, K); fewer query heads are repeated."""
+    if q.shape[1] < heads:
+        q = xp.repeat(q, heads // q.shape[1], axis=1)
+    return q.reshape(q.shape[0], heads, q.shape[1] // heads, *q.shape[2:])
+
+
+def recurrence(
+    xp: Any, q: Array, k: Array, v: Array, state: Array, factors: Array | None, rates: Array | None
+) -> Iterator[tuple[Array, Array, Array]]:
+    """Token by token: the output (batch, heads, queries, V), what is added for the key (batch, heads, V), and the new state.
+
+    Args:
+        xp: array module.
+        q: (batch, heads, queries, T, K), scaled.
+        k: (batch, heads, T, K).
+        v: (batch, heads, T, V).
+        state: (batch, heads, K, V).
+        factors: what is left of the state, (batch, heads, T, K or 1), or None for all.
+        rates: update rates of the delta rule, (batch, heads, T, 1), or None for plain addition.
+    """
+    for t in range(k.shape[2]):
+        if factors is not None:
+            state = state * factors[:, :, t][..., None]
+        update = v[:, :, t]
+        if rates is not None:
+            update = (update - xp.matmul(k[:, :, t][:, :, None], state)[:, :, 0]) * rates[:, :, t]
+        state = state + k[:, :, t][..., None] * update[:, :, None]
+        yield xp.matmul(q[:, :, :, t], state), update, state
+
+
+def _gate(xp: Any, x: Array, heads: int) -> Array:
     """Decay or update rate for each head: (batch, heads or 1, T, features or 1)."""
     return split_heads(xp, widened(x), 1 if x.shape[2] == 1 else heads, "LinearAttention")
 
 
+def _windowed(operation: Operation) -> str | None:
+    return "with state_window is not implemented" if operation.attributes.get("state_window") else None
+
+
 @operator("LinearAttention", since=27)
+@operator("LinearAttention", domain="com.microsoft", when=_windowed)
 def linear_attention(
     xp: Any,
     query: Array,
@@ -38,64 +86,53 @@ def linear_attention(
     q_num_heads: int,
     chunk_size: int = 64,
     scale: float = 0.0,
+    state_window: int = 0,
     update_rule: str = "gated_delta",
 ) -> tuple[Array, Array]:
     """A state (key size, value size) for each head, updated token by token.
 
+    The key may have as many heads as the query where these are fewer than the value's.
+
     Spec: https://onnx.ai/onnx/operators/onnx__LinearAttention.html
     """
-    gated, delta = update_rule in ("gated", "gated_delta"), update_rule in ("delta", "gated_delta")
-    if update_rule not in _RULES or (gated and decay is None) or (delta and beta is None):
-        raise InvalidArgument(
-            f"LinearAttention: expected update_rule to be one of {', '.join(_RULES)} with its decay and beta, got {update_rule!r}"
-        )
+    gated, delta = terms_of("LinearAttention", update_rule, decay, beta)
     q = split_heads(xp, widened(query), q_num_heads, "LinearAttention")
-    k, v = (split_heads(xp, widened(x), kv_num_heads, "LinearAttention") for x in (key, value))
     batch, _, length, size = q.shape
-    q = q.reshape(batch, kv_num_heads, q_num_heads // kv_num_heads, length, size) * (scale or 1 / math.sqrt(size))
-    factors = xp.exp(_gate(xp, decay, kv_num_heads, length)) if gated else None
-    rates = _gate(xp, beta, kv_num_heads, length) if delta else None
+    k = split_heads(xp, widened(key), key.shape[2] // size, "LinearAttention")
+    v = split_heads(xp, widened(value), kv_num_heads, "LinearAttention")
+    if k.shape[1] < kv_num_heads:
+        k = xp.repeat(k, kv_num_heads // max(1, k.shape[1]), axis=1)
+    if k.shape != (batch, kv_num_heads, length, size):
+        raise InvalidArgument(
+            f"LinearAttention: expected keys of {kv_num_heads} or {q_num_heads} heads of size {size}, got shape {list(key.shape)}"
+        )
+    q = shared_queries(xp, q * (scale or 1 / math.sqrt(size)), kv_num_heads)
+    factors = xp.exp(_gate(xp, decay, kv_num_heads)) if gated else None
+    rates = _gate(xp, beta, kv_num_heads) if delta else None
     state_dtype = value.dtype if past_state is None else past_state.dtype
     state = xp.zeros((batch, kv_num_heads, size, v.shape[3]), v.dtype) if past_state is None else widened(past_state).astype(v.dtype)
     result = xp.empty((*q.shape[:4], v.shape[3]), v.dtype)
-    for t in range(length):
-        if factors is not None:
-            state = state * factors[:, :, t][..., None]
-        update = v[:, :, t]
-        if rates is not None:
-            update = (update - xp.matmul(k[:, :, t][:, :, None], state)[:, :, 0]) * rates[:, :, t]
-        state = state + k[:, :, t][..., None] * update[:, :, None]
-        result[:, :, :, t] = xp.matmul(q[:, :, :, t], state)
-    output = join_heads(xp, result.reshape(batch, q_num_heads, length, v.shape[3]))
-    return stored(xp, output, query.dtype), stored(xp, state, state_dtype)
+    for t, (output, _, new_state) in enumerate(recurrence(xp, q, k, v, state, factors, rates)):
+        result[:, :, :, t], state = output, new_state
+    joined = join_heads(xp, result.reshape(batch, q.shape[1] * q.shape[2], length, v.shape[3]))
+    return stored(xp, joined, query.dtype), stored(xp, state, state_dtype)
 
 
-@operator("CausalConvWithState", since=27)
-def causal_conv_with_state(
-    xp: Any, x: Array, weight: Array, bias: Array = None, past_state: Array = None, *, activation: str = "none"
-) -> tuple[Array, Array]:
-    """Depthwise convolution over what was and is; also the last k - 1 elements.
+def _gate_specs(a: Array, dt_bias: Array, decay_scale: Array, b: Array = None, *, output_count: int) -> Sequence[Spec]:
+    if output_count > 1 and b is None:
+        raise InvalidArgument("LinearAttentionGate: expected input 'b' for output 'beta', it is left out")
+    return [Spec(tuple(a.shape), a.dtype)] * output_count
 
-    Spec: https://onnx.ai/onnx/operators/onnx__CausalConvWithState.html
-    """
-    if len(x.shape) != 3 or len(weight.shape) != 3 or weight.shape[:2] != (x.shape[1], 1):
-        raise InvalidArgument(
-            f"CausalConvWithState: expected input (batch, channels, length) and weight (channels, 1, k), "
-            f"got {list(x.shape)} and {list(weight.shape)}"
-        )
-    if activation not in ("none", "silu", "swish"):
-        raise InvalidArgument(f"CausalConvWithState: expected activation to be none, silu or swish, got {activation!r}")
-    batch, channels, _ = x.shape
-    kept = weight.shape[2] - 1
-    before = xp.zeros((batch, channels, kept), x.dtype) if past_state is None else past_state
-    source = xp.concatenate((before, x), axis=2)
-    wide = widened(source)
-    result = convolved(xp, wide, widened(weight), windows_over("CausalConvWithState", wide.shape[2:], weight.shape[2:]), channels)
-    if bias is not None:
-        result = result + per_channel(widened(bias), 3)
-    if activation != "none":
-        result = result * sigmoid(xp, result)
-    return stored(xp, result, x.dtype), source[:, :, source.shape[2] - kept :].copy()
+
+@operator("LinearAttentionGate", domain="com.microsoft", specs=_gate_specs)
+def linear_attention_gate(
+    xp: Any, a: Array, dt_bias: Array, decay_scale: Array, b: Array = None, *, output_count: int = 1, out: Any = None
+) -> tuple[Array, ...]:
+    """decay_scale * softplus(a + dt_bias) and sigmoid(b), computed in float32. Spec: onnxruntime's ContribOperators.md"""
+    outs = out if isinstance(out, tuple) else (out,)
+    decay = softplus(xp, widened(a) + dt_bias) * decay_scale
+    results = (stored(xp, decay, a.dtype, outs[0]),)
+    return results if output_count == 1 else (*results, stored(xp, sigmoid(xp, widened(b)), a.dtype, outs[-1] if out is not None else None))
 
 
 def _swiglu_specs(a: Array, b: Array, **_: Any) -> Spec:

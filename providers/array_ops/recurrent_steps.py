@@ -23,6 +23,11 @@ def sigmoid(xp: Any, x: Array) -> Array:
     return 0.5 * xp.tanh(0.5 * x) + 0.5
 
 
+def softplus(xp: Any, x: Array) -> Array:
+    """log(1 + exp(x)), without overflow."""
+    return xp.logaddexp(x, xp.zeros_like(x))
+
+
 _PARAMETERS: dict[str, tuple[float | None, float | None]] = {
     "affine": (1.0, 0.0),
     "relu": (None, None),
@@ -50,7 +55,7 @@ def _function(name: str, alpha: float, beta: float) -> Activation:
         "hardsigmoid": lambda xp, x: xp.clip(alpha * x + beta, 0, 1),
         "elu": lambda xp, x: xp.where(x < 0, alpha * xp.expm1(xp.minimum(x, 0)), x),
         "softsign": lambda xp, x: x / (1 + xp.abs(x)),
-        "softplus": lambda xp, x: xp.logaddexp(x, xp.zeros_like(x)),
+        "softplus": softplus,
     }
     return functions[name]
 

@@ -1,11 +1,15 @@
-"""RotaryEmbedding: pairs of features turned by an angle that grows with the position."""
+"""RotaryEmbedding and MRotaryEmbedding: pairs of features turned by angles that grow with the position."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from onnxgpu.errors import InvalidArgument
-from onnxgpu.provider import Array
+from onnxgpu.provider import Array, Spec
+from onnxgpu.providers.array_ops.host_values import braced
 from onnxgpu.providers.array_ops.precision import stored, widened
 from onnxgpu.providers.array_ops.registry import operator
 from onnxgpu.providers.array_ops.specs import like_first
@@ -92,3 +96,46 @@ def rotary_embedding_by_positions(
     return _embedded(
         xp, x, cos_cache[position_ids], sin_cache[position_ids], num_heads, rotary_embedding_dim, interleaved, "RotaryEmbedding", out
     )
+
+
+def _streams(half: int, sections: Sequence[int], interleaved: bool) -> np.ndarray:
+    """Which of the three position streams (time, height, width) gives each angle: (half,)."""
+    if not interleaved:
+        return np.repeat(np.arange(3), sections)
+    places = np.arange(half)
+    stream = places % 3
+    return np.where(places < 3 * np.asarray(sections)[stream], stream, 0)
+
+
+def _multimodal_specs(x: Array, position_ids: Array, cos_cache: Array, *_: Array, mrope_section: Sequence[int], **__: Any) -> Spec:
+    half = cos_cache.shape[-1]
+    if len(mrope_section) != 3 or min(mrope_section) < 0 or sum(mrope_section) != half:
+        raise InvalidArgument(f"MRotaryEmbedding: expected mrope_section of 3 sizes that sum to {half}, got {list(mrope_section)}")
+    if len(position_ids.shape) != 3 or position_ids.shape[0] != 3:
+        raise InvalidArgument(f"MRotaryEmbedding: expected position_ids of shape (3, batch, length), got {braced(position_ids.shape)}")
+    return like_first(x)
+
+
+@operator("MRotaryEmbedding", domain="com.microsoft", specs=_multimodal_specs)
+def multimodal_rotary_embedding(
+    xp: Any,
+    x: Array,
+    position_ids: Array,
+    cos_cache: Array,
+    sin_cache: Array,
+    *,
+    interleaved: int = 0,
+    is_packed_batching: int = 0,
+    mrope_layout: int = 0,
+    mrope_section: Sequence[int],
+    num_heads: int = 0,
+    rotary_embedding_dim: int = 0,
+    scale: float = 1.0,
+    out: Array = None,
+) -> Array:
+    """Positions (3, batch, length) in time, height and width, each for its share of the angles. Spec: onnxruntime's ContribOperators.md"""
+    half = cos_cache.shape[-1]
+    places = position_ids[xp.asarray(_streams(half, mrope_section, bool(mrope_layout)))]
+    angles = xp.arange(half)[:, None, None]
+    cosines, sines = (xp.transpose(widened(cache)[places, angles], (1, 2, 0)) * scale for cache in (cos_cache, sin_cache))
+    return _embedded(xp, x, cosines, sines, num_heads, rotary_embedding_dim, interleaved, "MRotaryEmbedding", out)

@@ -43,6 +43,12 @@ def _grouped(length: int, past: int, seqlens: list[int], **attributes: Any) -> C
     return Case("GroupQueryAttention", inputs, {"num_heads": 4, "kv_num_heads": 2, **attributes}, opset=1, domain=_MS, outputs=3, **_CLOSE)
 
 
+def _multimodal(inputs: list[np.ndarray | None], half: int = 4, **attributes: Any) -> Case:
+    caches = [_COS[:, :half].copy(), _SIN[:, :half].copy()]
+    places = integers(3, 2, 3, low=0, high=16)
+    return Case("MRotaryEmbedding", [*inputs, places, *caches], attributes, opset=1, domain=_MS, oracle="onnxruntime")
+
+
 def _plain_attention(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> np.ndarray:
     """Inputs (batch, length, heads, size)."""
     weights = np.exp(np.einsum("bqhd,bkhd->bhqk", q, k) / np.sqrt(q.shape[3]))
@@ -79,6 +85,11 @@ CASES = [
     ),
     Case("RotaryEmbedding", [normal(2, 3, 32), _POSITIONS, _COS, _SIN], opset=1, domain=_MS),
     Case("RotaryEmbedding", [normal(2, 4, 3, 8), np.array([2]), _COS, _SIN], {"interleaved": 1}, opset=1, domain=_MS),
+    _multimodal([normal(2, 3, 32)], mrope_section=[2, 1, 1], num_heads=4),
+    _multimodal([normal(2, 4, 3, 8)], mrope_section=[0, 1, 3]),
+    _multimodal([normal(2, 4, 3, 8)], mrope_section=[2, 1, 1], mrope_layout=1, interleaved=1),
+    _multimodal([normal(2, 4, 3, 8)], mrope_section=[1, 0, 3], mrope_layout=1, scale=2.0),
+    _multimodal([normal(2, 3, 32)], 2, mrope_section=[1, 1, 0], num_heads=4, rotary_embedding_dim=4),
     *(
         Case(
             "LinearAttention",
