@@ -20,6 +20,9 @@ logger = logging.getLogger(__name__)
 UNREGISTERED = frozenset({("", "SimplifiedLayerNormalization"), ("", "LayerNormalization")})
 """Operators that onnxruntime's tools write into ai.onnx at opsets that do not have them."""
 
+LEGACY = frozenset({"Affine", "Crop", "DynamicSlice", "ImageScaler", "ParametricSoftplus", "Scale", "ScaledTanh"})
+"""Operators that onnxruntime kept in ai.onnx up to opset 9 after ONNX had dropped them."""
+
 
 def check_operators(model: onnx.ModelProto, known_domains: Collection[str], known_operators: Collection[tuple[str, str]]) -> None:
     """Check every node against its operator's schema, in the whole model.
@@ -68,7 +71,7 @@ def _check_node(graph: onnx.GraphProto, node: onnx.NodeProto, versions: Mapping[
         )
     schema = _schema(node.op_type, version, node.domain)
     if schema is None:
-        if (node.domain, node.op_type) in UNREGISTERED:
+        if (node.domain, node.op_type) in UNREGISTERED or (not node.domain and version < 10 and node.op_type in LEGACY):
             return
         advice = _advice(node.op_type, version, node.domain)
         raise InvalidGraph(f"{in_node(graph, node)}No Op registered for {node.op_type} with domain_version of {version}{advice}")

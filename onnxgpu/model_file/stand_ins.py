@@ -15,14 +15,18 @@ if TYPE_CHECKING:
 
 _FLOAT = 1
 _SAME_AS_FIRST = (
+    "Affine",
     "BiasAdd",
     "BiasGelu",
     "FastGelu",
     "Gelu",
     "GroupNorm",
+    "ImageScaler",
+    "Inverse",
     "LayerNormalization",
     "MRotaryEmbedding",
     "MoE",
+    "ParametricSoftplus",
     "QLinearLeakyRelu",
     "QLinearSigmoid",
     "QLinearSoftmax",
@@ -30,6 +34,8 @@ _SAME_AS_FIRST = (
     "QuickGelu",
     "RotaryEmbedding",
     "SampleOp",
+    "Scale",
+    "ScaledTanh",
     "SimplifiedLayerNormalization",
 )
 
@@ -222,5 +228,6 @@ _RULES: dict[str, Callable[[Draft], None]] = {
     "RegexFullMatch": _whether,
     "SkipLayerNormalization": _skip_normalization,
     "SkipSimplifiedLayerNormalization": _skip_normalization,
+    "TransposeMatMul": _fused_matmul,
     "VarlenCausalConvWithState": _copies((0, 0), (4, 1)),
 }

@@ -1,4 +1,4 @@
-"""Blocks of an image to channels and back: DepthToSpace, SpaceToDepth, Col2Im; and Trilu, a triangle of a matrix."""
+"""Blocks of an image to channels and back: DepthToSpace, SpaceToDepth, Col2Im; UnfoldTensor; and Trilu, a triangle of a matrix."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from onnxgpu.errors import InvalidArgument
 from onnxgpu.provider import Array, Spec
+from onnxgpu.providers.array_ops.axes import normalized_axis
 from onnxgpu.providers.array_ops.host_values import braced, integer, integers
 from onnxgpu.providers.array_ops.registry import operator
 
@@ -117,6 +118,27 @@ def col2im(
     if out is None:
         return xp.ascontiguousarray(cropped)
     out[...] = cropped
+    return out
+
+
+def _unfold_specs(x: Array, *, size: int, dim: int = -1, step: int = 1) -> Spec:
+    axis = normalized_axis(dim, x.ndim, "UnfoldTensor")
+    if not 0 < size <= x.shape[axis] or step < 1:
+        raise InvalidArgument(
+            f"UnfoldTensor: expected a size in [1, {x.shape[axis]}] and a step of at least 1 for an input of shape {braced(x.shape)} "
+            f"along dimension {axis}, got {size} and {step}"
+        )
+    return Spec((*x.shape[:axis], (x.shape[axis] - size) // step + 1, *x.shape[axis + 1 :], size), x.dtype)
+
+
+@operator("UnfoldTensor", domain="com.microsoft", specs=_unfold_specs)
+def unfold_tensor(xp: Any, x: Array, *, size: int, dim: int = -1, step: int = 1, out: Array = None) -> Array:
+    """Slices of `size` elements along `dim`, `step` apart, each in a new last dimension. Spec: onnxruntime's ContribOperators.md"""
+    axis = normalized_axis(dim, x.ndim, "UnfoldTensor")
+    slices = xp.lib.stride_tricks.sliding_window_view(x, size, axis=axis)[(slice(None),) * axis + (slice(None, None, step),)]
+    if out is None:
+        return xp.ascontiguousarray(slices)
+    out[...] = slices
     return out
 
 

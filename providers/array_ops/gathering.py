@@ -164,6 +164,7 @@ def _gather_nd_spec(data: Array, indices: Array, *, batch_dims: int = 0) -> Spec
     return Spec((*indices.shape[:-1], *data.shape[batch_dims + indices.shape[-1] :]), data.dtype)
 
 
+@operator("GatherND", domain="com.microsoft", specs=_gather_nd_spec)
 @operator("GatherND", since=11, specs=_gather_nd_spec)
 def gather_nd(xp: Any, data: Array, indices: Array, *, batch_dims: int = 0, out: Array = None) -> Array:
     """Slices of `data` at the coordinates in the last dimension of `indices`. Spec: https://onnx.ai/onnx/operators/onnx__GatherND.html"""

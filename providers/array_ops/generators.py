@@ -11,6 +11,7 @@ from onnxgpu.dtypes import dtype_of
 from onnxgpu.errors import InvalidArgument
 from onnxgpu.provider import Array, Spec
 from onnxgpu.providers.array_ops.elementwise import is_narrow
+from onnxgpu.providers.array_ops.host_values import braced
 from onnxgpu.providers.array_ops.registry import operator
 
 FLOAT = np.dtype(np.float32)
@@ -100,6 +101,19 @@ def arange(xp: Any, start: Array, limit: Array, delta: Array, *, stash_type: int
     first, step = (x.reshape(()).astype(dtype).item() for x in (start, delta))
     out[...] = xp.arange(out.size, dtype=dtype) * step + first
     return out
+
+
+def _counted_specs(start: Array, limit: Array, delta: Array = None) -> Spec:
+    for name, value in (("start", start), ("limit", limit), ("delta", delta)):
+        if value is not None and value.size != 1:
+            raise InvalidArgument(f"{name} in Range operator should be scalar like tensor, yet got shape:{braced(value.shape)}")
+    return _range_specs(start, limit, np.ones((), start.dtype) if delta is None else delta)
+
+
+@operator("Range", domain="com.microsoft", specs=_counted_specs, host=("start", "limit", "delta"))
+def arange_counted(xp: Any, start: Array, limit: Array, delta: Array = None, *, out: Array = None) -> Array:
+    """start, start + delta, … below limit; delta is 1 if it is not given. Spec: onnxruntime's ContribOperators.md"""
+    return arange(xp, start, limit, np.ones((), start.dtype) if delta is None else delta, out=out)
 
 
 def _eye_specs(x: Array, *, dtype: int | None = None, **_: Any) -> Spec:

@@ -1,4 +1,4 @@
-"""MatMul, Gemm, Einsum and Det.
+"""MatMul, Gemm, Einsum, Det, and onnxruntime's FusedMatMul and Inverse.
 
 float16 and bfloat16 accumulate in float32; integer products wrap around in their own type.
 """
@@ -126,6 +126,25 @@ def det(xp: Any, x: Array, *, out: Array = None) -> Array:
     return stored(xp, xp.linalg.det(widened(x)), x.dtype, out)
 
 
+def _inverse_specs(x: Array) -> Spec:
+    _det_specs(x)
+    return Spec(tuple(x.shape), x.dtype)
+
+
+@operator("Inverse", domain="com.microsoft", specs=_inverse_specs, types=frozenset({"double", "float", "float16"}))
+def inverse(xp: Any, x: Array, *, out: Array = None) -> Array:
+    """Inverse of each matrix. Spec: onnxruntime's ContribOperators.md
+
+    Raises:
+        InvalidArgument: a matrix on the host has none.
+    """
+    try:
+        result = xp.linalg.inv(widened(x))
+    except np.linalg.LinAlgError:
+        raise InvalidArgument(f"Inverse: expected matrices that can be inverted, one of those of shape {list(x.shape)} cannot") from None
+    return stored(xp, result, x.dtype, out)
+
+
 def _fused_matmul_operands(xp: Any, a: Array, b: Array, flags: dict[str, int]) -> tuple[Array, Array]:
     """The operands with their last two axes (trans*) or their batch and row axes (transBatch*) exchanged."""
     left, right = a, b
@@ -153,6 +172,8 @@ def _fused_matmul_specs(a: Array, b: Array, *, alpha: float = 1.0, **flags: Any)
     return Spec(matmul_shape(left.shape, right.shape, "FusedMatMul"), a.dtype)
 
 
+@operator("SparseToDenseMatMul", domain="com.microsoft", specs=_fused_matmul_specs)
+@operator("TransposeMatMul", domain="com.microsoft", specs=_fused_matmul_specs)
 @operator("FusedMatMul", domain="com.microsoft", specs=_fused_matmul_specs)
 def fused_matmul(
     xp: Any,
@@ -166,8 +187,8 @@ def fused_matmul(
     transBatchB: int = 0,
     out: Array = None,
 ) -> Array:
-    """alpha * op(A) op(B), the transposes folded in. Spec: onnxruntime's ContribOperators.md"""
+    """alpha * op(A) op(B), the transposes folded in; a sparse A comes in its dense form. Spec: onnxruntime's ContribOperators.md"""
     flags = {"transA": transA, "transB": transB, "transBatchA": transBatchA, "transBatchB": transBatchB}
     left, right = _fused_matmul_operands(xp, widened(a), widened(b), flags)
     product = xp.matmul(left, right)
-    return stored(xp, product if alpha == 1.0 else product * alpha, a.dtype, out)
+    return stored(xp, product if alpha == 1.0 else product * product.dtype.type(alpha), a.dtype, out)

@@ -1,4 +1,4 @@
-"""MaxPool, AveragePool, LpPool and their global forms: one pass over the input for each element of the window."""
+"""MaxPool, AveragePool, LpPool, their global forms and MaxpoolWithMask: one pass over the input for each element of the window."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from onnxgpu.errors import InvalidArgument
 from onnxgpu.provider import Array, Spec
 from onnxgpu.providers.array_ops.precision import lowest, stored, widened
 from onnxgpu.providers.array_ops.registry import operator
@@ -195,3 +196,58 @@ def global_lp_pool(xp: Any, x: Array, *, p: float = 2, out: Array = None) -> Arr
     """The Lp norm of each channel. Spec: https://onnx.ai/onnx/operators/onnx__GlobalLpPool.html"""
     total = xp.sum(_powers(xp, widened(x), p), axis=_spatial(x), keepdims=True)
     return stored(xp, _root(xp, total, p), x.dtype, out)
+
+
+def _masked_specs(x: Array, mask: Array, *, output_count: int = 1, **attributes: Any) -> Spec:
+    if len(mask.shape) != len(x.shape) or mask.shape[2:] != x.shape[2:]:
+        raise InvalidArgument(
+            f"MaxpoolWithMask: expected a mask of the input's rank and spatial sizes {list(x.shape[2:])}, got shape {list(mask.shape)}"
+        )
+    spec: Spec = _pool_specs("MaxpoolWithMask")(x, **attributes)[0]
+    return spec
+
+
+def _planes_of_mask(xp: Any, mask: Array, images: int) -> Array:
+    """Which elements each of `images` planes may use: bool, (images, spatial…).
+
+    onnxruntime starts the mask of plane i at element (i · elements of a plane) modulo (number of masks); with one mask
+    that is the mask. The very first element of a plane of two or more dimensions counts in any case.
+    """
+    spatial, count = mask.shape[2:], math.prod(mask.shape[:2])
+    size = math.prod(spatial)
+    starts = xp.arange(images)[:, None] * size % count
+    usable = mask.reshape(-1)[starts + xp.arange(size)] != 0
+    if len(spatial) > 1:
+        usable[:, 0] = True
+    return usable.reshape(images, *spatial)
+
+
+@operator("MaxpoolWithMask", domain="com.microsoft", specs=_masked_specs, types=frozenset({"float"}))
+def maxpool_with_mask(
+    xp: Any,
+    x: Array,
+    mask: Array,
+    *,
+    kernel_shape: Sequence[int],
+    auto_pad: str = "NOTSET",
+    pads: Numbers = None,
+    storage_order: int = 0,
+    strides: Numbers = None,
+    out: Array = None,
+) -> Array:
+    """The greatest element of each window, of each of its rows only those before the first that the mask (int32) has as 0.
+
+    A window without elements gives the least finite number. Spec: onnxruntime's ContribOperators.md
+    """
+    _masked_specs(x, mask, kernel_shape=kernel_shape, auto_pad=auto_pad, pads=pads, strides=strides)
+    windows = windows_over("MaxpoolWithMask", spatial_sizes("MaxpoolWithMask", x), kernel_shape, strides, None, pads, auto_pad)
+    least = np.finfo(x.dtype).min
+    source = padded(xp, x, windows, least)
+    usable = padded(xp, _planes_of_mask(xp, mask, math.prod(x.shape[:2])).reshape(x.shape), windows, True)
+    result = xp.full((*x.shape[:2], *windows.output), least, x.dtype)
+    going_on: Array = True
+    for element, covered in windows.positions():
+        part = (..., *covered)
+        going_on = usable[part] & (going_on if element[-1] else True)
+        xp.copyto(result, source[part], where=going_on & (source[part] > result))
+    return stored(xp, result, x.dtype, out)

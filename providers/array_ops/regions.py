@@ -1,6 +1,6 @@
-"""Pooling over regions of interest: RoiAlign and MaxRoiPool.
+"""Pooling over regions of interest: RoiAlign, MaxRoiPool and CropAndResize.
 
-Sampling is separable, so that a region is two matrix products: the matrices are made on the host from its corners.
+Sampling of RoiAlign is separable, so that a region is two matrix products: the matrices are made on the host from its corners.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from onnxgpu.errors import InvalidArgument
-from onnxgpu.provider import Array, Spec
+from onnxgpu.provider import Array, Operation, Spec
+from onnxgpu.providers.array_ops.gathering import check_bounds
+from onnxgpu.providers.array_ops.host_values import integers
 from onnxgpu.providers.array_ops.precision import stored, widened
 from onnxgpu.providers.array_ops.registry import operator
 
@@ -159,3 +161,73 @@ def max_roi_pool(xp: Any, x: Array, rois: Array, *, pooled_shape: Sequence[int],
                 if first < last and begin < end:
                     result[index, :, i, j] = image[:, first:last, begin:end].max(axis=(1, 2))
     return stored(xp, result, x.dtype, out)
+
+
+def _crop_specs(x: Array, rois: Array, batch_indices: Array, crop_size: Array, **_: Any) -> Spec:
+    sizes = integers(crop_size)
+    if len(x.shape) != 4 or len(rois.shape) != 2 or rois.shape[1] != 4 or tuple(batch_indices.shape) != (rois.shape[0],):
+        raise InvalidArgument(
+            "CropAndResize: expected X (N, C, H, W), rois (count, 4) and batch_indices (count,), "
+            f"got shapes {list(x.shape)}, {list(rois.shape)} and {list(batch_indices.shape)}"
+        )
+    if len(sizes) != 2 or min(sizes) < 1:
+        raise InvalidArgument(f"CropAndResize: expected a positive height and width in crop_size, got {sizes}")
+    return Spec((rois.shape[0], x.shape[1], *sizes), x.dtype)
+
+
+def _crop_places(xp: Any, first: Array, last: Array, count: int, size: int) -> Array:
+    """Where the elements of each crop lie along an axis of `size`, from the normalised ends of its region: (count of regions, count)."""
+    first, last = first[:, None], last[:, None]
+    if count == 1:
+        return (first + last) * (size - 1) * 0.5
+    return first * (size - 1) + xp.arange(count, dtype=first.dtype) * ((last - first) * (size - 1) / (count - 1))
+
+
+def _known_crop_mode(operation: Operation) -> str | None:
+    mode = operation.attributes.get("mode", "bilinear")
+    return None if mode in ("bilinear", "nearest") else f"knows the modes bilinear and nearest, not {mode!r}"
+
+
+@operator(
+    "CropAndResize", domain="com.microsoft", specs=_crop_specs, host=("crop_size",), types=frozenset({"float"}), when=_known_crop_mode
+)
+def crop_and_resize(
+    xp: Any,
+    x: Array,
+    rois: Array,
+    batch_indices: Array,
+    crop_size: Array,
+    *,
+    extrapolation_value: float = 0.0,
+    mode: str = "bilinear",
+    out: Array = None,
+) -> Array:
+    """Regions (y1, x1, y2, x2 in [0, 1]) of images, each resized to `crop_size`, corners on corners.
+
+    What lies outside of the image is `extrapolation_value`. Spec: onnxruntime's ContribOperators.md
+    """
+    check_bounds(batch_indices, x.shape[0])
+    sizes = integers(crop_size)
+    places = [_crop_places(xp, rois[:, axis], rois[:, axis + 2], sizes[axis], x.shape[2 + axis]) for axis in (0, 1)]
+    rows, columns = (xp.clip(place, 0, size - 1) for place, size in zip(places, x.shape[2:], strict=True))
+    values = _nearest(xp, x, batch_indices, rows, columns) if mode == "nearest" else _bilinear(xp, x, batch_indices, rows, columns)
+    inside = (rows == places[0])[:, :, None] & (columns == places[1])[:, None]
+    return stored(xp, xp.moveaxis(xp.where(inside[..., None], values, x.dtype.type(extrapolation_value)), 3, 1), x.dtype, out)
+
+
+def _elements(x: Array, images: Array, rows: Array, columns: Array) -> Array:
+    """Elements at rows (R, H) and columns (R, W) of images (R,): (R, H, W, C)."""
+    return x[images[:, None, None], :, rows.astype(np.int64)[:, :, None], columns.astype(np.int64)[:, None]]
+
+
+def _nearest(xp: Any, x: Array, images: Array, rows: Array, columns: Array) -> Array:
+    return _elements(x, images, xp.floor(rows + 0.5), xp.floor(columns + 0.5))
+
+
+def _bilinear(xp: Any, x: Array, images: Array, rows: Array, columns: Array) -> Array:
+    top, left = xp.floor(rows), xp.floor(columns)
+    down, right = (rows - top)[:, :, None, None], (columns - left)[:, None, :, None]
+    upper, lower = (
+        _elements(x, images, row, left) * (1 - right) + _elements(x, images, row, xp.ceil(columns)) * right for row in (top, xp.ceil(rows))
+    )
+    return upper * (1 - down) + lower * down

@@ -14,7 +14,7 @@ import numpy as np
 from onnxgpu.errors import Fail, InvalidArgument
 from onnxgpu.provider import Array, Spec
 from onnxgpu.providers.array_ops.axes import normalized_axes
-from onnxgpu.providers.array_ops.host_values import INT64, braced, integers
+from onnxgpu.providers.array_ops.host_values import INT64, braced, integer, integers
 from onnxgpu.providers.array_ops.registry import operator
 
 
@@ -118,6 +118,12 @@ def unsqueeze_1(xp: Any, data: Array, *, axes: Sequence[int]) -> Array:
 def unsqueeze(xp: Any, data: Array, axes: Array) -> Array:
     """With dimensions of size 1 at `axes` of the output. Spec: https://onnx.ai/onnx/operators/onnx__Unsqueeze.html"""
     return _unsqueezed(data, integers(axes))
+
+
+@operator("ExpandDims", domain="com.microsoft", view=True, host=("axis",))
+def expand_dims(xp: Any, data: Array, axis: Array) -> Array:
+    """With a dimension of size 1 at `axis` of the output. Spec: onnxruntime's ContribOperators.md"""
+    return _unsqueezed(data, [integer(axis, "ExpandDims", "axis")])
 
 
 @operator("Transpose", view=True)

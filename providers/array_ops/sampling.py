@@ -100,6 +100,7 @@ def _grid_specs(x: Array, grid: Array, **_: Any) -> Spec:
     return Spec((*x.shape[:2], *shape[1:-1]), x.dtype)
 
 
+@operator("GridSample", domain="com.microsoft", specs=_grid_specs)
 @operator("GridSample", since=16, specs=_grid_specs)
 def grid_sample(
     xp: Any, x: Array, grid: Array, *, align_corners: int = 0, mode: str = "linear", padding_mode: str = "zeros", out: Array = None

@@ -9,6 +9,7 @@ from typing import Any
 
 from onnxgpu.errors import InvalidArgument
 from onnxgpu.provider import Array, Spec
+from onnxgpu.providers.array_ops.host_values import integers
 from onnxgpu.providers.array_ops.normalization import per_channel
 from onnxgpu.providers.array_ops.precision import stored, widened
 from onnxgpu.providers.array_ops.registry import operator
@@ -118,3 +119,48 @@ def conv_transpose(
     if b is not None:
         result = result + per_channel(widened(b), len(x.shape))
     return stored(xp, result, x.dtype, out)
+
+
+def _dynamic_specs(x: Array, w: Array, pads: Array = None, b: Array = None, **attributes: Any) -> Spec:
+    return _specs(x, w, b, **attributes, pads=_dynamic_pads(x, pads))
+
+
+def _dynamic_pads(x: Array, pads: Array | None) -> Sequence[int]:
+    expected = 2 * len(spatial_sizes("ConvTransposeWithDynamicPads", x))
+    if pads is None or pads.size != expected:
+        found = "none" if pads is None else f"{pads.size}"
+        raise InvalidArgument(f"ConvTransposeWithDynamicPads: Dynamic pads tensor is required, with {expected} elements; got {found}")
+    return integers(pads)
+
+
+@operator("ConvTransposeWithDynamicPads", domain="com.microsoft", specs=_dynamic_specs, host=("pads",))
+def conv_transpose_with_dynamic_pads(
+    xp: Any,
+    x: Array,
+    w: Array,
+    pads: Array = None,
+    b: Array = None,
+    *,
+    auto_pad: str = "NOTSET",
+    dilations: Sequence[int] | None = None,
+    group: int = 1,
+    kernel_shape: Sequence[int] | None = None,
+    output_padding: Sequence[int] | None = None,
+    strides: Sequence[int] | None = None,
+    out: Array = None,
+) -> Array:
+    """Transposed convolution whose pads are an input, int64. Spec: onnxruntime's ContribOperators.md"""
+    return conv_transpose(
+        xp,
+        x,
+        w,
+        b,
+        auto_pad=auto_pad,
+        dilations=dilations,
+        group=group,
+        kernel_shape=kernel_shape,
+        output_padding=output_padding,
+        pads=_dynamic_pads(x, pads),
+        strides=strides,
+        out=out,
+    )
