@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 
 from onnxgpu.errors import InvalidArgument
-from onnxgpu.provider import Array, Operation, Spec
+from onnxgpu.provider import Array, Spec
 from onnxgpu.providers.array_ops.axes import normalized_axes, normalized_axis
+from onnxgpu.providers.array_ops.channels_last import channels_first
+from onnxgpu.providers.array_ops.channels_last import channels_last as channels_last_view
 from onnxgpu.providers.array_ops.convolution import requantized
 from onnxgpu.providers.array_ops.integer_products import integer_product
 from onnxgpu.providers.array_ops.pooling import element_counts, window_sums
@@ -128,6 +130,30 @@ def qlinear_softmax(
     return quantized(xp, softmax_over(xp, dequantized(x, x_scale, x_zero_point), axes), y_scale, y_zero_point, x.dtype, out)
 
 
+def _where_specs(condition: Array, x: Array, x_scale: Array, x_zero: Array, y: Array, *_: Any) -> Spec:
+    return Spec(broadcast_shapes(tuple(condition.shape), tuple(x.shape), tuple(y.shape)), x.dtype)
+
+
+@operator("QLinearWhere", domain=_DOMAIN, specs=_where_specs)
+def qlinear_where(
+    xp: Any,
+    condition: Array,
+    x: Array,
+    x_scale: Array,
+    x_zero_point: Array,
+    y: Array,
+    y_scale: Array,
+    y_zero_point: Array,
+    z_scale: Array,
+    z_zero_point: Array,
+    *,
+    out: Array = None,
+) -> Array:
+    """x where the condition holds, y elsewhere, requantised."""
+    chosen = xp.where(condition, dequantized(x, x_scale, x_zero_point), dequantized(y, y_scale, y_zero_point))
+    return quantized(xp, chosen, z_scale, z_zero_point, x.dtype, out)
+
+
 def _mean_specs(x: Array, *_: Any, axes: Sequence[int] | None = None, keepdims: int = 1) -> Spec:
     rank = len(x.shape)
     over = normalized_axes(axes, rank, "QLinearReduceMean") if axes else tuple(range(rank))
@@ -178,11 +204,7 @@ def qlinear_global_average_pool(
     return quantized(xp, mean, y_scale, y_zero_point, x.dtype, out)
 
 
-def _channels_last(operation: Operation) -> str | None:
-    return "with channels_last is not implemented" if operation.attributes.get("channels_last") else None
-
-
-@operator("QLinearAveragePool", domain=_DOMAIN, when=_channels_last)
+@operator("QLinearAveragePool", domain=_DOMAIN)
 def qlinear_average_pool(
     xp: Any,
     x: Array,
@@ -201,10 +223,12 @@ def qlinear_average_pool(
 ) -> Array:
     """The mean of each window."""
     name = "QLinearAveragePool"
-    windows = windows_over(name, spatial_sizes(name, x), kernel_shape, strides, None, pads, auto_pad, ceil_mode)
-    total = window_sums(xp, dequantized(x, x_scale, x_zero_point), windows)
+    source = channels_first(x) if channels_last else x
+    windows = windows_over(name, spatial_sizes(name, source), kernel_shape, strides, None, pads, auto_pad, ceil_mode)
+    total = window_sums(xp, dequantized(source, x_scale, x_zero_point), windows)
     counts = np.maximum(element_counts(windows, count_include_pad), 1).astype(FLOAT)
-    return quantized(xp, total / xp.asarray(counts), y_scale, y_zero_point, x.dtype)
+    result = quantized(xp, total / xp.asarray(counts), y_scale, y_zero_point, x.dtype)
+    return xp.ascontiguousarray(channels_last_view(result)) if channels_last else result
 
 
 @operator("QLinearConcat", domain=_DOMAIN)
