@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,13 @@ from tests.cases.oracles import expected_outputs
 from tests.cases.tolerances import assert_same
 
 
-def operation_of(case: Case) -> Operation:
+def operation_of(case: Case, constants: bool = False) -> Operation:
     node = helper.make_node(case.operator, [""] * len(case.inputs), ["y"] * case.outputs, domain=case.domain, **case.attributes)
     attributes: dict[str, Any] = {a.name: _attribute(a) for a in node.attribute}
-    inputs = tuple(None if x is None else ValueInfo(f"x{i}", x.dtype, x.shape) for i, x in enumerate(case.inputs))
+    inputs = tuple(
+        None if x is None else ValueInfo(f"x{i}", x.dtype, x.shape, partial(np.asarray, x) if constants and i else None)
+        for i, x in enumerate(case.inputs)
+    )
     outputs = tuple(ValueInfo(f"y{i}") for i in range(case.outputs))
     return Operation(case.operator, inputs, outputs, case.domain, case.opset, "case", attributes)
 
@@ -61,3 +65,24 @@ def test_kernel(case: Case) -> None:
     for before, after in zip(case.inputs, inputs, strict=True):
         if before is not None and after is not None:
             assert after.tobytes() == before.tobytes() or after.tolist() == before.tolist(), "the kernel changed an input"
+
+
+def _absorbing_cases() -> list[Case]:
+    claims = [(case, CPUProvider().claim(operation_of(case, constants=True))) for case in all_cases()]
+    return [case for case, claim in claims if isinstance(claim, Claim) and claim.absorbed_inputs]
+
+
+@pytest.mark.parametrize("case", _absorbing_cases(), ids=str)
+def test_kernel_that_keeps_its_constants(case: Case) -> None:
+    """All inputs but the first are constant, and those that the kernel keeps are not given to it."""
+    claim = CPUProvider().claim(operation_of(case, constants=True))
+    assert isinstance(claim, Claim), claim.reason
+    kernel = claim.build()
+    given = [None if i in claim.absorbed_inputs else x for i, x in enumerate(case.inputs)]
+    for _ in range(2):
+        with np.errstate(all="ignore"):
+            specs = kernel.outputs(given)
+            outputs = None if specs is None else [np.full(s.shape, 77, s.dtype) for s in specs]
+            wanted = kernel.workspace(given)
+            results = kernel.launch(given, outputs, np.empty(wanted, np.uint8) if wanted else None)
+        assert_same(list(results)[: case.outputs], expected_outputs(case), case.rtol, case.atol)

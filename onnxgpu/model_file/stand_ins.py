@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from onnxgpu.model_file import quantized_stand_ins
+
 if TYPE_CHECKING:
     import onnx
     import onnx_ir as ir
@@ -205,7 +207,8 @@ def _whether(draft: Draft) -> None:
 
 
 _RULES: dict[str, Callable[[Draft], None]] = {
-    **dict.fromkeys(_SAME_AS_FIRST, _like_first),
+    **dict.fromkeys((*_SAME_AS_FIRST, *quantized_stand_ins.LIKE_FIRST), _like_first),
+    **quantized_stand_ins.RULES,
     "Attention": _attention,
     "CausalConvWithState": _copies((0, 0), (3, 1)),
     "DequantizeLinear": _dequantize,

@@ -1,4 +1,4 @@
-"""Conv and its quantised relatives: windows laid out as columns, then one matrix product for each group."""
+"""Conv: windows laid out as columns, then one matrix product for each group."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
-
 from onnxgpu.errors import InvalidArgument
 from onnxgpu.provider import Array, Spec
 from onnxgpu.providers.array_ops.normalization import per_channel
-from onnxgpu.providers.array_ops.precision import exact_product_dtype, stored, widened
+from onnxgpu.providers.array_ops.precision import stored, widened
 from onnxgpu.providers.array_ops.registry import operator
 from onnxgpu.providers.array_ops.windows import Windows, padded, spatial_sizes, windows_over
 
@@ -119,117 +117,3 @@ def conv(
     if b is not None:
         result += per_channel(widened(b), len(x.shape))
     return stored(xp, result, x.dtype, out)
-
-
-def integer_convolution(xp: Any, x: Array, x_zero: Array | None, w: Array, w_zero: Array | None, windows: Windows, group: int) -> Array:
-    """Exact sums of (x - x_zero) * (w - w_zero) for 8-bit integers, in the float type that holds them."""
-    weights = w.astype(np.float32)
-    if w_zero is not None:
-        zero = w_zero.astype(np.float32)
-        weights -= zero.reshape(()) if zero.size == 1 else zero.reshape(-1, *(1,) * (len(w.shape) - 1))
-    dtype = exact_product_dtype(xp, weights, tuple(range(1, len(w.shape))))
-    data = x.astype(dtype)
-    if x_zero is not None:
-        data -= x_zero.astype(dtype).reshape(())
-    return convolved(xp, data, weights.astype(dtype, copy=False), windows, group)
-
-
-def _integer_specs(x: Array, w: Array, x_zero: Array = None, w_zero: Array = None, **attributes: Any) -> Spec:
-    windows = convolution_windows("ConvInteger", x, w, attributes)
-    return Spec((x.shape[0], w.shape[0], *windows.output), np.dtype(np.int32))
-
-
-@operator("ConvInteger", since=10, specs=_integer_specs)
-def conv_integer(
-    xp: Any,
-    x: Array,
-    w: Array,
-    x_zero_point: Array = None,
-    w_zero_point: Array = None,
-    *,
-    auto_pad: str = "NOTSET",
-    dilations: Sequence[int] | None = None,
-    group: int = 1,
-    kernel_shape: Sequence[int] | None = None,
-    pads: Sequence[int] | None = None,
-    strides: Sequence[int] | None = None,
-    out: Array = None,
-) -> Array:
-    """Convolution of 8-bit integers into int32. Spec: https://onnx.ai/onnx/operators/onnx__ConvInteger.html"""
-    attributes = {
-        "auto_pad": auto_pad,
-        "dilations": dilations,
-        "group": group,
-        "kernel_shape": kernel_shape,
-        "pads": pads,
-        "strides": strides,
-    }
-    windows = convolution_windows("ConvInteger", x, w, attributes)
-    return stored(xp, integer_convolution(xp, x, x_zero_point, w, w_zero_point, windows, group), np.dtype(np.int32), out)
-
-
-def _qlinear_specs(
-    x: Array,
-    x_scale: Array,
-    x_zero: Array,
-    w: Array,
-    w_scale: Array,
-    w_zero: Array,
-    y_scale: Array,
-    y_zero: Array,
-    *_: Any,
-    **attributes: Any,
-) -> Spec:
-    windows = convolution_windows("QLinearConv", x, w, attributes)
-    return Spec((x.shape[0], w.shape[0], *windows.output), y_zero.dtype)
-
-
-@operator("QLinearConv", since=10, specs=_qlinear_specs)
-def qlinear_conv(
-    xp: Any,
-    x: Array,
-    x_scale: Array,
-    x_zero_point: Array,
-    w: Array,
-    w_scale: Array,
-    w_zero_point: Array,
-    y_scale: Array,
-    y_zero_point: Array,
-    bias: Array = None,
-    *,
-    auto_pad: str = "NOTSET",
-    dilations: Sequence[int] | None = None,
-    group: int = 1,
-    kernel_shape: Sequence[int] | None = None,
-    pads: Sequence[int] | None = None,
-    strides: Sequence[int] | None = None,
-    out: Array = None,
-) -> Array:
-    """Convolution of quantised tensors, requantised; the bias is int32 in units of x_scale * w_scale.
-
-    Spec: https://onnx.ai/onnx/operators/onnx__QLinearConv.html
-    """
-    attributes = {
-        "auto_pad": auto_pad,
-        "dilations": dilations,
-        "group": group,
-        "kernel_shape": kernel_shape,
-        "pads": pads,
-        "strides": strides,
-    }
-    windows = convolution_windows("QLinearConv", x, w, attributes)
-    total = integer_convolution(xp, x, x_zero_point, w, w_zero_point, windows, group)
-    rank = len(x.shape)
-    if bias is not None:
-        total = total.astype(np.float64) + per_channel(bias.astype(np.float64), rank)
-    factor = widened(x_scale).reshape(()) * widened(w_scale) / widened(y_scale).reshape(())
-    scaled = total * (factor.reshape(()) if factor.size == 1 else per_channel(factor, rank))
-    return requantized(xp, scaled, y_zero_point, out)
-
-
-def requantized(xp: Any, scaled: Array, zero_point: Array, out: Array | None = None) -> Array:
-    """`scaled` rounded half to even, shifted by the zero point and clipped to its type."""
-    limits = np.iinfo(zero_point.dtype)
-    zero = zero_point.astype(np.float32)
-    shifted = xp.rint(scaled) + (zero.reshape(()) if zero.size == 1 else zero)
-    return stored(xp, xp.clip(shifted, limits.min, limits.max), zero_point.dtype, out)

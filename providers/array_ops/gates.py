@@ -100,9 +100,10 @@ def engram_gate(
     dot = xp.sum(normed, axis=-1, keepdims=True) * np.float32(1 / math.sqrt(key.shape[3]))
     gate = sigmoid(xp, xp.sign(dot) * xp.sqrt(xp.maximum(xp.abs(dot), _LEAST_DOT)))
     gated = gate * widened(value)[:, :, None]
-    places = (out,) if output_count == 1 else out or (None, None)
-    outputs = (stored(xp, gated, key.dtype, places[0]),)
-    return outputs if output_count == 1 else (*outputs, stored(xp, _normed(xp, gated, conv_norm_scale, epsilon), key.dtype, places[1]))
+    if output_count == 1:
+        return (stored(xp, gated, key.dtype, out),)
+    places = out or (None, None)
+    return stored(xp, gated, key.dtype, places[0]), stored(xp, _normed(xp, gated, conv_norm_scale, epsilon), key.dtype, places[1])
 
 
 @operator("ScaledSiLU", domain=_DOMAIN, specs=like_first, types=FLOATS)

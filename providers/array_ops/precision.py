@@ -31,16 +31,6 @@ def stored(xp: Any, result: Array, dtype: np.dtype, out: Array | None = None) ->
     return out
 
 
-def exact_product_dtype(xp: Any, weights: Array, axes: tuple[int, ...]) -> np.dtype:
-    """The fastest dtype in which sums along `axes` of whole-number weights times 9-bit signed integers are exact.
-
-    float32 where no sum can pass 2**24 whatever the other factor is, else float64.
-    """
-    if weights.size == 0 or float(xp.max(xp.sum(xp.abs(weights), axis=axes))) * 255 <= 1 << 24:
-        return np.dtype(np.float32)
-    return np.dtype(np.float64)
-
-
 def is_floating(dtype: np.dtype) -> bool:
     """True for every floating type, those of `ml_dtypes` included."""
     return dtype.kind == "f" or dtype.name.startswith(_NARROW_FLOATS)

@@ -16,6 +16,7 @@ from onnxgpu.errors import InvalidArgument
 from onnxgpu.provider import Array, Spec
 from onnxgpu.providers.array_ops.cast import converted
 from onnxgpu.providers.array_ops.elementwise import PIECE
+from onnxgpu.providers.array_ops.precision import stored
 from onnxgpu.providers.array_ops.registry import operator
 
 FLOAT = np.dtype(np.float32)
@@ -198,3 +199,12 @@ def dynamic_quantize_linear(xp: Any, x: Array, *, out: tuple[Array, Array, Array
     y_zero_point[...] = xp.rint(xp.clip(-least / y_scale, 0, 255))
     quantize_linear(xp, x, y_scale, y_zero_point, out=y)
     return y, y_scale, y_zero_point
+
+
+def requantized(xp: Any, scaled: Array, zero_point: Array, out: Array | None = None) -> Array:
+    """`scaled` rounded half to even, shifted by the zero point and clipped to its type."""
+    least, greatest = _integer_range(zero_point.dtype)
+    zero = zero_point.astype(FLOAT)
+    shifted = xp.rint(scaled)
+    shifted = shifted + (zero.reshape(()) if zero.size == 1 else zero)
+    return stored(xp, xp.clip(shifted, least, greatest), zero_point.dtype, out)

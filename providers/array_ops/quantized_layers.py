@@ -15,9 +15,8 @@ from onnxgpu.provider import Array, Spec
 from onnxgpu.providers.array_ops.axes import normalized_axes, normalized_axis
 from onnxgpu.providers.array_ops.channels_last import channels_first
 from onnxgpu.providers.array_ops.channels_last import channels_last as channels_last_view
-from onnxgpu.providers.array_ops.convolution import requantized
-from onnxgpu.providers.array_ops.integer_products import integer_product
 from onnxgpu.providers.array_ops.pooling import element_counts, window_sums
+from onnxgpu.providers.array_ops.quantization import requantized
 from onnxgpu.providers.array_ops.recurrent_steps import sigmoid
 from onnxgpu.providers.array_ops.registry import operator
 from onnxgpu.providers.array_ops.softmax import softmax_over
@@ -238,30 +237,3 @@ def qlinear_concat(xp: Any, y_scale: Array, y_zero_point: Array, *inputs: Array,
         raise InvalidArgument(f"QLinearConcat: expected a tensor, a scale and a zero point for each input, got {len(inputs)} arrays")
     parts = [dequantized(*inputs[i : i + 3]) for i in range(0, len(inputs), 3)]
     return quantized(xp, xp.concatenate(parts, axis=axis), y_scale, y_zero_point, y_zero_point.dtype)
-
-
-@operator("QGemm", domain=_DOMAIN)
-def qgemm(
-    xp: Any,
-    a: Array,
-    a_scale: Array,
-    a_zero_point: Array,
-    b: Array,
-    b_scale: Array,
-    b_zero_point: Array,
-    c: Array = None,
-    y_scale: Array = None,
-    y_zero_point: Array = None,
-    *,
-    alpha: float = 1.0,
-    transA: int = 0,
-    transB: int = 0,
-) -> Array:
-    """alpha * op(A) op(B) + C, where C is int32 in units of alpha * a_scale * b_scale; float32 if no y_scale is given."""
-    if len(a.shape) != 2 or len(b.shape) != 2:
-        raise InvalidArgument(f"QGemm: expected matrices, got shapes {list(a.shape)} and {list(b.shape)}")
-    product = integer_product(xp, a.T if transA else a, a_zero_point, b.T if transB else b, b_zero_point)
-    if c is not None:
-        product = product.astype(np.float64) + c
-    scaled = product * (alpha * a_scale.reshape(()) * (b_scale.reshape(()) if b_scale.size == 1 else b_scale))
-    return scaled.astype(FLOAT) if y_scale is None else quantized(xp, scaled, y_scale, y_zero_point, a.dtype)

@@ -31,7 +31,9 @@ def _deformed(group: int, offset_group: int, mask: bool, bias: bool, **attribute
     return Case("DeformConv", inputs, {"group": group, "offset_group": offset_group, **attributes}, opset=19, rtol=1e-4, atol=1e-4)
 
 
-_X8, _W8 = integers(2, 4, 6, 6, low=0, high=255, dtype="uint8"), integers(6, 2, 3, 3, low=-100, high=100, dtype="int8")
+_X8 = integers(2, 4, 6, 6, low=0, high=255, dtype="uint8")
+_W8 = integers(6, 2, 3, 3, low=-64, high=64, dtype="int8")
+"""Seven bits: onnxruntime's sums of uint8 times int8 saturate at 16 bits on x86 without VNNI."""
 _BYTE = scalar(11, "uint8")
 
 CASES = [

@@ -71,6 +71,23 @@ CASES = [
         )
         for name in ("QLinearAdd", "QLinearMul")
     ),
+    *(
+        Case("MatMulInteger16", [a, b], opset=1, domain=_MS)
+        for a, b in (
+            (_bytes(3, 4, dtype="int16"), _bytes(4, 5, dtype="int16")),
+            (_bytes(2, 3, 4, dtype="int16"), _bytes(4, dtype="int16")),
+            (np.full((1, 3), -(2**15), "int16"), np.full((3, 1), -(2**15), "int16")),
+        )
+    ),
+    Case(
+        "MatMulInteger16",
+        [np.full((1, 2), 65535, "uint16"), np.full((2, 1), 65535, "uint16")],
+        opset=1,
+        domain=_MS,
+        expected=[np.array([[2 * 65535**2 % 2**32]], "uint32")],
+        note="onnxruntime has no kernel for unsigned factors",
+    ),
+    Case("MatMulInteger", [np.full((1, 70_000), 255, "uint8"), np.full((70_000, 1), 255, "uint8")], opset=10, note="wraps"),
     _blockwise(4, 16, 32),
     _blockwise(4, 16, 40, "packed"),
     _blockwise(4, 32, 64, "float"),
