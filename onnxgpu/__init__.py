@@ -6,10 +6,20 @@ session = ort.InferenceSession("model.onnx", providers=["CUDAExecutionProvider",
 outputs = session.run(None, {"x": x})
 """
 
+from onnxgpu.ep_devices import OrtEpDevice, OrtHardwareDevice, OrtHardwareDeviceType, get_ep_devices
 from onnxgpu.errors import OnnxGpuError, ProviderFallbackWarning
+from onnxgpu.log import set_default_logger_callback, set_default_logger_severity, set_default_logger_verbosity
 from onnxgpu.metadata import ModelMetadata, NodeArg
-from onnxgpu.options import ExecutionMode, ExecutionOrder, GraphOptimizationLevel, RunOptions, SessionOptions
+from onnxgpu.options import (
+    ExecutionMode,
+    ExecutionOrder,
+    GraphOptimizationLevel,
+    OrtExecutionProviderDevicePolicy,
+    RunOptions,
+    SessionOptions,
+)
 from onnxgpu.session import InferenceSession, get_all_providers, get_available_providers
+from onnxgpu.surroundings import set_global_thread_pool_sizes
 from onnxgpu.version import __version__
 
 __all__ = [
@@ -20,6 +30,10 @@ __all__ = [
     "ModelMetadata",
     "NodeArg",
     "OnnxGpuError",
+    "OrtEpDevice",
+    "OrtExecutionProviderDevicePolicy",
+    "OrtHardwareDevice",
+    "OrtHardwareDeviceType",
     "ProviderFallbackWarning",
     "RunOptions",
     "SessionOptions",
@@ -29,8 +43,11 @@ __all__ = [
     "get_all_providers",
     "get_available_providers",
     "get_device",
+    "get_ep_devices",
+    "set_default_logger_callback",
     "set_default_logger_severity",
     "set_default_logger_verbosity",
+    "set_global_thread_pool_sizes",
 ]
 
 
@@ -40,24 +57,6 @@ def get_device() -> str:
 
     known = providers()
     return "CPU" if all(known[name].fallback for name in get_available_providers()) else "GPU"
-
-
-def set_default_logger_severity(severity: int) -> None:
-    """Least severity that is logged: 0 verbose, 1 info, 2 warning, 3 error, 4 fatal.
-
-    Raises:
-        RuntimeError: `severity` is none of these.
-    """
-    import logging
-
-    levels = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL)
-    if severity not in range(len(levels)):
-        raise RuntimeError(f"Invalid logging severity. 0:Verbose, 1:Info, 2:Warning, 3:Error, 4:Fatal (got {severity})")
-    logging.getLogger("onnxgpu").setLevel(levels[severity])
-
-
-def set_default_logger_verbosity(verbosity: int) -> None:
-    """Accepted for compatibility: onnxgpu has one level of verbose logging."""
 
 
 def enable_telemetry_events() -> None:

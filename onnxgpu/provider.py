@@ -8,6 +8,7 @@ none of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
@@ -159,6 +160,19 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class RunSettings:
+    """What a session asks of its providers while it is made and while it runs.
+
+    Attributes:
+        threads: how many threads may work on one node, the caller's included; 0: the provider decides.
+        flush_denormals: denormal numbers count as zero.
+    """
+
+    threads: int = 0
+    flush_denormals: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Refusal:
     """A provider's no, with the reason in words a user can act on."""
 
@@ -213,6 +227,16 @@ class Provider:
     def cost(self, operation: Operation) -> float:
         """Estimated seconds for `operation` (an estimate, for comparing places); unknown dimensions count as 1."""
         return 1e-6 + bytes_moved(operation) / 10e9
+
+    def prepare(self, settings: RunSettings) -> None:
+        """Called once a session, before `running` is: log which settings cannot be obeyed here."""
+
+    def running(self, settings: RunSettings) -> AbstractContextManager[None]:
+        """In effect, on the calling thread, while a session with settings of its own is made or runs."""
+        return nullcontext()
+
+    def synchronize(self) -> None:
+        """Wait until everything that was launched is done."""
 
     def allocate(self, spec: Spec) -> Array:
         """New memory at this provider's place."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from onnxgpu import discovery, knobs
+from onnxgpu.ep_devices import chosen_by
 from onnxgpu.errors import EPFail, InvalidArgument, ProviderFallbackWarning
-from onnxgpu.options import checked_provider_options
+from onnxgpu.log import logger
+from onnxgpu.metadata import ModelMetadata
+from onnxgpu.options import OrtExecutionProviderDevicePolicy, SessionOptions, checked_provider_options
 from onnxgpu.provider import Provider
 
 Requested = str | tuple[str, Mapping[Any, Any]]
@@ -41,6 +43,10 @@ ONNXRUNTIME_PROVIDERS = (
     "CPUExecutionProvider",
 )
 """Names that programs written for onnxruntime use; one that onnxgpu does not have counts as not available."""
+
+
+_PREFER_GPU = (OrtExecutionProviderDevicePolicy.PREFER_GPU, OrtExecutionProviderDevicePolicy.MAX_PERFORMANCE)
+"""Policies that take every available provider; the others end on the CPU, as no provider here has an NPU."""
 
 
 @dataclass(frozen=True)
@@ -101,12 +107,37 @@ def select(
     return Selection(tuple(chosen), tuple(dict(missing).items()))
 
 
+def is_known(name: str) -> bool:
+    """True for a provider that is here, or that onnxruntime has."""
+    return name in discovery.providers() or name in ONNXRUNTIME_PROVIDERS
+
+
+def requested_by(options: SessionOptions, metadata: Callable[[], ModelMetadata]) -> Sequence[Requested] | None:
+    """The providers that `options` ask for where the session is given none; None: all that are available.
+
+    Args:
+        options: with providers, a policy or a delegate.
+        metadata: reads the model's metadata, for a delegate.
+
+    Raises:
+        Fail: the delegate fails, or chooses nothing.
+    """
+    if options.providers:
+        return options.providers
+    policy = options.selection_policy
+    if policy is None or policy in _PREFER_GPU:
+        return None
+    if isinstance(policy, OrtExecutionProviderDevicePolicy):
+        return [name for name, provider in discovery.providers().items() if provider.fallback]
+    return chosen_by(policy, metadata())
+
+
 def _pairs(
     known: Mapping[str, type[Provider]], requested: Sequence[Requested] | None, provider_options: Sequence[Mapping[Any, Any]] | None
 ) -> list[tuple[str, Mapping[Any, Any]]]:
     override = knobs.PROVIDERS()
     if override:
-        logging.getLogger("onnxgpu").warning(
+        logger.warning(
             "%s=%s overrides the providers this program names (%s)", knobs.PROVIDERS.name, ",".join(override), requested
         )
         requested, provider_options = override, None

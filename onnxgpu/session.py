@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +14,12 @@ from onnxgpu import knobs
 from onnxgpu.discovery import providers as all_providers
 from onnxgpu.errors import Fail, InvalidArgument
 from onnxgpu.feeds import checked_feed, returned
+from onnxgpu.loading import loaded_for, metadata_of
+from onnxgpu.log import logger, logging_as
 from onnxgpu.metadata import ModelMetadata, NodeArg
 from onnxgpu.options import RunOptions, SessionOptions
-from onnxgpu.selection import Requested, select
+from onnxgpu.selection import Requested, Selection, requested_by, select
+from onnxgpu.surroundings import Surroundings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,13 +29,17 @@ if TYPE_CHECKING:
 
     from onnxgpu.execute import Program
     from onnxgpu.execute.loop import Observer
+    from onnxgpu.loading import ModelSource
     from onnxgpu.model_file import LoadedModel, ValueType
     from onnxgpu.partition import Placement
     from onnxgpu.plan import Plan
     from onnxgpu.provider import Provider
     from onnxgpu.rewrite import RewriteReport
 
-logger = logging.getLogger("onnxgpu")
+_PROVIDERS_TWICE = (
+    "Specified 'providers'/'provider_options' when creating InferenceSession but SessionOptions has already been configured with "
+    "providers. InferenceSession will only use the providers passed to InferenceSession()."
+)
 
 
 class InferenceSession:
@@ -57,40 +64,68 @@ class InferenceSession:
         provider_options: Sequence[Mapping[Any, Any]] | None = None,
         **kwargs: Any,
     ) -> None:
+        options = SessionOptions() if sess_options is None else _checked_options(sess_options)
+        self._options = options
+        self._surroundings = Surroundings(options)
+        with logging_as(self._surroundings.scope):
+            self._selection = self._selected(path_or_bytes, providers, provider_options)
+        self._surroundings.prepare(self._selection.providers)
+        with self._surroundings.entered():
+            self._make(path_or_bytes, kwargs.get("disabled_optimizers") or ())
+        self._is_plain = self._surroundings.are_plain
+
+    def _selected(
+        self, source: ModelSource, providers: Sequence[Requested] | None, provider_options: Sequence[Mapping[Any, Any]] | None
+    ) -> Selection:
+        """The providers of this session: those that it was given, or else those of its options."""
+        options = self._options
+        listed = [providers] if isinstance(providers, str) else providers
+        if listed and options.has_providers():
+            warnings.warn(_PROVIDERS_TWICE, UserWarning, stacklevel=4)
+        elif not listed:
+            listed = requested_by(options, lambda: metadata_of(source, options)) or providers
+        forbid_fallback = options.config_entries.get("session.disable_cpu_ep_fallback") == "1"
+        return select(listed, provider_options, strict=bool(knobs.STRICT()) or forbid_fallback, forbid_fallback=forbid_fallback)
+
+    def _make(self, source: ModelSource, disabled: Sequence[str]) -> None:
+        """File → graph → rewrite → partition → fuse → plan; stops between two stages if the load is canceled."""
         from onnxgpu.execute import Program
         from onnxgpu.fuse import fuse
-        from onnxgpu.model_file import infer_types, load
+        from onnxgpu.model_file import infer_types, override_dimensions
         from onnxgpu.partition import parse_hints, partition
         from onnxgpu.plan import make_plan
         from onnxgpu.rewrite import rewrite
 
-        options = SessionOptions() if sess_options is None else _checked_options(sess_options)
-        config = options.config_entries
-        forbid_fallback = config.get("session.disable_cpu_ep_fallback") == "1"
-        disabled = kwargs.get("disabled_optimizers") or ()
-        self._options = options
-        _log_ignored(options)
-        listed = [providers] if isinstance(providers, str) else providers
-        self._selection = select(listed, provider_options, strict=bool(knobs.STRICT()) or forbid_fallback, forbid_fallback=forbid_fallback)
-        chosen = self._selection.providers
-
-        loaded = load(path_or_bytes, known_domains=_known_domains(chosen))
-        _override_dimensions(loaded.model, options.dimension_overrides)
+        options, chosen, proceed = self._options, self._selection.providers, self._options.check_load_not_canceled
+        level = int(options.graph_optimization_level)
+        proceed()
+        loaded = loaded_for(source, options, known_domains=_known_domains(chosen))
+        proceed()
+        sizes = override_dimensions(loaded.model, options.dimension_overrides, options.denotation_overrides)
         infer_types(loaded.model)
+        proceed()
         self._report = rewrite(
-            loaded.model, level=int(options.graph_optimization_level), evaluate=_evaluator(loaded.model, chosen), disabled=disabled
+            loaded.model,
+            level=level,
+            evaluate=_evaluator(loaded.model, chosen, proceed),
+            disabled=(*disabled, *_listed(options, "optimization.disable_specified_optimizers")),
         )
-        self._placement = partition(loaded.model, chosen, parse_hints(config.get("onnxgpu.placement", "")))
-        self._placement = fuse(loaded.model, self._placement, level=int(options.graph_optimization_level))
+        proceed()
+        self._placement = partition(loaded.model, chosen, parse_hints(options.config_entries.get("onnxgpu.placement", "")))
+        proceed()
+        self._placement = fuse(loaded.model, self._placement, level=level)
+        proceed()
         self._plan = make_plan(loaded.model.graph, self._placement, chosen)
+        proceed()
         if knobs.CHECK():
             _check(loaded.model, self._placement, self._plan)
         self._programs: dict[tuple[int, ...], Program] = {(): Program(self._plan)}
         self._programs_lock = threading.Lock()
-        self._describe(loaded)
+        self._describe(loaded, sizes)
+        logger.debug("Node placements\n%s", self._placement)
+        logger.info("Session successfully initialized.")
 
-    def _describe(self, loaded: LoadedModel) -> None:
-        overrides = self._options.dimension_overrides
+    def _describe(self, loaded: LoadedModel, overrides: Mapping[str, int]) -> None:
         declared = {value.name: _argument(value, loaded.model, overrides) for value in (*loaded.inputs, *loaded.overridable_initializers)}
         self._inputs = [_public(declared[value.name]) for value in loaded.inputs]
         self._outputs = [_public(_argument(value, loaded.model, overrides)) for value in loaded.outputs]
@@ -120,6 +155,12 @@ class InferenceSession:
             raise TypeError(f"run(): incompatible function arguments. run_options is a RunOptions, got {run_options!r}")
         inputs = self._checked(input_feed)
         program = self._program(output_names)
+        if not self._is_plain or run_options is not None:
+            with self._surroundings.entered(run_options):
+                return self._run(program, inputs, run_options)
+        return self._run(program, inputs, None)
+
+    def _run(self, program: Program, inputs: list[Any], run_options: RunOptions | None) -> list[Any]:
         with np.errstate(all="ignore"):
             if run_options is not None and run_options.terminate:
                 raise Fail("Exiting due to terminate flag being set to true.")
@@ -262,13 +303,6 @@ def _checked_options(options: SessionOptions) -> SessionOptions:
     return options
 
 
-def _log_ignored(options: SessionOptions) -> None:
-    """Say which options that change what a program gets are not in this version."""
-    ignored = [name for name in ("enable_profiling", "optimized_model_filepath") if getattr(options, name)]
-    if ignored:
-        logger.warning("SessionOptions.%s is set, but not in this version of onnxgpu: nothing is written", " and ".join(ignored))
-
-
 def _known_domains(providers: Sequence[Provider]) -> frozenset[str]:
     """Domains of which a model may use operators; the internal one is for fused nodes alone."""
     from onnxgpu.fuse import INTERNAL_DOMAIN
@@ -300,15 +334,6 @@ def _default(value: ir.Value) -> np.ndarray | None:
     return None if value.const_value is None else array_of(value.const_value)
 
 
-def _override_dimensions(model: ir.Model, overrides: Mapping[str, int]) -> None:
-    import onnx_ir as ir
-
-    if overrides:
-        for value in model.graph.inputs:
-            if value.shape is not None:
-                value.shape = ir.Shape([overrides.get(str(getattr(d, "value", d)), d) for d in value.shape])
-
-
 def _check(model: ir.Model, placement: Placement, plan: Plan) -> None:
     from onnxgpu.partition.check import check_placed_graph
     from onnxgpu.plan.check import check_plan
@@ -317,11 +342,20 @@ def _check(model: ir.Model, placement: Placement, plan: Plan) -> None:
     check_plan(plan)
 
 
-def _evaluator(model: ir.Model, providers: Sequence[Provider]) -> Any:
+def _evaluator(model: ir.Model, providers: Sequence[Provider], proceed: Callable[[], None]) -> Any:
     from onnxgpu.execute.single import run_on_host
     from onnxgpu.partition.operations import operation_of
 
-    return lambda node, inputs: run_on_host(operation_of(node, model.opset_imports), inputs, providers)
+    def evaluate(node: ir.Node, inputs: Sequence[Any]) -> Any:
+        proceed()
+        return run_on_host(operation_of(node, model.opset_imports), inputs, providers)
+
+    return evaluate
+
+
+def _listed(options: SessionOptions, key: str) -> list[str]:
+    """The names in a configuration entry that separates them by `;`."""
+    return [name.strip() for name in options.config_entries.get(key, "").split(";") if name.strip()]
 
 
 def _terminator(options: RunOptions) -> Callable[[], None]:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from onnxgpu.errors import InvalidArgument, InvalidGraph, NoSuchFile
+from onnxgpu.errors import Fail, InvalidArgument, InvalidGraph, NoSuchFile
+from onnxgpu.model_file.supplied import FilesInMemory
 
 if TYPE_CHECKING:
     import onnx
@@ -24,10 +25,12 @@ class ExternalFiles:
 
     Args:
         folder: absolute path of the model's folder; None if the model did not come from a file.
+        in_memory: contents that are taken instead of files.
     """
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path | None, in_memory: FilesInMemory | None = None) -> None:
         self._folder = folder
+        self._in_memory = in_memory or FilesInMemory({})
         self._sizes: dict[str, int] = {}
         self._paths: dict[str, Path] = {}
         self._maps: dict[str, npt.NDArray[np.uint8]] = {}
@@ -39,6 +42,7 @@ class ExternalFiles:
             NoSuchFile: the file is not there.
             InvalidArgument: its path leaves the model's folder, or the model has no folder.
             InvalidGraph: the location, offset or length make no sense, or the file is too short.
+            Fail: files in memory were given, and this one is not among them.
         """
         entries = {e.key: e.value for e in tensor.external_data}
         location = entries.get("location", "")
@@ -47,7 +51,7 @@ class ExternalFiles:
         offset = _number(tensor.name, entries, "offset", 0)
         length = _number(tensor.name, entries, "length", expected)
         size = self._size(tensor.name, location)
-        where = f"external data of tensor '{tensor.name}' in '{self._paths[location]}'"
+        where = f"external data of tensor '{tensor.name}' in '{self._paths.get(location, location)}'"
         if length != expected:
             raise InvalidGraph(f"{where}: shape and type need {expected} bytes, its length entry says {length}; export the model again")
         if offset + length > size:
@@ -61,11 +65,19 @@ class ExternalFiles:
         """A read-only view of a file that `check` has accepted; the file is mapped once for all of its tensors."""
         if length == 0:
             return np.empty(0, np.uint8)
+        content = self._in_memory.get(location)
+        if content is not None:
+            return content[offset : offset + length]
         if location not in self._maps:
             self._maps[location] = np.memmap(self._paths[location], np.uint8, "r")
         return self._maps[location][offset : offset + length]
 
     def _size(self, tensor: str, location: str) -> int:
+        content = self._in_memory.get(location)
+        if content is not None:
+            return content.size
+        if self._in_memory.replaces_files:
+            raise Fail(f"External file: {location} not found from the table user provided. Tensor '{tensor}' needs it; add it too")
         if location not in self._sizes:
             path = self._resolve(tensor, location)
             self._paths[location] = path

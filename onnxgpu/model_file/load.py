@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import secrets
 from collections.abc import Collection
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onnxgpu.deferred import import_onnx_ir
 from onnxgpu.errors import Fail, InvalidArgument, InvalidGraph
+from onnxgpu.log import logger
 from onnxgpu.metadata import ModelMetadata
 from onnxgpu.model_file.external_data import ExternalFiles
 from onnxgpu.model_file.functions import inline_functions
@@ -18,16 +19,17 @@ from onnxgpu.model_file.loaded import LoadedModel, ValueType
 from onnxgpu.model_file.operator_checks import check_operators, import_known_domains
 from onnxgpu.model_file.source import Source, not_a_model, opened, recognised
 from onnxgpu.model_file.standard_form import standardise, without_map_types
+from onnxgpu.model_file.supplied import FilesInMemory, supply
 from onnxgpu.model_file.tensors import check_tensors, hold
 from onnxgpu.model_file.types import infer_types
 from onnxgpu.model_file.value_types import tensor_value_type, value_type, value_type_of
 from onnxgpu.model_file.wire import WireError, without_payloads
+from onnxgpu.supplied import SuppliedData
 
 if TYPE_CHECKING:
     import onnx
     import onnx_ir as ir
 
-logger = logging.getLogger(__name__)
 
 KNOWN_DOMAINS = frozenset({"com.microsoft", "com.microsoft.nchwc", "com.ms.internal.nhwc"})
 """Domains of custom operators that are let through to the providers."""
@@ -38,14 +40,18 @@ def load(
     *,
     known_domains: Collection[str] = KNOWN_DOMAINS,
     known_operators: Collection[tuple[str, str]] = frozenset(),
+    supplied: SuppliedData | None = None,
+    data_folder: str = "",
 ) -> LoadedModel:
     """Load and check a model.
 
     Args:
         source: a path, the bytes of a model, or a `ModelProto` (which is left as it is). Only a model with a path may
-            have external data.
+            have external data in files, unless `data_folder` says where they are.
         known_domains: domains whose operators are let through unchecked, besides ONNX's own.
         known_operators: (domain, operator) pairs that are let through unchecked.
+        supplied: tensor data from memory, in place of the model's.
+        data_folder: where external data files lie; "": in the model's folder.
 
     Raises:
         NoSuchFile: the model, or external data that it names, is not there.
@@ -53,7 +59,8 @@ def load(
         InvalidArgument: there is no graph, or external data lies where it must not.
         InvalidGraph: the graph breaks a rule of ONNX; names the node or value.
         NotImplemented: an opset or element type newer than this version knows.
-        Fail: an operator of a domain that nobody registered, or a model that has no opset or IR version.
+        Fail: an operator of a domain that nobody registered, a model that has no opset or IR version, or `supplied` does not
+            fit it.
         TypeError: `source` is none of the accepted types.
     """
     import_onnx_ir()
@@ -66,7 +73,10 @@ def load(
         import_known_domains(proto, known_domains)
         check_operators(proto, known_domains, known_operators)
         arrange(proto.graph)
-        files = ExternalFiles(opened_source.folder)
+        in_memory = FilesInMemory(supplied.files if supplied else {})
+        if supplied:
+            supply(proto.graph, supplied, payload_location, in_memory)
+        files = ExternalFiles(Path(data_folder).absolute() if data_folder else opened_source.folder, in_memory)
         check_tensors(proto.graph, payload_location, files)
         inputs, outputs, overridable = _value_types(proto.graph)
         without_map_types(proto.graph)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import logging
 from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -14,8 +13,6 @@ from onnxgpu.operators import NEWEST_OPSET
 
 if TYPE_CHECKING:
     import onnx
-
-logger = logging.getLogger(__name__)
 
 UNREGISTERED = frozenset({("", "SimplifiedLayerNormalization"), ("", "LayerNormalization")})
 """Operators that onnxruntime's tools write into ai.onnx at opsets that do not have them."""

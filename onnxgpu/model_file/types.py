@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from typing import TYPE_CHECKING
 
 from onnxgpu.dtypes import dtype_of, name_of
 from onnxgpu.errors import Fail, InvalidGraph, OnnxGpuError
+from onnxgpu.log import logger
 from onnxgpu.model_file.names import subgraphs
 from onnxgpu.model_file.outline import Outline
 from onnxgpu.model_file.value_types import has_map, type_text
@@ -15,8 +15,6 @@ from onnxgpu.model_file.value_types import has_map, type_text
 if TYPE_CHECKING:
     import onnx
     import onnx_ir as ir
-
-logger = logging.getLogger(__name__)
 
 _PROBLEM = re.compile(r"\(op_type:(?P<operator>[^,)]*)(?:, node name: (?P<node>n\d+))?\): \[(?P<kind>\w+)\] (?P<text>.*)")
 _SEPARATOR = re.compile(r"(?:\[\w+\] )?Inference error\(s\): |\n")

@@ -37,6 +37,11 @@ _users = 0
 _before = 1
 
 
+def can_limit_threads() -> bool:
+    """True if the BLAS that NumPy uses takes its thread count from here."""
+    return _thread_functions() is not None
+
+
 def matmul(a: Array, b: Array, out: Array) -> None:
     """out = a @ b for arrays of two or more axes; batch axes broadcast."""
     if _thread_functions() is None:

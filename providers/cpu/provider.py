@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import ClassVar
@@ -10,8 +11,12 @@ from typing import ClassVar
 import numpy as np
 
 from onnxgpu.host_provider import HostProvider
-from onnxgpu.provider import Claim, Operation, Refusal
+from onnxgpu.log import logger
+from onnxgpu.provider import Claim, Operation, Refusal, RunSettings
 from onnxgpu.providers import cpu
+from onnxgpu.providers.cpu import threads
+from onnxgpu.providers.cpu.blas import can_limit_threads, single_threaded
+from onnxgpu.providers.cpu.denormals import can_flush
 from onnxgpu.providers.cpu.registry import REGISTRY
 
 for _module in iter_modules(cpu.__path__):
@@ -34,6 +39,23 @@ class CPUProvider(HostProvider):
     def claim(self, operation: Operation) -> Claim | Refusal:
         """See `onnxgpu.provider.Provider`."""
         return REGISTRY.claim(np, operation)
+
+    def prepare(self, settings: RunSettings) -> None:
+        """See `onnxgpu.provider.Provider`."""
+        if settings.threads and not can_limit_threads():
+            logger.warning("intra_op_num_threads does not hold for matrix products: NumPy's BLAS here takes no thread count from onnxgpu")
+        if settings.flush_denormals and not can_flush():
+            logger.warning("session.set_denormal_as_zero has no effect on this machine")
+
+    @contextmanager
+    def running(self, settings: RunSettings) -> Iterator[None]:
+        """Threads of our own and of the BLAS as `settings` wants them."""
+        with threads.running(settings):
+            if settings.threads:
+                with single_threaded():
+                    yield
+            else:
+                yield
 
 
 PROVIDER = CPUProvider

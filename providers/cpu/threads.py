@@ -5,6 +5,9 @@ products come here too (see blas.py): the BLAS's own threads and these would fig
 
 Each worker is bound to one core, and the caller hands work only to those that are bound to other cores than its own:
 unbound, a woken thread lands on the caller's core often enough to make two threads no faster than one.
+
+All sessions share the workers. How many of them a session may use is a setting of the thread that runs it (`running`), and travels
+with the work it hands over.
 """
 
 from __future__ import annotations
@@ -13,18 +16,19 @@ import ctypes
 import os
 import threading
 from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from itertools import pairwise
 from queue import SimpleQueue
 
 import numpy as np
 
-from onnxgpu.provider import Array
+from onnxgpu.provider import Array, RunSettings
+from onnxgpu.providers.cpu.denormals import flush
 
 RangeFunction = Callable[[int, int], None]
-_Job = tuple[RangeFunction, "deque[tuple[int, int]]", "SimpleQueue[BaseException | None]"]
+_Job = tuple[RangeFunction, "deque[tuple[int, int]]", "SimpleQueue[BaseException | None]", RunSettings]
 
 MOST_THREADS = 8
 WORTH_SPLITTING = 2_000_000
@@ -51,11 +55,11 @@ class _Workers:
     def run(self, function: RangeFunction, parts: deque[tuple[int, int]]) -> None:
         """Call `function(start, stop)` for all parts; whoever is free takes the next, so that a late helper delays nobody."""
         here = _current_core()
-        helpers = [queue for core, queue in zip(self._cores, self._queues, strict=True) if core != here][: len(self._cores) - 1]
+        helpers = [queue for core, queue in zip(self._cores, self._queues, strict=True) if core != here][: thread_count() - 1]
         done: SimpleQueue[BaseException | None] = SimpleQueue()
         count = len(parts)
         for queue in helpers:
-            queue.put((function, parts, done))
+            queue.put((function, parts, done, _settings()))
         _take(function, parts, done)
         problems = [problem for problem in [done.get() for _ in range(count)] if problem]
         if problems:
@@ -83,7 +87,8 @@ def _work(core: int, queue: SimpleQueue[_Job]) -> None:
             os.sched_setaffinity(0, {core})
     np.seterr(all="ignore")
     while True:
-        function, parts, done = queue.get()
+        function, parts, done, settings = queue.get()
+        _apply(settings)
         _take(function, parts, done)
         del function, parts, done
 
@@ -110,6 +115,29 @@ def _current_core() -> int:
 _lock = threading.Lock()
 _workers: _Workers | None = None
 _local = threading.local()
+_NO_SETTINGS = RunSettings()
+
+
+def _settings() -> RunSettings:
+    settings: RunSettings = getattr(_local, "settings", _NO_SETTINGS)
+    return settings
+
+
+def _apply(settings: RunSettings) -> None:
+    if settings.flush_denormals != _settings().flush_denormals:
+        flush(settings.flush_denormals)
+    _local.settings = settings
+
+
+@contextmanager
+def running(settings: RunSettings) -> Iterator[None]:
+    """What this thread does in this context, and has done by the workers, is done with `settings`."""
+    before = _settings()
+    _apply(settings)
+    try:
+        yield
+    finally:
+        _apply(before)
 
 
 def _start_anew() -> None:
@@ -124,7 +152,7 @@ if hasattr(os, "register_at_fork"):
 
 def thread_count() -> int:
     """How many threads share a large piece of work, the caller's included."""
-    return min(len(_cores()), MOST_THREADS)
+    return min(len(_cores()), MOST_THREADS, _settings().threads or MOST_THREADS)
 
 
 def share(function: RangeFunction, count: int, elements: int = 0, *, seconds: float = 0.0) -> None:
