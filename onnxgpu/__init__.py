@@ -6,9 +6,19 @@ session = ort.InferenceSession("model.onnx", providers=["CUDAExecutionProvider",
 outputs = session.run(None, {"x": x})
 """
 
+from onnxgpu.devices import OrtDevice, OrtDeviceVendorId
 from onnxgpu.ep_devices import OrtEpDevice, OrtHardwareDevice, OrtHardwareDeviceType, get_ep_devices
 from onnxgpu.errors import OnnxGpuError, ProviderFallbackWarning
 from onnxgpu.log import set_default_logger_callback, set_default_logger_severity, set_default_logger_verbosity
+from onnxgpu.memory_info import (
+    OrtAllocatorType,
+    OrtArenaCfg,
+    OrtDeviceMemoryType,
+    OrtMemoryInfo,
+    OrtMemoryInfoDeviceType,
+    OrtMemType,
+    OrtSyncStream,
+)
 from onnxgpu.metadata import ModelMetadata, NodeArg
 from onnxgpu.options import (
     ExecutionMode,
@@ -18,7 +28,9 @@ from onnxgpu.options import (
     RunOptions,
     SessionOptions,
 )
+from onnxgpu.ort_value import OrtValue, copy_tensors
 from onnxgpu.session import InferenceSession, get_all_providers, get_available_providers
+from onnxgpu.sparse import OrtSparseFormat, SparseTensor
 from onnxgpu.surroundings import set_global_thread_pool_sizes
 from onnxgpu.version import __version__
 
@@ -30,14 +42,27 @@ __all__ = [
     "ModelMetadata",
     "NodeArg",
     "OnnxGpuError",
+    "OrtAllocatorType",
+    "OrtArenaCfg",
+    "OrtDevice",
+    "OrtDeviceMemoryType",
+    "OrtDeviceVendorId",
     "OrtEpDevice",
     "OrtExecutionProviderDevicePolicy",
     "OrtHardwareDevice",
     "OrtHardwareDeviceType",
+    "OrtMemType",
+    "OrtMemoryInfo",
+    "OrtMemoryInfoDeviceType",
+    "OrtSparseFormat",
+    "OrtSyncStream",
+    "OrtValue",
     "ProviderFallbackWarning",
     "RunOptions",
     "SessionOptions",
+    "SparseTensor",
     "__version__",
+    "copy_tensors",
     "disable_telemetry_events",
     "enable_telemetry_events",
     "get_all_providers",

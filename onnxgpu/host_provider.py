@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
+
 import numpy as np
 
+from onnxgpu import dlpack
 from onnxgpu.provider import Array, Provider, Spec
 
 
@@ -31,3 +34,27 @@ class HostProvider(Provider):
     def shares_memory(self, first: Array, second: Array) -> bool:
         """See `onnxgpu.provider.Provider`."""
         return isinstance(first, np.ndarray) and isinstance(second, np.ndarray) and np.may_share_memory(first, second)
+
+    def copy_into(self, target: Array, source: Array) -> None:
+        """See `onnxgpu.provider.Provider`."""
+        np.copyto(target, source)
+
+    def pointer(self, array: Array) -> int:
+        """See `onnxgpu.provider.Provider`."""
+        return int(array.ctypes.data)
+
+    def wrap(self, pointer: int, spec: Spec, owner: object) -> Array:
+        """See `onnxgpu.provider.Provider`."""
+        return host_array(pointer, spec, owner)
+
+    def to_dlpack(self, array: Array) -> object:
+        """See `onnxgpu.provider.Provider`."""
+        return dlpack.export(array, dlpack.HOST_DEVICE)
+
+
+def host_array(pointer: int, spec: Spec, owner: object) -> np.ndarray:
+    """A dense array over host memory that `owner` keeps alive."""
+    buffer = (ctypes.c_char * spec.nbytes).from_address(pointer) if spec.nbytes else ctypes.create_string_buffer(1)
+    buffer.owner = owner  # type: ignore[attr-defined]
+    array: np.ndarray = np.ndarray(spec.shape, spec.dtype, memoryview(buffer))
+    return array

@@ -39,6 +39,23 @@ HOST = Place("host")
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceMemory:
+    """How onnxruntime's API and DLPack name a kind of device memory.
+
+    Attributes:
+        name: as `OrtMemoryInfo` has it; in lower case, the name for `OrtDevice.make`.
+        device_type: as `OrtDevice` has it: 1 for GPUs, 2 for FPGAs, 3 for NPUs.
+        vendor_id: PCI vendor, 0 for none.
+        dlpack_type: DLPack's `DLDeviceType`.
+    """
+
+    name: str
+    device_type: int
+    vendor_id: int
+    dlpack_type: int
+
+
+@dataclass(frozen=True, slots=True)
 class Spec:
     """The shape and dtype a kernel's output will have, known before the kernel runs.
 
@@ -189,6 +206,8 @@ class Provider:
         listed: whether it appears in `get_all_providers()` and is used without being asked for by name.
         fallback: it takes over what no listed provider runs, unless the session forbids that.
         last_resort: it comes behind the fallback, so that no standard operator is missing.
+        memory: names of the memory at its place; None for host memory. A provider with memory of its own takes the option
+            `device_id`.
     """
 
     name: ClassVar[str]
@@ -197,6 +216,7 @@ class Provider:
     listed: ClassVar[bool] = True
     fallback: ClassVar[bool] = False
     last_resort: ClassVar[bool] = False
+    memory: ClassVar[DeviceMemory | None] = None
 
     def __init__(self, options: Mapping[str, Any] | None = None) -> None:
         self.options = dict(options or {})
@@ -256,6 +276,22 @@ class Provider:
 
     def shares_memory(self, first: Array, second: Array) -> bool:
         """True if writing into one array may change the other."""
+        raise NotImplementedError
+
+    def copy_into(self, target: Array, source: Array) -> None:
+        """Copy the elements of `source`, an array of the same shape and dtype here or on the host, into `target`, one here."""
+        raise NotImplementedError
+
+    def pointer(self, array: Array) -> int:
+        """The address of the first element of a dense array."""
+        raise NotImplementedError
+
+    def wrap(self, pointer: int, spec: Spec, owner: object) -> Array:
+        """A dense array over memory at this provider's place that is not its own; `owner` keeps that alive."""
+        raise NotImplementedError
+
+    def to_dlpack(self, array: Array) -> object:
+        """A DLPack capsule (`dltensor`) of a dense array, without a copy."""
         raise NotImplementedError
 
 

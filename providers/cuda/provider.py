@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from onnxgpu.libraries import first_missing, python_package, shared_library
-from onnxgpu.provider import Library, Provider
+from onnxgpu.provider import DeviceMemory, Library, Provider
 
 
 class CUDAProvider(Provider):
@@ -18,6 +18,7 @@ class CUDAProvider(Provider):
 
     name: ClassVar[str] = "CUDAExecutionProvider"
     preference: ClassVar[int] = 20
+    memory: ClassVar[DeviceMemory] = DeviceMemory("Cuda", device_type=1, vendor_id=0x10DE, dlpack_type=2)
     option_types: ClassVar[Mapping[str, type]] = {
         "arena_extend_strategy": str,
         "cudnn_conv1d_pad_to_nc1d": bool,

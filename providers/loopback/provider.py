@@ -13,7 +13,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from onnxgpu.provider import Array, Claim, Operation, Place, Provider, Refusal, Spec, Subgraph, bytes_moved
+from onnxgpu import dlpack
+from onnxgpu.host_provider import host_array
+from onnxgpu.provider import Array, Claim, DeviceMemory, Operation, Place, Provider, Refusal, Spec, Subgraph, bytes_moved
 from onnxgpu.providers.array_ops import REGISTRY
 from onnxgpu.providers.loopback.opaque import OpaqueArray, OpaqueKernel, unwrap
 
@@ -31,6 +33,7 @@ class LoopbackProvider(Provider):
     option_types: ClassVar[Mapping[str, type]] = {"device_id": int, "fraction": float, "seed": int}
     preference: ClassVar[int] = 95
     listed: ClassVar[bool] = False
+    memory: ClassVar[DeviceMemory] = DeviceMemory("Loopback", device_type=2, vendor_id=0, dlpack_type=12)
 
     def __init__(self, options: Mapping[str, Any] | None = None) -> None:
         super().__init__(options)
@@ -86,6 +89,22 @@ class LoopbackProvider(Provider):
         """See `onnxgpu.provider.Provider`."""
         both = isinstance(first, OpaqueArray) and isinstance(second, OpaqueArray)
         return both and np.may_share_memory(unwrap(first), unwrap(second))
+
+    def copy_into(self, target: Array, source: Array) -> None:
+        """See `onnxgpu.provider.Provider`."""
+        np.copyto(unwrap(target), unwrap(source) if isinstance(source, OpaqueArray) else source)
+
+    def pointer(self, array: Array) -> int:
+        """See `onnxgpu.provider.Provider`."""
+        return int(unwrap(array).ctypes.data)
+
+    def wrap(self, pointer: int, spec: Spec, owner: object) -> Array:
+        """See `onnxgpu.provider.Provider`."""
+        return OpaqueArray(host_array(pointer, spec, owner))
+
+    def to_dlpack(self, array: Array) -> object:
+        """A capsule that says `kDLExtDev`, so that nobody takes it for host memory."""
+        return dlpack.export(unwrap(array), (12, self.place.index))
 
 
 PROVIDER = LoopbackProvider
