@@ -211,6 +211,7 @@ _RULES: dict[str, Callable[[Draft], None]] = {
     **quantized_stand_ins.RULES,
     "Attention": _attention,
     "CausalConvWithState": _copies((0, 0), (3, 1)),
+    "DecoderMaskedMultiHeadAttention": _like_query,
     "DequantizeLinear": _dequantize,
     "DynamicQuantizeMatMul": _matmul,
     "EmbedLayerNormalization": _embedding,
@@ -231,6 +232,7 @@ _RULES: dict[str, Callable[[Draft], None]] = {
     "RegexFullMatch": _whether,
     "SkipLayerNormalization": _skip_normalization,
     "SkipSimplifiedLayerNormalization": _skip_normalization,
+    "SparseAttention": _like_query,
     "TransposeMatMul": _fused_matmul,
     "VarlenCausalConvWithState": _copies((0, 0), (4, 1)),
 }

@@ -1,4 +1,4 @@
-"""onnxruntime's attention operators of domain com.microsoft: Attention, MultiHeadAttention and GroupQueryAttention.
+"""onnxruntime's Attention and MultiHeadAttention of domain com.microsoft.
 
 Spec: onnxruntime's ContribOperators.md
 """
@@ -17,14 +17,14 @@ from onnxgpu.providers.array_ops.attention_core import (
     attention_scores,
     join_heads,
     positions_allowed,
-    softcapped,
     softmax_over_keys,
     split_heads,
     weighted_values,
 )
+from onnxgpu.providers.array_ops.host_values import integer
+from onnxgpu.providers.array_ops.kv_cache import of_beams
 from onnxgpu.providers.array_ops.precision import stored, widened
 from onnxgpu.providers.array_ops.registry import operator
-from onnxgpu.providers.array_ops.rotary import rotated
 
 _MASKED = -10000.0
 
@@ -130,7 +130,7 @@ def _separate(xp: Any, query: Array, key: Array | None, value: Array | None, num
     return q, k, value if len(value.shape) == 4 else split_heads(xp, value, num_heads, "MultiHeadAttention")
 
 
-@operator("MultiHeadAttention", domain="com.microsoft")
+@operator("MultiHeadAttention", domain="com.microsoft", host=("past_sequence_length",))
 def multi_head_attention(
     xp: Any,
     query: Array,
@@ -141,6 +141,8 @@ def multi_head_attention(
     attention_bias: Array = None,
     past_key: Array = None,
     past_value: Array = None,
+    past_sequence_length: Array = None,
+    cache_indirection: Array = None,
     *,
     mask_filter_value: float = _MASKED,
     num_heads: int,
@@ -153,15 +155,37 @@ def multi_head_attention(
     if bias is not None:
         q, k, v = _with_bias(q, k, v, bias, num_heads, key is not None and len(key.shape) == 4)
     offset = 0
-    if past_key is not None:
+    present = (k, v)
+    if past_key is not None and past_sequence_length is not None:
+        offset = integer(past_sequence_length, "MultiHeadAttention", "past_sequence_length")
+        total = offset + k.shape[2]
+        present = (_written(past_key, k, offset), _written(past_value, v, offset))
+        k, v = (cache[:, :, :total] for cache in present)
+        if cache_indirection is not None and q.shape[2] == 1:
+            k, v = (of_beams(xp, cache, cache_indirection, offset) for cache in (k, v))
+    elif past_key is not None:
         offset = past_key.shape[2]
-        k, v = xp.concatenate((past_key, k), axis=2), xp.concatenate((past_value, v), axis=2)
+        present = k, v = xp.concatenate((past_key, k), axis=2), xp.concatenate((past_value, v), axis=2)
     batch, keys = q.shape[0], k.shape[2]
     padding = None if key_padding_mask is None else padding_bias(xp, key_padding_mask, batch, keys, mask_filter_value, "MultiHeadAttention")
     result, scores = _attend(xp, q, k, v, scale, (padding, attention_bias), unidirectional, offset, "MultiHeadAttention")
     dtype = query.dtype
     y = stored(xp, result, dtype)
-    return (y, stored(xp, k, dtype), stored(xp, v, dtype), stored(xp, scores, dtype))[:output_count] if output_count > 1 else (y,)
+    return (y, *(stored(xp, x, dtype) for x in (*present, scores)))[:output_count] if output_count > 1 else (y,)
+
+
+def _written(cache: Array, new: Array, start: int) -> Array:
+    """A copy of the cache with `new` at its places from `start` on.
+
+    Raises:
+        InvalidArgument: there is no room for it.
+    """
+    stop = start + new.shape[2]
+    if not 0 <= start <= stop <= cache.shape[2]:
+        raise InvalidArgument(f"MultiHeadAttention: expected room for places {start} to {stop}, got a cache of {cache.shape[2]}")
+    cache = cache.copy()
+    cache[:, :, start:stop] = new
+    return cache
 
 
 def _with_bias(q: Array, k: Array, v: Array, bias: Array, heads: int, query_only: bool) -> tuple[Array, Array, Array]:
@@ -170,87 +194,3 @@ def _with_bias(q: Array, k: Array, v: Array, bias: Array, heads: int, query_only
     parts = (wide[:size], wide[size : 2 * size], wide[2 * size :])
     biased = [x + part.reshape(1, heads, 1, -1) for x, part in zip((q, k, v), parts, strict=True)]
     return (biased[0], k, v) if query_only else (biased[0], biased[1], biased[2])
-
-
-def _quantized_cache(operation: Operation) -> str | None:
-    for attribute in ("k_quant_type", "v_quant_type"):
-        if operation.attributes.get(attribute, "NONE") != "NONE":
-            return f"with a quantised cache ({attribute}) is not implemented"
-    if len(operation.outputs) > 3 or operation.attributes.get("sliding_window_cache"):
-        return "with output_qk or sliding_window_cache is not implemented"
-    return None
-
-
-def _cached(xp: Any, past: Array | None, new: Array, starts: np.ndarray, size: int) -> Array:
-    """The cache (batch, heads, size, D) with `new` written at each sequence's start."""
-    cache = xp.zeros((*new.shape[:2], size, new.shape[3]), new.dtype)
-    for index, start in enumerate(starts):
-        if past is not None and start:
-            cache[index, :, :start] = past[index, :, :start]
-        cache[index, :, start : start + new.shape[2]] = new[index, :, : size - start]
-    return cache
-
-
-@operator("GroupQueryAttention", domain="com.microsoft", host=("seqlens_k", "total_sequence_length"), when=_quantized_cache)
-def group_query_attention(
-    xp: Any,
-    query: Array,
-    key: Array = None,
-    value: Array = None,
-    past_key: Array = None,
-    past_value: Array = None,
-    seqlens_k: Array = None,
-    total_sequence_length: Array = None,
-    cos_cache: Array = None,
-    sin_cache: Array = None,
-    position_ids: Array = None,
-    attention_bias: Array = None,
-    head_sink: Array = None,
-    *,
-    causal: int = 1,
-    do_rotary: int = 0,
-    k_quant_type: str = "NONE",
-    kv_num_heads: int,
-    local_window_size: int = -1,
-    num_heads: int,
-    qk_output: int = 0,
-    rotary_interleaved: int = 0,
-    scale: float | None = None,
-    sliding_window_cache: int = 0,
-    smooth_softmax: int = -1,
-    softcap: float = 0.0,
-    v_quant_type: str = "NONE",
-    output_count: int = 1,
-) -> tuple[Array, ...]:
-    """Causal attention with fewer key-value heads and a cache in which each sequence has a length of its own."""
-    if key is None:
-        size = query.shape[2] // (num_heads + 2 * kv_num_heads)
-        first, second = num_heads * size, (num_heads + kv_num_heads) * size
-        query, key, value = query[..., :first], query[..., first:second], query[..., second:]
-    q = split_heads(xp, query, num_heads, "GroupQueryAttention")
-    k, v = (split_heads(xp, x, kv_num_heads, "GroupQueryAttention") for x in (key, value))
-    length, total = q.shape[2], int(np.asarray(total_sequence_length).reshape(-1)[0])
-    lengths = np.asarray(seqlens_k).reshape(-1).astype(np.int64) + 1
-    starts = np.zeros_like(lengths) if length == total else lengths - length
-    if do_rotary:
-        places = xp.asarray(starts)[:, None] + xp.arange(length) if position_ids is None else position_ids
-        q, k = (_turned(xp, x, cos_cache[places], sin_cache[places], rotary_interleaved) for x in (q, k))
-    size = max(total, 0 if past_key is None else past_key.shape[2])
-    keys, values = _cached(xp, past_key, k, starts, size), _cached(xp, past_value, v, starts, size)
-    scores = attention_scores(xp, widened(q), widened(keys[:, :, :total]), scale or 1 / math.sqrt(q.shape[3]), "GroupQueryAttention")
-    scores = softcapped(xp, scores, softcap)
-    if attention_bias is not None:
-        scores = scores + widened(attention_bias)
-    window = local_window_size - 1 if local_window_size > 0 else -1
-    allowed = positions_allowed(xp, length, total, xp.asarray(starts), window, 0 if causal else -1)
-    scores = xp.where(allowed, scores, xp.asarray(-np.inf, dtype=scores.dtype))
-    sink = None if head_sink is None else widened(head_sink).reshape(1, -1, 1, 1)
-    if sink is None and smooth_softmax > 0:
-        sink = xp.zeros((1, 1, 1, 1), scores.dtype)
-    result = weighted_values(xp, softmax_over_keys(xp, scores, sink), widened(values[:, :, :total]))
-    return (stored(xp, join_heads(xp, result), query.dtype), keys, values)[:output_count]
-
-
-def _turned(xp: Any, x: Array, cosines: Array, sines: Array, interleaved: int) -> Array:
-    turned = rotated(xp, xp.transpose(x, (0, 2, 1, 3)), cosines, sines, interleaved)
-    return stored(xp, xp.transpose(turned, (0, 2, 1, 3)), x.dtype)
