@@ -1,4 +1,4 @@
-"""The command `onnxgpu`: run, explain, bench, doctor, demo."""
+"""The command `onnxgpu`: run, explain, bench, profile, doctor, demo."""
 
 from __future__ import annotations
 
@@ -78,6 +78,13 @@ def _parser() -> argparse.ArgumentParser:
     _model_arguments(bench)
     bench.add_argument("--against", metavar="MODULE", help="a module with onnxruntime's API, timed in turns with onnxgpu")
     bench.add_argument("--runs", type=_count, default=20, metavar="N", help="runs of each side (default 20)")
+
+    profile = _command(commands, "profile", _profile, "where the time of a model goes, by operator, node and provider")
+    _model_arguments(profile)
+    profile.add_argument("--runs", type=_count, default=5, metavar="N", help="runs to record, after two that are not (default 5)")
+    profile.add_argument("--top", type=_count, default=20, metavar="N", help="nodes to list (default 20)")
+    profile.add_argument("--json", type=Path, metavar="OUT", help="write the trace, for chrome://tracing or Perfetto")
+    profile.add_argument("--html", type=Path, metavar="OUT", help="write bars, a timeline and the tables as one page")
 
     doctor = _command(commands, "doctor", _doctor, "which provider is available, and what is missing")
     doctor.add_argument("--json", action="store_true", help="as JSON")
@@ -180,6 +187,21 @@ def _bench(options: argparse.Namespace, console: Console) -> int:
         low, high = result.spread
         console.print(f"onnxgpu / {options.against}: {result.ratio:.2f} (middle half of the runs: {low:.2f} … {high:.2f})")
         console.print(f"largest difference between the outputs, relative to the largest output: {result.max_error:.1e}")
+    return 0
+
+
+def _profile(options: argparse.Namespace, console: Console) -> int:
+    from onnxgpu.profile import html_page, print_summary, recorded_runs, summarize, write_trace
+
+    session = _session(options)
+    feeds = _feeds(options, session, console)
+    events = recorded_runs(session.programs[0], lambda observer: session.run_observed(feeds, observer), runs=options.runs)
+    console.soft_wrap = False
+    print_summary(console, summarize(events), most_nodes=options.top)
+    if options.json is not None:
+        write_trace(options.json, events)
+    if options.html is not None:
+        options.html.write_text(html_page(events, f"{options.model}: profile"), "utf-8")
     return 0
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 from onnxgpu.errors import NotImplemented
@@ -14,13 +14,19 @@ if TYPE_CHECKING:
 
     from onnxgpu.metadata import ModelMetadata
     from onnxgpu.model_file import LoadedModel
+    from onnxgpu.provider import Provider
 
     ModelSource = str | os.PathLike[str] | bytes | onnx.ModelProto
     """A model file, its bytes, or the parsed protobuf."""
 
 
-def loaded_for(source: ModelSource, options: SessionOptions, *, known_domains: Collection[str]) -> LoadedModel:
+def loaded_for(source: ModelSource, options: SessionOptions, domains: Collection[str]) -> LoadedModel:
     """The model at `source`, with the initializers, external files and the data folder of `options`.
+
+    Args:
+        source: of the model.
+        options: of the session.
+        domains: whose operators the model may use, besides ONNX's own.
 
     Raises:
         OnnxGpuError: see `onnxgpu.model_file.load`.
@@ -32,12 +38,25 @@ def loaded_for(source: ModelSource, options: SessionOptions, *, known_domains: C
     if config.get("session.load_model_format", "").upper() == "ORT":
         raise NotImplemented("session.load_model_format=ORT: onnxgpu does not read onnxruntime's .ort format; give the ONNX model instead")
     folder = config.get("session.model_external_initializers_file_folder_path", "")
-    return load(source, known_domains=known_domains, supplied=options.supplied_data, data_folder=folder)
+    return load(source, known_domains=domains, supplied=options.supplied_data, data_folder=folder)
+
+
+def known_domains(providers: Iterable[Provider]) -> frozenset[str]:
+    """Domains of which a model may use operators; the internal one is for fused nodes alone."""
+    from onnxgpu.fuse import INTERNAL_DOMAIN
+
+    return frozenset[str]().union(*(provider.domains() for provider in providers)) - {"", INTERNAL_DOMAIN}
+
+
+def disabled_rules(options: SessionOptions) -> list[str]:
+    """The rewrite rules that the configuration leaves out, separated by `;`."""
+    names = options.config_entries.get("optimization.disable_specified_optimizers", "").split(";")
+    return [name.strip() for name in names if name.strip()]
 
 
 def metadata_of(source: ModelSource, options: SessionOptions) -> ModelMetadata:
     """The metadata of the model at `source`."""
     from onnxgpu.discovery import providers
 
-    domains = frozenset[str]().union(*(provider().domains() for provider in providers().values() if provider.unavailable() is None))
-    return loaded_for(source, options, known_domains=domains - {""}).metadata
+    available = [provider() for provider in providers().values() if provider.unavailable() is None]
+    return loaded_for(source, options, known_domains(available)).metadata

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import threading
 import warnings
+import weakref
 from collections.abc import Callable, Mapping, Sequence
+from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +16,7 @@ from onnxgpu import knobs
 from onnxgpu.discovery import providers as all_providers
 from onnxgpu.errors import Fail, InvalidArgument
 from onnxgpu.feeds import checked_feed, returned
-from onnxgpu.loading import loaded_for, metadata_of
+from onnxgpu.loading import disabled_rules, known_domains, loaded_for, metadata_of
 from onnxgpu.log import logger, logging_as
 from onnxgpu.metadata import ModelMetadata, NodeArg
 from onnxgpu.options import RunOptions, SessionOptions
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from onnxgpu.model_file import LoadedModel, ValueType
     from onnxgpu.partition import Placement
     from onnxgpu.plan import Plan
+    from onnxgpu.profile import Recorder
     from onnxgpu.provider import Provider
     from onnxgpu.rewrite import RewriteReport
 
@@ -67,12 +70,17 @@ class InferenceSession:
         options = SessionOptions() if sess_options is None else _checked_options(sess_options)
         self._options = options
         self._surroundings = Surroundings(options)
+        self._recorder = _recorder(self, options.profile_file_prefix) if options.enable_profiling else None
+        self._profile_start = 0 if self._recorder is None else self._recorder.started_at
+        start = perf_counter_ns()
         with logging_as(self._surroundings.scope):
             self._selection = self._selected(path_or_bytes, providers, provider_options)
         self._surroundings.prepare(self._selection.providers)
         with self._surroundings.entered():
             self._make(path_or_bytes, kwargs.get("disabled_optimizers") or ())
-        self._is_plain = self._surroundings.are_plain
+        if self._recorder is not None:
+            self._recorder.stage("session_initialization", start)
+        self._is_plain = self._surroundings.are_plain and self._recorder is None
 
     def _selected(
         self, source: ModelSource, providers: Sequence[Requested] | None, provider_options: Sequence[Mapping[Any, Any]] | None
@@ -99,7 +107,10 @@ class InferenceSession:
         options, chosen, proceed = self._options, self._selection.providers, self._options.check_load_not_canceled
         level = int(options.graph_optimization_level)
         proceed()
-        loaded = loaded_for(source, options, known_domains=_known_domains(chosen))
+        start = perf_counter_ns()
+        loaded = loaded_for(source, options, known_domains(chosen))
+        if self._recorder is not None:
+            self._recorder.stage("model_loading_array" if loaded.path is None else "model_loading_uri", start)
         proceed()
         sizes = override_dimensions(loaded.model, options.dimension_overrides, options.denotation_overrides)
         infer_types(loaded.model)
@@ -108,7 +119,7 @@ class InferenceSession:
             loaded.model,
             level=level,
             evaluate=_evaluator(loaded.model, chosen, proceed),
-            disabled=(*disabled, *_listed(options, "optimization.disable_specified_optimizers")),
+            disabled=(*disabled, *disabled_rules(options)),
         )
         proceed()
         self._placement = partition(loaded.model, chosen, parse_hints(options.config_entries.get("onnxgpu.placement", "")))
@@ -161,11 +172,25 @@ class InferenceSession:
         return self._run(program, inputs, None)
 
     def _run(self, program: Program, inputs: list[Any], run_options: RunOptions | None) -> list[Any]:
+        between_steps = None if run_options is None else _terminator(run_options)
         with np.errstate(all="ignore"):
-            if run_options is not None and run_options.terminate:
-                raise Fail("Exiting due to terminate flag being set to true.")
-            outputs = program(inputs, None if run_options is None else _terminator(run_options))
+            if between_steps is not None:
+                between_steps()
+            if self._recorder is not None:
+                outputs = self._recorder.run(program, lambda observer: program.observed(inputs, observer), between_steps)
+            else:
+                outputs = program(inputs, between_steps)
         return [returned(value) for value in outputs]
+
+    def end_profiling(self) -> str:
+        """Write the profile, from now on record nothing, and return the file's name; "" if nothing was recorded."""
+        recorder, self._recorder = self._recorder, None
+        self._is_plain = self._surroundings.are_plain
+        return "" if recorder is None else recorder.finish()
+
+    def get_profiling_start_time_ns(self) -> int:
+        """When the profile began, in nanoseconds since 1970; 0 if there is none."""
+        return self._profile_start
 
     def run_observed(self, input_feed: Mapping[str, Any], observer: Observer) -> list[Any]:
         """All outputs; `observer` is called after each step (see `onnxgpu.execute.loop.Observer`)."""
@@ -303,13 +328,6 @@ def _checked_options(options: SessionOptions) -> SessionOptions:
     return options
 
 
-def _known_domains(providers: Sequence[Provider]) -> frozenset[str]:
-    """Domains of which a model may use operators; the internal one is for fused nodes alone."""
-    from onnxgpu.fuse import INTERNAL_DOMAIN
-
-    return frozenset().union(*(provider.domains() for provider in providers)) - {"", INTERNAL_DOMAIN}
-
-
 def _argument(value: ValueType, model: ir.Model, overrides: Mapping[str, int]) -> NodeArg:
     """The argument as feeds are checked; the shape of an optional tensor is that of the tensor."""
     shape: Any = value.shape
@@ -353,9 +371,13 @@ def _evaluator(model: ir.Model, providers: Sequence[Provider], proceed: Callable
     return evaluate
 
 
-def _listed(options: SessionOptions, key: str) -> list[str]:
-    """The names in a configuration entry that separates them by `;`."""
-    return [name.strip() for name in options.config_entries.get(key, "").split(";") if name.strip()]
+def _recorder(session: InferenceSession, prefix: str) -> Recorder:
+    """A recorder that writes its file when the session ends at the latest."""
+    from onnxgpu.profile import Recorder
+
+    recorder = Recorder(prefix)
+    weakref.finalize(session, recorder.finish)
+    return recorder
 
 
 def _terminator(options: RunOptions) -> Callable[[], None]:

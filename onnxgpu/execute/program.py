@@ -25,7 +25,7 @@ MOST_SIGNATURES = 16
 MOST_IDLE_CONTEXTS = 2
 
 _outermost = threading.local()
-"""`between_steps` of the run that this thread is in, for the bodies of its control flow."""
+"""`between_steps` or `observer` of the run that this thread is in, for the bodies of its control flow."""
 
 
 @dataclass
@@ -70,6 +70,9 @@ class Program:
             between_steps: called between steps; may raise to end the run.
         """
         if self._is_body:
+            observer = getattr(_outermost, "observer", None)
+            if observer is not None:
+                return self._looped(inputs, observer)
             between_steps = getattr(_outermost, "between_steps", None)
         elif between_steps is not None:
             return self._interruptible(inputs, between_steps)
@@ -94,7 +97,7 @@ class Program:
         if known is None:
             return self._first_run(key, inputs, between_steps)
         if known.unsteady:
-            return self.observed(inputs, pausing(between_steps))
+            return self._looped(inputs, pausing(between_steps))
         if context is None:
             if known.fixed is None:
                 known.fixed = fix(self.plan, known.record)
@@ -115,8 +118,16 @@ class Program:
         with self._lock:
             return dict(next(reversed(self._signatures.values())).record.kinds) if self._signatures else {}
 
-    def observed(self, inputs: Sequence[Value], observer: Observer | None) -> list[Value]:
-        """As a call, in the ordinary loop, telling `observer` of every step."""
+    def observed(self, inputs: Sequence[Value], observer: Observer) -> list[Value]:
+        """As a call, in the ordinary loop, telling `observer` of every step, those of bodies included."""
+        before = getattr(_outermost, "observer", None)
+        _outermost.observer = observer
+        try:
+            return self._looped(inputs, observer)
+        finally:
+            _outermost.observer = before
+
+    def _looped(self, inputs: Sequence[Value], observer: Observer | None) -> list[Value]:
         frame = new_frame(self.plan, inputs)
         run_steps(self.plan.steps, frame, observer)
         return [_copied(frame[slot]) for slot in self.plan.outputs]

@@ -38,7 +38,7 @@ class SessionOptions(Options):
         log_verbosity_level: accepted; there is one level of verbose logging.
         logid: stands in the messages of this session.
         optimized_model_filepath: where the rewritten model is written as standard ONNX; "": nowhere.
-        profile_file_prefix: the profile's file name starts with it; the time follows.
+        profile_file_prefix: the profile's file name starts with it; `_` and the time follow.
         use_deterministic_compute: accepted.
         use_per_session_threads: False: the number of threads is that of `set_global_thread_pool_sizes`.
     """
