@@ -18,9 +18,6 @@ from onnx.backend.test.runner import Runner
 UNDETERMINED = {f"test_bernoulli{kind}{form}" for kind in ("", "_double", "_seed") for form in ("", "_expanded")}
 """Cases that compare random draws whose generator the specification leaves open."""
 
-NOBODY_PASSES = {"test_gradient_of_add", "test_gradient_of_add_and_mul"}
-"""Cases of the operator Gradient, which neither onnxruntime nor onnx.reference implements."""
-
 
 @dataclass(frozen=True)
 class SuiteCase:
@@ -71,7 +68,7 @@ def suite_cases() -> tuple[SuiteCase, ...]:
         del sys.modules["PIL"]
         sys.modules.update(pillow)
     cases = [_case(test) for test in found]
-    return tuple(sorted((case for case in cases if case.name not in UNDETERMINED | NOBODY_PASSES), key=lambda case: case.name))
+    return tuple(sorted((case for case in cases if case.name not in UNDETERMINED), key=lambda case: case.name))
 
 
 def _case(test: Any) -> SuiteCase:

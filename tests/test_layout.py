@@ -62,6 +62,11 @@ def test_no_file_names_a_path_of_one_machine() -> None:
     assert found == {}
 
 
+def test_only_one_provider_runs_the_reference_evaluator() -> None:
+    importing = {path for path, text in texts() if re.search(r"^\s*(from|import) onnx\.reference", text, re.MULTILINE)}
+    assert {path for path in importing if path.startswith(("onnxgpu/", "providers/"))} == {"providers/reference/provider.py"}
+
+
 def contract(name: str) -> dict[str, list[str]]:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]
     return next(dict(each) for each in settings["contracts"] if each["name"].startswith(name))

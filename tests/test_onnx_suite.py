@@ -42,7 +42,9 @@ def marked(case: SuiteCase) -> Any:
 
 
 @pytest.mark.parametrize("case", [marked(case) for case in suite_cases()])
-def test_cpu(case: SuiteCase) -> None:
+def test_cpu(case: SuiteCase, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The CPU provider alone: without the last resort behind it."""
+    monkeypatch.setenv("ONNXGPU_PROVIDERS_DISABLED", "reference")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         run(case, ["CPUExecutionProvider"])

@@ -14,6 +14,7 @@ from onnxgpu.log import logger
 from onnxgpu.metadata import ModelMetadata
 from onnxgpu.model_file.external_data import ExternalFiles
 from onnxgpu.model_file.functions import inline_functions
+from onnxgpu.model_file.gradients import expand_gradients
 from onnxgpu.model_file.graph_checks import arrange
 from onnxgpu.model_file.loaded import LoadedModel, ValueType
 from onnxgpu.model_file.operator_checks import check_operators, import_known_domains
@@ -72,6 +73,7 @@ def load(
         inline_functions(proto)
         import_known_domains(proto, known_domains)
         check_operators(proto, known_domains, known_operators)
+        expand_gradients(proto)
         arrange(proto.graph)
         in_memory = FilesInMemory(supplied.files if supplied else {})
         if supplied:
