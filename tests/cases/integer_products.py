@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from tests.cases import Case
@@ -18,25 +16,6 @@ def _bytes(*shape: int, dtype: str = "uint8", seed: int = 0) -> np.ndarray:
 
 
 _A, _B = _bytes(3, 4), _bytes(4, 5, dtype="int8")
-
-
-def _blockwise(bits: int, block: int, columns: int, zero_points: str = "none", bias: bool = False) -> Case:
-    rows, blocks = 6, -(-columns // block)
-    inputs: list[np.ndarray | None] = [
-        normal(2, 3, columns),
-        _bytes(rows, blocks, block * bits // 8),
-        uniform(rows, blocks, low=0.01, high=0.1),
-        {
-            "none": None,
-            "packed": _bytes(rows, -(-blocks * bits // 8)),
-            "float": uniform(rows, blocks, low=0, high=15),
-        }[zero_points],
-    ]
-    inputs += [None, normal(rows)] if bias else []
-    while inputs[-1] is None:
-        inputs.pop()
-    attributes: dict[str, Any] = {"N": rows, "K": columns, "bits": bits, "block_size": block}
-    return Case("MatMulNBits", inputs, attributes, opset=1, domain=_MS, rtol=1e-3, atol=1e-3)
 
 
 CASES = [
@@ -88,9 +67,4 @@ CASES = [
         note="onnxruntime has no kernel for unsigned factors",
     ),
     Case("MatMulInteger", [np.full((1, 70_000), 255, "uint8"), np.full((70_000, 1), 255, "uint8")], opset=10, note="wraps"),
-    _blockwise(4, 16, 32),
-    _blockwise(4, 16, 40, "packed"),
-    _blockwise(4, 32, 64, "float"),
-    _blockwise(8, 16, 32, "packed"),
-    _blockwise(4, 16, 32, bias=True),
 ]
