@@ -7,6 +7,7 @@ outputs = session.run(None, {"x": x})
 """
 
 from onnxgpu.devices import OrtDevice, OrtDeviceVendorId
+from onnxgpu.adapters import AdapterFormat, LoraAdapter
 from onnxgpu.ep_devices import OrtEpDevice, OrtHardwareDevice, OrtHardwareDeviceType, get_ep_devices
 from onnxgpu.errors import OnnxGpuError, ProviderFallbackWarning
 from onnxgpu.log import set_default_logger_callback, set_default_logger_severity, set_default_logger_verbosity
@@ -35,10 +36,12 @@ from onnxgpu.surroundings import set_global_thread_pool_sizes
 from onnxgpu.version import __version__
 
 __all__ = [
+    "AdapterFormat",
     "ExecutionMode",
     "ExecutionOrder",
     "GraphOptimizationLevel",
     "InferenceSession",
+    "LoraAdapter",
     "ModelMetadata",
     "NodeArg",
     "OnnxGpuError",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnxgpu import knobs
+from onnxgpu.adapters import with_adapters
 from onnxgpu.discovery import providers as all_providers
 from onnxgpu.errors import Fail, InvalidArgument
 from onnxgpu.feeds import checked_feed, returned
@@ -164,6 +165,8 @@ class InferenceSession:
         """
         if run_options is not None and not isinstance(run_options, RunOptions):
             raise TypeError(f"run(): incompatible function arguments. run_options is a RunOptions, got {run_options!r}")
+        if run_options is not None and run_options.active_adapters:
+            input_feed = with_adapters(input_feed, run_options.active_adapters)
         inputs = self._checked(input_feed)
         program = self._program(output_names)
         if not self._is_plain or run_options is not None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from onnxgpu.options.fields import Options
+
+if TYPE_CHECKING:
+    from onnxgpu.adapters import LoraAdapter
 
 
 class RunOptions(Options):
@@ -18,7 +21,7 @@ class RunOptions(Options):
         terminate: set from another thread, it ends the run after the step it is in.
     """
 
-    __slots__ = ("log_severity_level", "log_verbosity_level", "logid", "only_execute_path_to_fetches", "terminate")
+    __slots__ = ("_adapters", "log_severity_level", "log_verbosity_level", "logid", "only_execute_path_to_fetches", "terminate")
 
     field_types: ClassVar[dict[str, type]] = {
         "log_severity_level": int,
@@ -35,6 +38,24 @@ class RunOptions(Options):
         self.logid = ""
         self.only_execute_path_to_fetches = False
         self.terminate = False
+        self._adapters: tuple[LoraAdapter, ...] = ()
+
+    def add_active_adapter(self, adapter: LoraAdapter) -> None:
+        """Feed the parameters of `adapter` in this run; where several have the same one, the first counts.
+
+        Raises:
+            TypeError: it is no `LoraAdapter`.
+        """
+        from onnxgpu.adapters import LoraAdapter
+
+        if not isinstance(adapter, LoraAdapter):
+            raise TypeError(f"add_active_adapter(): incompatible function arguments. It wants a LoraAdapter, got {adapter!r}")
+        self._adapters = (*self._adapters, adapter)
+
+    @property
+    def active_adapters(self) -> tuple[LoraAdapter, ...]:
+        """The adapters that were added, in order."""
+        return self._adapters
 
     def add_run_config_entry(self, key: str, value: str) -> None:
         """Set a configuration entry of this run.
