@@ -5,7 +5,7 @@ The texts of the errors begin as onnxruntime's, so that programs that read them 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any
 
@@ -42,6 +42,28 @@ def checked_feed(argument: NodeArg, value: Any) -> Any:
         return array.reshape(())
     _check_shape(argument, array)
     return array
+
+
+def fitting(argument: NodeArg) -> Callable[[Any], bool]:
+    """A quick test whether a value is what `argument` takes as it is; `checked_feed` is to look at all others."""
+    dtype = _number_type(argument.type)
+    if dtype is None or argument.shape is None:
+        return lambda value: False
+    rank = len(argument.shape)
+    sizes = [(axis, size) for axis, size in enumerate(argument.shape) if isinstance(size, int)]
+    exact = tuple(size for _, size in sizes) if len(sizes) == rank else None
+    array_type = np.ndarray
+
+    def fits_exactly(value: Any) -> bool:
+        return type(value) is array_type and value.dtype is dtype and value.shape == exact
+
+    def fits(value: Any) -> bool:
+        if type(value) is not array_type or value.dtype is not dtype:
+            return False
+        shape = value.shape
+        return len(shape) == rank and all([shape[axis] == size for axis, size in sizes])
+
+    return fits if exact is None else fits_exactly
 
 
 @cache
@@ -204,10 +226,3 @@ def _is_of_type(item: Any, name: str) -> bool:
     if "string" in name:
         return isinstance(item, str)
     return isinstance(item, (int, np.integer) if "int" in name else (int, float, np.number))
-
-
-def returned(value: Any) -> Any:
-    """An output as programs get it: strings as NumPy `object` arrays, tensors as they are, scalars as 0-d arrays."""
-    if isinstance(value, np.generic):
-        return np.asarray(value)
-    return value

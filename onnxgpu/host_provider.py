@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -16,6 +18,12 @@ class HostProvider(Provider):
     def allocate(self, spec: Spec) -> Array:
         """See `onnxgpu.provider.Provider`."""
         return np.empty(spec.shape, spec.dtype)
+
+    def allocator(self, spec: Spec) -> Callable[[], Array]:
+        """See `onnxgpu.provider.Provider`."""
+        if type(self).allocate is not HostProvider.allocate:
+            return super().allocator(spec)
+        return partial(np.empty, spec.shape, spec.dtype)
 
     def view(self, memory: Array, offset: int, spec: Spec) -> Array:
         """See `onnxgpu.provider.Provider`."""

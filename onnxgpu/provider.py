@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from functools import partial
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -151,6 +152,27 @@ class Kernel(Protocol):
         """
 
 
+Call = tuple[Callable[..., Any], tuple[Any, ...]]
+"""A function and its arguments by position."""
+
+
+@runtime_checkable
+class InlineKernel(Kernel, Protocol):
+    """A kernel that can say which functions its `launch` would call, so that a fixed plan calls them itself."""
+
+    def calls(self, inputs: Sequence[Value], outputs: Sequence[Spec]) -> Sequence[Call] | None:
+        """The calls in order, or None: `launch` has to be called.
+
+        Args:
+            inputs: the array itself where it is the same in every run, otherwise a `Spec`.
+            outputs: what `outputs()` gave.
+
+        An argument that is one of these very objects stands for the array at run time. Any other `Spec` stands for scratch
+        memory, the same object for the same memory, and everything else is passed as it is. The functions work on the calling
+        thread alone, so that a plan of nothing else may run without `Provider.running` where that sets the number of threads.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """A provider's yes: how to build the kernel, and what the planner has to know about the operation's inputs.
@@ -261,6 +283,10 @@ class Provider:
     def allocate(self, spec: Spec) -> Array:
         """New memory at this provider's place."""
         raise NotImplementedError
+
+    def allocator(self, spec: Spec) -> Callable[[], Array]:
+        """A function that allocates `spec` whenever it is called, with as little overhead as the provider can."""
+        return partial(self.allocate, spec)
 
     def view(self, memory: Array, offset: int, spec: Spec) -> Array:
         """An array with `spec` over bytes `offset…` of `memory`, a one-dimensional uint8 array."""

@@ -16,7 +16,8 @@ from onnxgpu import knobs
 from onnxgpu.adapters import with_adapters
 from onnxgpu.discovery import providers as all_providers
 from onnxgpu.errors import Fail, InvalidArgument
-from onnxgpu.feeds import checked_feed, returned
+from onnxgpu.feeds import checked_feed, fitting
+from onnxgpu.float_errors import quietly
 from onnxgpu.loading import disabled_rules, known_domains, loaded_for, metadata_of
 from onnxgpu.log import logger, logging_as
 from onnxgpu.metadata import ModelMetadata, NodeArg
@@ -81,7 +82,8 @@ class InferenceSession:
             self._make(path_or_bytes, kwargs.get("disabled_optimizers") or ())
         if self._recorder is not None:
             self._recorder.stage("session_initialization", start)
-        self._is_plain = self._surroundings.are_plain and self._recorder is None
+        self._around = None if self._surroundings.are_plain else self._surroundings.entered
+        self._is_plain = self._surroundings.are_threads and self._recorder is None
 
     def _selected(
         self, source: ModelSource, providers: Sequence[Requested] | None, provider_options: Sequence[Mapping[Any, Any]] | None
@@ -145,6 +147,7 @@ class InferenceSession:
         self._metadata = loaded.metadata
         self._path = loaded.path
         self._feeds = [(value.name or "", declared[value.name or ""], _default(value)) for value in loaded.model.graph.inputs]
+        self._fits = [(name, fitting(argument)) for name, argument, _ in self._feeds]
         self._required = [name for name, argument, default in self._feeds if default is None and not _is_optional(argument)]
         self._output_names = [argument.name for argument in self._outputs]
 
@@ -169,26 +172,23 @@ class InferenceSession:
             input_feed = with_adapters(input_feed, run_options.active_adapters)
         inputs = self._checked(input_feed)
         program = self._program(output_names)
-        if not self._is_plain or run_options is not None:
-            with self._surroundings.entered(run_options):
-                return self._run(program, inputs, run_options)
-        return self._run(program, inputs, None)
+        if run_options is None and self._is_plain:
+            return quietly(program, inputs, None, None, self._around)
+        with self._surroundings.entered(run_options):
+            return quietly(self._run, program, inputs, run_options)
 
     def _run(self, program: Program, inputs: list[Any], run_options: RunOptions | None) -> list[Any]:
         between_steps = None if run_options is None else _terminator(run_options)
-        with np.errstate(all="ignore"):
-            if between_steps is not None:
-                between_steps()
-            if self._recorder is not None:
-                outputs = self._recorder.run(program, lambda observer: program.observed(inputs, observer), between_steps)
-            else:
-                outputs = program(inputs, between_steps)
-        return [returned(value) for value in outputs]
+        if between_steps is not None:
+            between_steps()
+        if self._recorder is not None:
+            return self._recorder.run(program, lambda observer: program.observed(inputs, observer), between_steps)
+        return program(inputs, between_steps)
 
     def end_profiling(self) -> str:
         """Write the profile, from now on record nothing, and return the file's name; "" if nothing was recorded."""
         recorder, self._recorder = self._recorder, None
-        self._is_plain = self._surroundings.are_plain
+        self._is_plain = self._surroundings.are_threads
         return "" if recorder is None else recorder.finish()
 
     def get_profiling_start_time_ns(self) -> int:
@@ -197,10 +197,22 @@ class InferenceSession:
 
     def run_observed(self, input_feed: Mapping[str, Any], observer: Observer) -> list[Any]:
         """All outputs; `observer` is called after each step (see `onnxgpu.execute.loop.Observer`)."""
-        with np.errstate(all="ignore"):
-            return [returned(value) for value in self._program(None).observed(self._checked(input_feed), observer)]
+        return quietly(self._program(None).observed, self._checked(input_feed), observer)
 
     def _checked(self, feed: Mapping[str, Any]) -> list[Any]:
+        """The inputs in order; a plain dict of arrays that are just what the model declares is not looked at further."""
+        if type(feed) is dict and len(feed) == len(self._fits):
+            inputs = []
+            for name, fits in self._fits:
+                value = feed.get(name)
+                if not fits(value):
+                    break
+                inputs.append(value)
+            else:
+                return inputs
+        return self._checked_each(feed)
+
+    def _checked_each(self, feed: Mapping[str, Any]) -> list[Any]:
         if not hasattr(feed, "keys"):
             raise AttributeError(f"'{type(feed).__name__}' object has no attribute 'keys': input_feed is a dict, input name to array")
         for name in self._required:

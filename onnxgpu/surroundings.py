@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 from onnxgpu.errors import Fail
 from onnxgpu.log import LogScope, logger, logging_as, scope_for
@@ -53,7 +53,7 @@ class Surroundings:
     def prepare(self, providers: Sequence[Provider]) -> None:
         """Tell `providers` the settings, if there are any."""
         if self._settings != RunSettings():
-            self._providers = tuple(providers)
+            self._providers = tuple(provider for provider in providers if type(provider).running is not Provider.running)
             for provider in providers:
                 provider.prepare(self._settings)
 
@@ -62,13 +62,23 @@ class Surroundings:
         """True if there is nothing to enter for a run without options."""
         return not self._providers and self.scope == LogScope()
 
-    @contextmanager
-    def entered(self, run_options: RunOptions | None = None) -> Iterator[None]:
+    @property
+    def are_threads(self) -> bool:
+        """True if a run without options has nothing to enter but the number of threads, which plain calls do not ask for."""
+        return self.scope == LogScope() and not self._settings.flush_denormals
+
+    def entered(self, run_options: RunOptions | None = None) -> AbstractContextManager[None]:
         """The settings are in effect on this thread; those of a run come before those of the session.
 
         Raises:
             Fail: a log severity that does not exist.
         """
+        if run_options is None and len(self._providers) == 1 and self.scope == LogScope():
+            return self._providers[0].running(self._settings)
+        return self._entered(run_options)
+
+    @contextmanager
+    def _entered(self, run_options: RunOptions | None) -> Iterator[None]:
         with ExitStack() as stack:
             scope = self.scope
             if run_options is not None:

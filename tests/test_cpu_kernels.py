@@ -16,7 +16,8 @@ from onnxgpu.providers.cpu import blas, threads
 from onnxgpu.providers.cpu.conv import Conv, method_for
 from onnxgpu.providers.cpu.conv_problem import Problem
 from onnxgpu.providers.cpu.elementwise import FusedElementwise, elementwise_operators
-from onnxgpu.providers.cpu.expression import Expression, collapsed
+from onnxgpu.providers.cpu.blocks import collapsed
+from onnxgpu.providers.cpu.expression import Expression
 from onnxgpu.providers.cpu.geometry import windows
 from onnxgpu.providers.cpu.provider import CPUProvider
 from tests.cases import Case
@@ -201,14 +202,15 @@ def test_fused_elementwise_into_its_own_input() -> None:
 
 @pytest.mark.parametrize("name", sorted(elementwise_operators()))
 def test_every_operator_may_write_over_its_operand(name: str) -> None:
-    from onnxgpu.providers.cpu.elementwise_operators import OPERATORS
+    from onnxgpu.providers.cpu.elementwise_operators import COMPOSITES, PRIMITIVES
 
-    function, count = OPERATORS[name]
+    count = PRIMITIVES[name].operands if name in PRIMITIVES else COMPOSITES[name][1]
+    expression = Expression([" ".join((name, *map(str, range(count))))])
     values = [np.abs(array(4, 6)) + np.float32(0.1) for _ in range(count)]
     apart = np.empty((4, 6), np.float32)
     with np.errstate(all="ignore"):
-        function(apart, *values)
-        function(values[0], *values)
+        expression.evaluate(values, apart)
+        expression.evaluate(values, values[0])
     np.testing.assert_array_equal(values[0], apart)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 import onnxgpu
 from onnxgpu.execute import Program
-from onnxgpu.feeds import returned
+
 from onnxgpu.model_file import infer_types, load
 from onnxgpu.partition import parse_hints, partition
 from onnxgpu.plan import make_plan, pruned
@@ -52,7 +52,7 @@ def two_devices(graph: RandomGraph, seed: int) -> Run:
         positions = tuple(outputs.index(name) for name in names or ())
         program = programs.setdefault(positions, Program(pruned(plan, positions)) if positions else programs[()])
         with np.errstate(all="ignore"):
-            return [returned(value) for value in program([feeds[value.name or ""] for value in model.graph.inputs])]
+            return [value for value in program([feeds[value.name or ""] for value in model.graph.inputs])]
 
     return run
 

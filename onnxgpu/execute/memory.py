@@ -3,22 +3,63 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from onnxgpu.execute.record import Record
-from onnxgpu.plan.arena import Buffer, assign_offsets
-from onnxgpu.plan.steps import DISCARD, Plan, Step
-from onnxgpu.provider import Place, Provider, Spec
+from onnxgpu.plan.arena import Buffer, aligned, assign_offsets
+from onnxgpu.plan.steps import ABSENT, DISCARD, Plan, Step
+from onnxgpu.provider import Call, InlineKernel, Place, Provider, Spec, Value
 
 FOREVER = 1 << 60
 
 
 @dataclass(frozen=True)
 class StepMemory:
-    """One step's outputs whose specs are fixed, and its workspace; None for a step that is asked anew in every run."""
+    """One step's outputs whose specs are fixed; None for a step that is asked anew in every run.
 
+    Attributes:
+        inputs: what the kernel was asked with: a value where it is known, a spec where it is not.
+        specs: of the outputs.
+        workspace: bytes.
+        calls: what is called in place of `launch`, if the kernel says so.
+        scratch: the specs that stand for scratch memory in `calls`, and their offsets in the workspace.
+    """
+
+    inputs: tuple[Value, ...]
     specs: tuple[Spec, ...]
     workspace: int
+    calls: tuple[Call, ...] | None = None
+    scratch: tuple[tuple[Spec, int], ...] = ()
+
+
+def step_memory(step: Step, record: Record) -> StepMemory | None:
+    """What the step's kernel says of its memory, asked with what the record knows of its inputs."""
+    inputs: list[Value] = []
+    for index, slot in enumerate(step.inputs):
+        if slot == ABSENT:
+            inputs.append(None)
+        elif slot in record.static:
+            inputs.append(record.static[slot])
+        elif index in step.host_inputs or slot not in record.kinds:
+            return None
+        else:
+            inputs.append(Spec(*record.kinds[slot]))
+    specs = step.kernel.outputs(inputs)
+    if specs is None or any(
+        slot != DISCARD and record.kinds.get(slot) != (s.shape, s.dtype) for slot, s in zip(step.outputs, specs, strict=False)
+    ):
+        return None
+    outputs = tuple(replace(spec) for spec in specs)
+    calls = step.kernel.calls(inputs, outputs) if isinstance(step.kernel, InlineKernel) else None
+    if calls is None:
+        return StepMemory(tuple(inputs), outputs, step.kernel.workspace(inputs))
+    known = {id(value) for value in (*inputs, *outputs)}
+    wanted = {id(a): a for _, arguments in calls for a in arguments if isinstance(a, Spec) and id(a) not in known}
+    scratch, size = [], 0
+    for spec in wanted.values():
+        scratch.append((spec, size))
+        size += aligned(spec.nbytes)
+    return StepMemory(tuple(inputs), outputs, size, tuple(calls), tuple(scratch))
 
 
 @dataclass(frozen=True)

@@ -7,19 +7,23 @@ plan serve it. Nothing returned to the caller lies in an arena.
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import Any, cast
 
 import numpy as np
 
+from onnxgpu.errors import InvalidArgument
 from onnxgpu.execute.bodies import BodyKernel, ControlKernel
-from onnxgpu.execute.fixed import Context, FixedPlan, fix
+from onnxgpu.execute.fixed import Changed, Context, FixedPlan, fix
+from onnxgpu.execute.handing_out import copied, forms, hand_out
 from onnxgpu.execute.loop import Observer, new_frame, pausing, run_steps
 from onnxgpu.execute.record import Kind, Record, kind_of, record_run
 from onnxgpu.plan.steps import Plan, Step
-from onnxgpu.provider import Value
+from onnxgpu.provider import Array, Value
 
 MOST_SIGNATURES = 16
 MOST_IDLE_CONTEXTS = 2
@@ -32,13 +36,20 @@ _outermost = threading.local()
 class _Signature:
     """One signature's record, its fixed plan once it was seen twice, and contexts nobody uses now.
 
-    `unsteady`: the shapes inside keep changing although the inputs' do not, so that a fixed plan does not pay.
+    Attributes:
+        record: of its first run.
+        last_used: the number of the run that used it last.
+        unsteady: the shapes inside keep changing although the inputs' do not, so that a fixed plan does not pay.
+        is_inlined: its fixed plan launches no kernel.
+        idle: taken and given back by the two ends of a deque, which threads may do without a lock.
     """
 
     record: Record
+    last_used: int
     fixed: FixedPlan | None = None
-    idle: list[Context] = field(default_factory=list)
+    idle: deque[Context] = field(default_factory=lambda: deque(maxlen=MOST_IDLE_CONTEXTS))
     unsteady: bool = False
+    is_inlined: bool = False
 
 
 class Program:
@@ -58,16 +69,29 @@ class Program:
         self.bodies = tuple((body, Program(body.plan, is_body=True)) for step in plan.steps for body in step.bodies.values())
         programs = {id(body): program for body, program in self.bodies}
         self.plan = replace(plan, steps=tuple(_with_bodies(step, programs) for step in plan.steps))
-        self._signatures: OrderedDict[Any, _Signature] = OrderedDict()
+        self._signatures: dict[Any, _Signature] = {}
         self._volatile: set[int] = set()
+        self._runs = count()
         self._lock = threading.Lock()
 
-    def __call__(self, inputs: Sequence[Value], between_steps: Callable[[], None] | None = None) -> list[Value]:
+    def __call__(
+        self,
+        inputs: Sequence[Value],
+        between_steps: Callable[[], None] | None = None,
+        given: Mapping[int, Array] | None = None,
+        around: Callable[[], AbstractContextManager[None]] | None = None,
+    ) -> list[Value]:
         """The outputs for these inputs; both in the order of the plan.
 
         Args:
             inputs: one value for each input of the plan.
             between_steps: called between steps; may raise to end the run.
+            given: position of an output → memory for it, at the output's place, of its shape and dtype; the output is then that
+                very array. It is written by the operator that computes the output where that is possible, otherwise copied to.
+            around: a context to be in while kernels are launched; a fixed plan of nothing but inlined calls runs without it.
+
+        Raises:
+            InvalidArgument: the memory given for an output has another shape or dtype than the output.
         """
         if self._is_body:
             observer = getattr(_outermost, "observer", None)
@@ -75,48 +99,108 @@ class Program:
                 return self._looped(inputs, observer)
             between_steps = getattr(_outermost, "between_steps", None)
         elif between_steps is not None:
-            return self._interruptible(inputs, between_steps)
-        return self._run(inputs, between_steps)
+            return self._interruptible(inputs, between_steps, given)
+        return self._run(inputs, between_steps, given, around)
 
-    def _interruptible(self, inputs: Sequence[Value], between_steps: Callable[[], None]) -> list[Value]:
+    def _interruptible(self, inputs: Sequence[Value], between_steps: Callable[[], None], given: Mapping[int, Array] | None) -> list[Value]:
         """A run whose bodies, too, call `between_steps`."""
         before = getattr(_outermost, "between_steps", None)
         _outermost.between_steps = between_steps
         try:
-            return self._run(inputs, between_steps)
+            return self._run(inputs, between_steps, given)
         finally:
             _outermost.between_steps = before
 
-    def _run(self, inputs: Sequence[Value], between_steps: Callable[[], None] | None) -> list[Value]:
+    def _run(
+        self,
+        inputs: Sequence[Value],
+        between_steps: Callable[[], None] | None,
+        given: Mapping[int, Array] | None,
+        around: Callable[[], AbstractContextManager[None]] | None = None,
+    ) -> list[Value]:
         key = tuple([kind_of(value) for value in inputs])
-        with self._lock:
-            known = self._signatures.get(key)
-            context = known.idle.pop() if known and known.idle else None
-            if known:
-                self._signatures.move_to_end(key)
+        known = self._signatures.get(key)
+        if around is not None and (known is None or not known.is_inlined):
+            with around():
+                return self._run(inputs, between_steps, given)
         if known is None:
-            return self._first_run(key, inputs, between_steps)
-        if known.unsteady:
-            return self._looped(inputs, pausing(between_steps))
-        if context is None:
-            if known.fixed is None:
-                known.fixed = fix(self.plan, known.record)
-            context = Context(known.fixed)
-        outputs, changed = context.run(inputs, between_steps)
-        with self._lock:
-            if changed is not None:
-                known.unsteady = changed in self._volatile
-                self._volatile.add(changed)
-                if not known.unsteady:
-                    self._signatures.pop(key, None)
-            elif len(known.idle) < MOST_IDLE_CONTEXTS:
+            outputs = self._first_run(key, inputs, between_steps)
+        elif known.unsteady:
+            outputs = self._looped(inputs, pausing(between_steps))
+        else:
+            known.last_used = next(self._runs)
+            context: Context | None
+            try:
+                context = known.idle.pop()
+            except IndexError:
+                context = None
+            if context is None:
+                context = self._new_context(known)
+            direct = self._direct(context.fixed, inputs, given) if given else None
+            result = context.run(inputs, between_steps, direct)
+            if isinstance(result, Changed):
+                self._note_change(key, known, result.position)
+                outputs = [copied(value) for value in result.outputs]
+            else:
                 known.idle.append(context)
-        return [_copied(value) for value in outputs] if changed is not None else self._handed_out(known.record, outputs)
+                outputs = result
+        return outputs if given is None else self._filled(outputs, given)
+
+    def _new_context(self, known: _Signature) -> Context:
+        if known.fixed is None:
+            known.fixed = fix(self.plan, known.record, is_body=self._is_body)
+            known.is_inlined = known.fixed.is_inlined
+        return Context(known.fixed)
+
+    def _note_change(self, key: Any, known: _Signature, position: int) -> None:
+        """A step gave another shape than recorded: record anew, or, if it did so before, run this signature in the loop."""
+        with self._lock:
+            known.unsteady = position in self._volatile
+            self._volatile.add(position)
+            if not known.unsteady:
+                self._signatures.pop(key, None)
+
+    def _direct(self, fixed: FixedPlan, inputs: Sequence[Value], given: Mapping[int, Array]) -> dict[int, Array]:
+        """Of the memory given for outputs, what the fixed plan can write into: dense, of the right kind, apart from all else."""
+        direct: dict[int, Array] = {}
+        for position, array in given.items():
+            slot = self.plan.outputs[position]
+            others = [*inputs, *(other for p, other in given.items() if p != position)]
+            if (
+                slot in fixed.fresh_slots
+                and slot not in [self.plan.outputs[p] for p in direct]
+                and kind_of(array) == fixed.record.kinds[slot]
+                and array.flags.c_contiguous
+                and not any(_may_share(array, other) for other in others)
+            ):
+                direct[position] = array
+        return direct
+
+    def _filled(self, outputs: list[Value], given: Mapping[int, Array]) -> list[Value]:
+        """The outputs, in the memory given for them."""
+        for position, array in given.items():
+            value = outputs[position]
+            if value is not array:
+                if kind_of(value) != kind_of(array):
+                    name = self.plan.slots[self.plan.outputs[position]].name
+                    raise InvalidArgument(
+                        f"output {name} is {_shown(value)}, but the memory given for it is {_shown(array)}; "
+                        "give memory of that shape and type, or none"
+                    )
+                array[...] = value
+                outputs[position] = array
+        return outputs
 
     def recorded_kinds(self) -> dict[int, Kind]:
         """Slot → shape and dtype of its tensor, in the run with the signature that was used last; empty before the first run."""
         with self._lock:
-            return dict(next(reversed(self._signatures.values())).record.kinds) if self._signatures else {}
+            return dict(max(self._signatures.values(), key=_last_used).record.kinds) if self._signatures else {}
+
+    def sources(self) -> tuple[str, ...]:
+        """The functions that signatures seen twice or more are run by, as Python text (see `onnxgpu.execute.source`)."""
+        with self._lock:
+            fixed = [known.fixed for known in self._signatures.values() if known.fixed is not None]
+        return tuple(source.text for plan in fixed for source in tuple(plan.sources.values()))
 
     def observed(self, inputs: Sequence[Value], observer: Observer) -> list[Value]:
         """As a call, in the ordinary loop, telling `observer` of every step, those of bodies included."""
@@ -130,22 +214,16 @@ class Program:
     def _looped(self, inputs: Sequence[Value], observer: Observer | None) -> list[Value]:
         frame = new_frame(self.plan, inputs)
         run_steps(self.plan.steps, frame, observer)
-        return [_copied(frame[slot]) for slot in self.plan.outputs]
+        return [copied(frame[slot]) for slot in self.plan.outputs]
 
     def _first_run(self, key: Any, inputs: Sequence[Value], between_steps: Callable[[], None] | None) -> list[Value]:
         frame = new_frame(self.plan, inputs)
         record = record_run(self.plan, frame, self._volatile, between_steps)
         with self._lock:
-            self._signatures[key] = _Signature(record)
+            self._signatures[key] = _Signature(record, next(self._runs))
             while len(self._signatures) > MOST_SIGNATURES:
-                self._signatures.popitem(last=False)
-        return self._handed_out(record, [frame[slot] for slot in self.plan.outputs])
-
-    def _handed_out(self, record: Record, outputs: list[Value]) -> list[Value]:
-        """Outputs that the caller may write into; a control-flow kernel gets them as they are, but no memory twice."""
-        if self._is_body:
-            return _unshared(self.plan, record, frozenset(), outputs)
-        return [_in_order(value) for value in _unshared(self.plan, record, frozenset(self.plan.inputs), outputs)]
+                del self._signatures[min(self._signatures, key=lambda k: self._signatures[k].last_used)]
+        return hand_out([frame[slot] for slot in self.plan.outputs], forms(self.plan, record, is_body=self._is_body))
 
 
 def _with_bodies(step: Step, programs: Mapping[int, Program]) -> Step:
@@ -156,27 +234,17 @@ def _with_bodies(step: Step, programs: Mapping[int, Program]) -> Step:
     return replace(step, kernel=BodyKernel(cast(ControlKernel, step.kernel), len(step.operation.inputs), calls))
 
 
-def _unshared(plan: Plan, record: Record, held: frozenset[int], outputs: list[Value]) -> list[Value]:
-    """Outputs that share memory with nothing the caller (`held`) or the session holds, and not with one another."""
-    taken = held | record.static.keys()
-    for position, slot in enumerate(plan.outputs):
-        roots = record.roots.get(slot, frozenset())
-        if slot in record.static or not taken.isdisjoint(roots):
-            outputs[position] = _copied(outputs[position])
-        taken |= roots
-    return outputs
+def _last_used(known: _Signature) -> int:
+    return known.last_used
 
 
-def _copied(value: Value) -> Value:
-    if isinstance(value, np.ndarray):
-        return value.copy()
-    if isinstance(value, list):
-        return [_copied(item) for item in value]
-    return value
+def _may_share(array: Array, other: Value) -> bool:
+    """True unless the two are tensors known to lie apart."""
+    if kind_of(other) is None:
+        return other is not None
+    return not (isinstance(array, np.ndarray) and isinstance(other, np.ndarray)) or np.may_share_memory(array, other)
 
 
-def _in_order(value: Value) -> Value:
-    """The value as an array in C order that can be written into (a view may be neither)."""
-    if isinstance(value, np.ndarray):
-        return value if value.flags.c_contiguous and value.flags.writeable else value.copy()
-    return [_in_order(item) for item in value] if isinstance(value, list) else value
+def _shown(value: Value) -> str:
+    kind = kind_of(value)
+    return f"a {type(value).__name__}" if kind is None else f"{kind[1]}{list(kind[0])}"

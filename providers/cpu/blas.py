@@ -14,8 +14,8 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import cache
 from math import prod
 from pathlib import Path
@@ -75,27 +75,45 @@ def _shared(a: Array, b: Array, out: Array) -> None:
     share(part, max(1, count), seconds=seconds)
 
 
-@contextmanager
-def single_threaded() -> Iterator[None]:
+class _SingleThreaded:
+    """The context of `single_threaded`; it keeps nothing, so that one will do for all."""
+
+    def __enter__(self) -> None:
+        limit_threads()
+
+    def __exit__(self, *_: object) -> None:
+        restore_threads()
+
+
+_SINGLE_THREADED = _SingleThreaded()
+
+
+def single_threaded() -> AbstractContextManager[None]:
     """The BLAS works with one thread a call while any thread is in this context."""
+    return _SINGLE_THREADED
+
+
+def limit_threads() -> None:
+    """The BLAS works with one thread a call until `restore_threads` was called as often."""
     global _users, _before
     functions = _thread_functions()
-    if functions is None:
-        yield
-        return
-    get, set_count = functions
-    with _lock:
-        if _users == 0:
-            _before = get()
-            set_count(1)
-        _users += 1
-    try:
-        yield
-    finally:
+    if functions is not None:
+        with _lock:
+            if _users == 0:
+                _before = functions[0]()
+                functions[1](1)
+            _users += 1
+
+
+def restore_threads() -> None:
+    """The end of one `limit_threads`."""
+    global _users
+    functions = _thread_functions()
+    if functions is not None:
         with _lock:
             _users -= 1
             if _users == 0:
-                set_count(_before)
+                functions[1](_before)
 
 
 def _start_anew() -> None:

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from onnxgpu.provider import Array, Operation, Spec, Value
+from onnxgpu.provider import Array, Call, Operation, Spec, Value
 from onnxgpu.providers.array_ops.specs import broadcast_shapes
-from onnxgpu.providers.cpu.expression import Expression, elementwise_operators
+from onnxgpu.providers.cpu.elementwise_operators import elementwise_operators
+from onnxgpu.providers.cpu.expression import Expression
 from onnxgpu.providers.cpu.registry import operator
 
 __all__ = ["FloatExpression", "FusedElementwise", "elementwise_operators"]
@@ -43,6 +44,10 @@ class FloatExpression:
     def workspace(self, inputs: Sequence[Value]) -> int:
         """Blocks live in the threads' own scratch memory."""
         return 0
+
+    def calls(self, inputs: Sequence[Value], outputs: Sequence[Spec]) -> Sequence[Call] | None:
+        """See `onnxgpu.provider.InlineKernel`."""
+        return self._expression.calls(inputs, outputs[0])
 
     def launch(self, inputs: Sequence[Value], outputs: Sequence[Array] | None, workspace: Array | None) -> Sequence[Value]:
         """See `onnxgpu.provider.Kernel`."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from onnxgpu.errors import InvalidGraph
 from onnxgpu.provider import Array
-from onnxgpu.providers.cpu.elementwise_operators import OPERATORS
+from onnxgpu.providers.cpu.expression import Expression
 from onnxgpu.providers.cpu.threads import BLOCK, share
 
 _ARGUMENTS = {"Clip": 2, "LeakyRelu": 1, "HardSigmoid": 2, "QuickGelu": 1}
@@ -36,7 +36,8 @@ class Epilogue:
             self.activation, (0.0, 0.0)
         )
         given = (attributes.get("activation_alpha", default[0]), attributes.get("activation_beta", default[1]))
-        self._arguments = given[: _ARGUMENTS.get(self.activation, 0)]
+        arguments = [f"={float(argument)!r}" for argument in given[: _ARGUMENTS.get(self.activation, 0)]]
+        self._expression = Expression([" ".join((self.activation, "0", *arguments))]) if self.activation else None
 
     def apply(self, block: Array, bias: Array | None, residual: Array | None) -> None:
         """Work on `block`, an array (rows, columns) with contiguous rows, in place.
@@ -72,6 +73,5 @@ class Epilogue:
             self._activate(piece)
 
     def _activate(self, piece: Array) -> None:
-        if self.activation:
-            function, _ = OPERATORS[self.activation]
-            function(piece, piece, *(piece.dtype.type(a) for a in self._arguments))
+        if self._expression is not None:
+            self._expression.block([piece], piece)

@@ -12,44 +12,24 @@ Attributes are operands too: `"Clip 0 =0 =6"`, `"LeakyRelu 0 =0.01"`, `"HardSigm
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import product
-from math import prod
-from typing import Any, Literal
+from collections.abc import Collection, Sequence
+from functools import cache
+from typing import Any
 
 import numpy as np
 
 from onnxgpu.errors import InvalidGraph
-from onnxgpu.provider import Array
-from onnxgpu.providers.cpu.elementwise_operators import OPERATORS, BlockFunction
+from onnxgpu.provider import Array, Call, Spec, Value
+from onnxgpu.providers.cpu.blocks import block_indices, collapsed
+from onnxgpu.providers.cpu.elementwise_operators import (
+    COMPOSITES, PRIMITIVES, BlockFunction, Primitive, Input, Node, Operand, apply, elementwise_operators)
+from onnxgpu.providers.cpu.expression_rules import in_order, simplified
 from onnxgpu.providers.cpu.threads import BLOCK, WORTH_SPLITTING, scratch, share
 
-Kind = Literal["input", "step", "constant"]
 _FIRST_REGISTER = 10
-
-
-@dataclass(frozen=True)
-class Operand:
-    """One operand of a step: which input or which earlier step, or a constant."""
-
-    kind: Kind
-    index: int = 0
-    value: float = 0.0
-
-
-@dataclass(frozen=True)
-class Step:
-    """One operator of an expression; `register` is the block of scratch memory that takes its result."""
-
-    function: BlockFunction
-    operands: tuple[Operand, ...]
-    register: int
-
-
-def elementwise_operators() -> frozenset[str]:
-    """The operators that may stand in an expression."""
-    return frozenset(OPERATORS)
+_FEW = 4096
+"""Elements up to which a call's overhead outweighs its work. An operand that broadcasts is then expanded first: NumPy's call with
+operands of one shape takes a third of the time."""
 
 
 class Expression:
@@ -58,6 +38,9 @@ class Expression:
     Args:
         steps: see the module's docstring.
 
+    Attributes:
+        inputs: how many arrays it takes.
+
     Raises:
         InvalidGraph: a step names an unknown operator, or has the wrong number or kind of operands.
     """
@@ -65,17 +48,21 @@ class Expression:
     def __init__(self, steps: Sequence[str]) -> None:
         if not steps:
             raise InvalidGraph("an elementwise expression needs at least one step")
-        parsed = [_parsed(step, position) for position, step in enumerate(steps)]
-        self._steps = _with_registers(parsed)
-        self.inputs = max((o.index for s in self._steps for o in s.operands if o.kind == "input"), default=-1) + 1
+        self._steps = len(steps)
+        result = simplified(_parsed(steps))
+        self._result = result if isinstance(result, Node) else apply("Copy", result)
+        self._order = in_order(self._result)
+        self._reads = [o.index for node in self._order for o in node.operands if isinstance(o, Input)]
+        self._registers, self._register_count = _with_registers(self._order)
+        self.inputs = max(self._reads, default=-1) + 1
 
     def evaluate(self, inputs: Sequence[Array], out: Array) -> None:
         """Write the result for `inputs`, which broadcast to `out.shape`, into `out` (which may be an input of that shape)."""
         if out.size == 0:
             return
-        work = out.size * len(self._steps)
-        if out.size <= BLOCK or (len(self._steps) == 1 and work < WORTH_SPLITTING):
-            self._block([x if x.ndim else x[()] for x in inputs], out)
+        work = out.size * self._steps
+        if self._in_one_block(out):
+            self.block(inputs, out)
             return
         shape, arrays = collapsed(out.shape, inputs)
         result = out.reshape(shape) if out.flags.c_contiguous else out
@@ -86,106 +73,115 @@ class Expression:
 
         def part(start: int, stop: int) -> None:
             for index in blocks[start:stop]:
-                self._block([_piece(x, index) for x in arrays], result[index])
+                self.block([_piece(x, index) for x in arrays], result[index])
 
         share(part, len(blocks), work)
 
-    def _block(self, inputs: Sequence[Any], out: Array) -> None:
-        results: list[Array] = []
-        last = len(self._steps) - 1
-        for position, step in enumerate(self._steps):
-            values = [self._value(o, inputs, results, out.dtype) for o in step.operands]
-            target = out if position == last else scratch(out.size, out.dtype, _FIRST_REGISTER + step.register).reshape(out.shape)
-            if not isinstance(values[0], np.ndarray) or (len(values) == 1 and values[0].shape != out.shape):
-                values[0] = np.broadcast_to(values[0], out.shape)
-            step.function(target, *values)
-            results.append(target)
+    def calls(self, inputs: Sequence[Value], out: Spec) -> list[Call] | None:
+        """What `evaluate` would call; None where it cuts its work into blocks (see `onnxgpu.provider.InlineKernel`)."""
+        if out.size == 0 or not self._in_one_block(out):
+            return None
+        expanded = {i for i in self._reads if inputs[i].ndim and inputs[i].shape != out.shape and self._pays(i, out)}
+        copies = {index: apply("Copy", Input(index)) for index in sorted(expanded)}
+        order = [*copies.values(), *self._order]
+        registers, count = _with_registers(order, copies)
+        memory: list[Any] = [Spec(out.shape, out.dtype) for _ in range(count)]
+        places = {node: memory[register] for node, register in registers.items()} | {self._result: out}
 
-    @staticmethod
-    def _value(operand: Operand, inputs: Sequence[Any], results: Sequence[Array], dtype: np.dtype) -> Any:
-        if operand.kind == "input":
-            return inputs[operand.index]
-        return results[operand.index] if operand.kind == "step" else dtype.type(operand.value)
+        def argument(operand: Operand, reader: Node) -> Any:
+            if isinstance(operand, Input):
+                copied = copies.get(operand.index)
+                return inputs[operand.index] if copied is None or copied is reader else places[copied]
+            return places[operand] if isinstance(operand, Node) else _constant(operand, out.dtype)
+
+        def function(primitive: Primitive) -> BlockFunction:
+            return primitive.small if primitive.small is not None and out.size <= _FEW else primitive.function
+
+        return [(function(node.primitive), (*(argument(o, node) for o in node.operands), places[node])) for node in order]
+
+    def _in_one_block(self, out: Array | Spec) -> bool:
+        return out.size <= BLOCK or (len(self._order) == 1 and out.size < WORTH_SPLITTING)
+
+    def _pays(self, index: int, out: Spec) -> bool:
+        return out.size <= _FEW or self._reads.count(index) > 1
+
+    def block(self, inputs: Sequence[Array], out: Array) -> None:
+        """`evaluate` in the calling thread, all at once."""
+        memory = [scratch(out.size, out.dtype, _FIRST_REGISTER + i).reshape(out.shape) for i in range(self._register_count)]
+        places: dict[Node, Array] = {}
+        for node in self._order:
+            values = [
+                inputs[o.index] if isinstance(o, Input) else places[o] if isinstance(o, Node) else _constant(o, out.dtype)
+                for o in node.operands
+            ]
+            target = out if node is self._result else memory[self._registers[node]]
+            node.primitive.function(*values, target)
+            places[node] = target
 
 
-def collapsed(shape: tuple[int, ...], inputs: Sequence[Array]) -> tuple[tuple[int, ...], list[Array]]:
-    """`shape` and arrays that broadcast to it, with neighbouring axes joined wherever every array allows."""
-    if all(x.shape == shape for x in inputs):
-        return (prod(shape),), [x.reshape(-1) for x in inputs]
-    padded = [(1,) * (len(shape) - x.ndim) + x.shape for x in inputs]
-    groups: list[list[int]] = []
-    kinds: list[tuple[bool, ...]] = []
-    for axis, size in enumerate(shape):
-        kind = tuple(p[axis] == size for p in padded)
-        if groups and (size == 1 or kinds[-1] == kind):
-            groups[-1].append(axis)
-        else:
-            groups.append([axis])
-            kinds.append(kind)
-
-    def joined(sizes: tuple[int, ...]) -> tuple[int, ...]:
-        return tuple(prod([sizes[a] for a in group]) for group in groups)
-
-    return joined(shape), [x.reshape(joined(p)) for x, p in zip(inputs, padded, strict=True)]
+@cache
+def _scalar(digits: str, dtype: np.dtype) -> Array:
+    array = np.array(float.fromhex(digits), dtype)
+    array.flags.writeable = False
+    return array
 
 
-def block_indices(shape: tuple[int, ...], elements: int) -> list[tuple[Any, ...]]:
-    """Indices that cut an array of `shape` into blocks of about `elements` elements, in memory order."""
-    inner = 1
-    axis = len(shape)
-    while axis > 0 and inner * shape[axis - 1] <= elements:
-        axis -= 1
-        inner *= shape[axis]
-    if axis == 0:
-        return [()]
-    size = shape[axis - 1]
-    step = max(1, elements // inner)
-    slices = [slice(i, min(i + step, size)) for i in range(0, size, step)]
-    outer = product(*(range(n) for n in shape[: axis - 1]))
-    return [(*(slice(i, i + 1) for i in position), piece) for position in outer for piece in slices]
+def _constant(value: float, dtype: np.dtype) -> Array:
+    """A 0-d array: NumPy takes twice as long for a scalar of its own. (0.0 and -0.0 are equal, their digits are not.)"""
+    return _scalar(value.hex(), dtype)
 
 
 def _piece(array: Array, index: tuple[Any, ...]) -> Array:
     return array[tuple(slice(None) if size == 1 else i for size, i in zip(array.shape, index, strict=False))]
 
 
-def _parsed(step: str, position: int) -> tuple[BlockFunction, tuple[Operand, ...]]:
-    name, *words = step.split()
-    if name not in OPERATORS:
-        raise InvalidGraph(
-            f"step {position} of an elementwise expression, {step!r}: unknown operator {name!r} (known: {', '.join(sorted(OPERATORS))})"
-        )
-    function, count = OPERATORS[name]
-    if len(words) != count:
-        raise InvalidGraph(f"step {position} of an elementwise expression, {step!r}: {name} takes {count} operands, {len(words)} are given")
-    return function, tuple(_operand(word, position, step) for word in words)
+def _with_registers(order: Sequence[Node], kept: Collection[int] = ()) -> tuple[dict[Node, int], int]:
+    """The register that takes each node's result, and how many there are; the last node's result goes elsewhere.
 
-
-def _operand(word: str, position: int, step: str) -> Operand:
-    try:
-        if word.startswith("="):
-            return Operand("constant", value=float(word[1:]))
-        operand = Operand("step", int(word[1:])) if word.startswith("%") else Operand("input", int(word))
-    except ValueError:
-        operand = Operand("input", -1)
-    if operand.index < 0 or (operand.kind == "step" and operand.index >= position):
-        raise InvalidGraph(
-            f"step {position} of an elementwise expression, {step!r}: operand {word!r} is neither an input, an earlier step nor a constant"
-        )
-    return operand
-
-
-def _with_registers(parsed: Sequence[tuple[BlockFunction, tuple[Operand, ...]]]) -> list[Step]:
-    """Give each result the first register that no later step still reads; a step never writes over its own operands."""
-    last_use = {o.index: position for position, (_, operands) in enumerate(parsed) for o in operands if o.kind == "step"}
-    steps: list[Step] = []
+    A result may take over the register of an operand that is not read again. The
+    first `len(kept)` nodes are copies of inputs, which stay.
+    """
+    last_use = {operand: position for position, node in enumerate(order) for operand in node.operands if isinstance(operand, Node)}
+    registers: dict[Node, int] = {}
     free: list[int] = []
     count = 0
-    for position, (function, operands) in enumerate(parsed):
-        if not free:
+    for position, node in enumerate(order[:-1]):
+        for operand in dict.fromkeys(node.operands):
+            if isinstance(operand, Node) and last_use[operand] == position:
+                free.append(registers[operand])
+        if not free or position < len(kept):
             free.append(count)
             count += 1
-        steps.append(Step(function, operands, free.pop(0)))
-        dying = {o.index for o in operands if o.kind == "step" and last_use[o.index] == position}
-        free.extend(sorted(steps[i].register for i in dying))
-    return steps
+        registers[node] = free.pop()
+    return registers, count
+
+
+def _parsed(steps: Sequence[str]) -> Operand:
+    results: list[Operand] = []
+    for position, step in enumerate(steps):
+        name, *words = step.split()
+        if name not in elementwise_operators():
+            known = ", ".join(sorted(elementwise_operators()))
+            raise InvalidGraph(f"step {position} of an elementwise expression, {step!r}: unknown operator {name!r} (known: {known})")
+        count = PRIMITIVES[name].operands if name in PRIMITIVES else COMPOSITES[name][1]
+        if len(words) != count:
+            raise InvalidGraph(
+                f"step {position} of an elementwise expression, {step!r}: {name} takes {count} operands, {len(words)} are given"
+            )
+        operands = [_operand(word, results, position, step) for word in words]
+        results.append(apply(name, *operands) if name in PRIMITIVES else COMPOSITES[name][0](*operands))
+    return results[-1]
+
+
+def _operand(word: str, results: Sequence[Operand], position: int, step: str) -> Operand:
+    try:
+        if word.startswith("="):
+            return float(word[1:])
+        index = int(word[1:] if word.startswith("%") else word)
+        if index >= 0:
+            return results[index] if word.startswith("%") else Input(index)
+    except (ValueError, IndexError):
+        pass
+    raise InvalidGraph(
+        f"step {position} of an elementwise expression, {step!r}: operand {word!r} is neither an input, an earlier step nor a constant"
+    )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import ClassVar
@@ -15,7 +15,7 @@ from onnxgpu.log import logger
 from onnxgpu.provider import Claim, Operation, Refusal, RunSettings
 from onnxgpu.providers import cpu
 from onnxgpu.providers.cpu import threads
-from onnxgpu.providers.cpu.blas import can_limit_threads, single_threaded
+from onnxgpu.providers.cpu.blas import can_limit_threads, limit_threads, restore_threads
 from onnxgpu.providers.cpu.denormals import can_flush
 from onnxgpu.providers.cpu.registry import REGISTRY
 
@@ -47,15 +47,28 @@ class CPUProvider(HostProvider):
         if settings.flush_denormals and not can_flush():
             logger.warning("session.set_denormal_as_zero has no effect on this machine")
 
-    @contextmanager
-    def running(self, settings: RunSettings) -> Iterator[None]:
+    def running(self, settings: RunSettings) -> AbstractContextManager[None]:
         """Threads of our own and of the BLAS as `settings` wants them."""
-        with threads.running(settings):
-            if settings.threads:
-                with single_threaded():
-                    yield
-            else:
-                yield
+        return _Running(settings)
+
+
+class _Running:
+    """A run on one thread; a class of its own because a generator would take longer than a small model."""
+
+    __slots__ = ("_before", "_settings")
+
+    def __init__(self, settings: RunSettings) -> None:
+        self._settings = settings
+
+    def __enter__(self) -> None:
+        self._before = threads.apply(self._settings)
+        if self._settings.threads:
+            limit_threads()
+
+    def __exit__(self, *_: object) -> None:
+        if self._settings.threads:
+            restore_threads()
+        threads.apply(self._before)
 
 
 PROVIDER = CPUProvider

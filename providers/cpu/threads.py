@@ -6,7 +6,7 @@ products come here too (see blas.py): the BLAS's own threads and these would fig
 Each worker is bound to one core, and the caller hands work only to those that are bound to other cores than its own:
 unbound, a woken thread lands on the caller's core often enough to make two threads no faster than one.
 
-All sessions share the workers. How many of them a session may use is a setting of the thread that runs it (`running`), and travels
+All sessions share the workers. How many of them a session may use is a setting of the thread that runs it (`apply`), and travels
 with the work it hands over.
 """
 
@@ -16,8 +16,8 @@ import ctypes
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from itertools import pairwise
 from queue import SimpleQueue
@@ -88,7 +88,7 @@ def _work(core: int, queue: SimpleQueue[_Job]) -> None:
     np.seterr(all="ignore")
     while True:
         function, parts, done, settings = queue.get()
-        _apply(settings)
+        apply(settings)
         _take(function, parts, done)
         del function, parts, done
 
@@ -123,21 +123,13 @@ def _settings() -> RunSettings:
     return settings
 
 
-def _apply(settings: RunSettings) -> None:
-    if settings.flush_denormals != _settings().flush_denormals:
+def apply(settings: RunSettings) -> RunSettings:
+    """What this thread does from now on, and has done by the workers, is done with `settings`; returns those before."""
+    before = _settings()
+    if settings.flush_denormals != before.flush_denormals:
         flush(settings.flush_denormals)
     _local.settings = settings
-
-
-@contextmanager
-def running(settings: RunSettings) -> Iterator[None]:
-    """What this thread does in this context, and has done by the workers, is done with `settings`."""
-    before = _settings()
-    _apply(settings)
-    try:
-        yield
-    finally:
-        _apply(before)
+    return before
 
 
 def _start_anew() -> None:

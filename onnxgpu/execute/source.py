@@ -1,0 +1,223 @@
+"""A fixed plan as the source of a Python function: one line a call, nothing decided while it runs.
+
+    def run(pause, v2, v3):
+        v6 = empty()
+        add(v2, v3, v4)
+        multiply(v4, v3, v4)
+        launch([v4, v5], [v6], None)
+        return [v6]
+
+`v4` is the value of slot 4: a local variable where it differs between runs, otherwise an array that was made beforehand. A
+kernel that can say what it calls (`calls`, see `onnxgpu.provider.InlineKernel`) has its calls in the function, every other
+kernel its `launch`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from onnxgpu.execute.handing_out import Form, forms
+from onnxgpu.execute.loop import new_memory
+from onnxgpu.execute.memory import StepMemory
+from onnxgpu.execute.record import Kind, kind_of
+from onnxgpu.plan.steps import ABSENT, DISCARD, Step
+from onnxgpu.provider import Kernel, Provider, Spec, Value
+
+if TYPE_CHECKING:
+    from onnxgpu.execute.fixed import FixedPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """Which of a plan's functions: `pauses` between steps; `given`: positions of outputs whose memory the caller gives."""
+
+    pauses: bool = False
+    given: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The text and what its names stand for.
+
+    Attributes:
+        text: defines `make`, which takes the values of `shared`, `slots`, `scratch`, `workspaces` and `resumes` as keywords
+            and returns the function.
+        make: the compiled text.
+        positions: line (from 0) → position of the step whose call it is; None for lines that are no kernel's.
+        shared: name → the same object in every context.
+        slots: slots whose arrays are made beforehand.
+        scratch: name → step position, offset in its workspace, and spec.
+        workspaces: positions of steps with a workspace that their `launch` is given.
+        resumes: names of functions that go on in the loop behind a step, with its position and the slots they are given.
+    """
+
+    text: str
+    make: Callable[..., Callable[..., Any]]
+    positions: tuple[int | None, ...]
+    shared: dict[str, Any]
+    slots: tuple[int, ...]
+    scratch: dict[str, tuple[int, int, Spec]]
+    workspaces: tuple[int, ...]
+    resumes: dict[str, tuple[int, tuple[int, ...]]]
+
+
+def write_source(fixed: FixedPlan, made: frozenset[int], variant: Variant) -> Source:
+    """The function for `fixed`.
+
+    Args:
+        fixed: the plan.
+        made: slots whose arrays are made beforehand.
+        variant: which function.
+    """
+    return _Writer(fixed, made, variant).source()
+
+
+class _Writer:
+    def __init__(self, fixed: FixedPlan, made: frozenset[int], variant: Variant) -> None:
+        self._fixed, self._made, self._variant = fixed, made, variant
+        self._given = {fixed.plan.outputs[position] for position in variant.given}
+        self._lines: list[str] = []
+        self._positions: list[int | None] = []
+        self._shared: dict[str, Any] = {}
+        self._names: dict[int, str] = {}
+        self._slots: set[int] = set()
+        self._locals: set[int] = set(fixed.plan.inputs)
+        self._scratch: dict[str, tuple[int, int, Spec]] = {}
+        self._workspaces: list[int] = []
+        self._resumes: dict[str, tuple[int, tuple[int, ...]]] = {}
+
+    def source(self) -> Source:
+        plan = self._fixed.plan
+        for position, step in enumerate(plan.steps):
+            if position not in self._fixed.skipped and not (self._fixed.memory[position] is None and self._is_made(step)):
+                self._step(position, step)
+        how = forms(plan, self._fixed.record, is_body=self._fixed.is_body, settled=self._fixed.fresh_slots)
+        self._line(f"return [{', '.join(self._output(slot, form) for slot, form in zip(plan.outputs, how, strict=True))}]")
+        parameters = ["pause", *(f"v{slot}" for slot in plan.inputs), *(f"v{plan.outputs[p]}" for p in self._variant.given)]
+        outer = [*self._shared, *(f"v{s}" for s in self._slots), *self._scratch, *(f"w{p}" for p in self._workspaces), *self._resumes]
+        head = [f"def make({', '.join(outer)}):", f"    def run({', '.join(parameters)}):"]
+        text = "\n".join([*head, *(f"        {line}" for line in self._lines), "    return run", ""])
+        namespace: dict[str, Any] = {}
+        exec(compile(text, f"<onnxgpu plan {plan.name}>", "exec"), namespace)
+        return Source(
+            text,
+            namespace["make"],
+            (*[None] * len(head), *self._positions),
+            self._shared,
+            tuple(self._slots),
+            self._scratch,
+            tuple(self._workspaces),
+            self._resumes,
+        )
+
+    def _is_made(self, step: Step) -> bool:
+        return all(slot == DISCARD or slot in self._made for slot in step.outputs)
+
+    def _line(self, text: str, position: int | None = None) -> None:
+        self._lines.append(text)
+        self._positions.append(position)
+
+    def _name(self, value: Any, stem: str) -> str:
+        """The name of an object that every context shares."""
+        if id(value) not in self._names:
+            name = stem if stem not in self._shared else f"{stem}_{len(self._shared)}"
+            self._names[id(value)] = name
+            self._shared[name] = value
+        return self._names[id(value)]
+
+    def _value(self, slot: int) -> str:
+        if slot in self._locals:
+            return f"v{slot}"
+        if slot == ABSENT or slot not in self._made:
+            return "None"
+        self._slots.add(slot)
+        return f"v{slot}"
+
+    def _output(self, slot: int, form: Form) -> str:
+        return self._value(slot) if form is None else f"{self._name(form, form.__name__)}({self._value(slot)})"
+
+    def _step(self, position: int, step: Step) -> None:
+        if self._variant.pauses:
+            self._line("pause()")
+        memory = self._fixed.memory[position]
+        if memory is None:
+            self._step_of_unknown_memory(position, step)
+        else:
+            outputs = [self._memory_for(position, step, index, spec) for index, spec in enumerate(memory.specs)]
+            if memory.calls is None:
+                self._launch(position, step, memory, outputs)
+            else:
+                self._inlined(position, step, memory, outputs)
+        for slot in step.releases:
+            if slot in self._locals and slot not in self._fixed.plan.inputs:
+                self._locals.discard(slot)
+                self._line(f"del v{slot}")
+
+    def _memory_for(self, position: int, step: Step, index: int, spec: Spec) -> str:
+        """The array for one output: made beforehand, given by the caller, or new in every run."""
+        slot = step.outputs[index] if index < len(step.outputs) else DISCARD
+        if slot in self._made:
+            return self._value(slot)
+        new = f"{self._name(step.provider.allocator(spec), 'empty')}()"
+        if slot == DISCARD:
+            return new
+        self._locals.add(slot)
+        if slot not in self._given:
+            self._line(f"v{slot} = {new}", position)
+        return f"v{slot}"
+
+    def _launch(self, position: int, step: Step, memory: StepMemory, outputs: Sequence[str]) -> None:
+        workspace = "None"
+        if memory.workspace:
+            workspace = f"w{position}"
+            self._workspaces.append(position)
+        inputs = ", ".join(self._value(slot) for slot in step.inputs)
+        launch = self._name(step.kernel.launch, _stem(step))
+        self._line(f"{launch}([{inputs}], [{', '.join(outputs)}], {workspace})", position)
+
+    def _inlined(self, position: int, step: Step, memory: StepMemory, outputs: Sequence[str]) -> None:
+        assert memory.calls is not None
+        names = {id(given): self._value(slot) for given, slot in zip(memory.inputs, step.inputs, strict=True)}
+        names |= {id(spec): name for spec, name in zip(memory.specs, outputs, strict=True)}
+        for number, (spec, offset) in enumerate(memory.scratch):
+            names[id(spec)] = f"s{position}_{number}"
+            self._scratch[f"s{position}_{number}"] = (position, offset, spec)
+        for function, arguments in memory.calls:
+            texts = [names.get(id(argument)) or self._name(argument, "c") for argument in arguments]
+            self._line(f"{self._name(function, getattr(function, '__name__', 'call'))}({', '.join(texts)})", position)
+
+    def _step_of_unknown_memory(self, position: int, step: Step) -> None:
+        """Its memory is asked for in every run; where a result has another shape than recorded, the loop goes on from here."""
+        stores = [(index, slot) for index, slot in enumerate(step.outputs) if slot != DISCARD and slot not in self._made]
+        launch = self._name(partial(_launched, step.kernel, step.provider), _stem(step))
+        call = f"{launch}([{', '.join(self._value(slot) for slot in step.inputs)}])"
+        self._line(f"r = {call}" if stores else call, position)
+        for index, slot in stores:
+            self._locals.add(slot)
+            self._line(f"v{slot} = r[{index}]", position)
+        expected = [(index, kind) for index, slot in stores if (kind := self._fixed.record.kinds.get(slot)) is not None]
+        if expected:
+            live = tuple(sorted(self._locals))
+            self._resumes[f"resume{position}"] = position, live
+            differ = self._name(partial(_differ, tuple(expected)), "differ")
+            self._line(f"if {differ}(r): return resume{position}(pause, {', '.join(f'v{slot}' for slot in live)})")
+        if stores:
+            self._line("del r")
+
+
+def _stem(step: Step) -> str:
+    """A name for a step's function in the text."""
+    name = step.operation.operator
+    return f"launch_{name}" if name.isidentifier() and name.isascii() else "launch"
+
+
+def _launched(kernel: Kernel, provider: Provider, inputs: Sequence[Value]) -> Sequence[Value]:
+    return kernel.launch(inputs, *new_memory(kernel, provider, inputs))
+
+
+def _differ(expected: Sequence[tuple[int, Kind]], results: Sequence[Value]) -> bool:
+    """True if a result is not of the kind that was recorded."""
+    return any(kind_of(results[index]) != kind for index, kind in expected)
