@@ -98,6 +98,15 @@ CASES = [
         [_X8, scalar(0.02), _BYTE, integers(3, 4, 1, 1, low=0, high=255, dtype="uint8"), scalar(0.01), _BYTE, scalar(0.3), _BYTE],
         opset=10,
     ),
+    Case(
+        "ConvInteger",
+        [np.full((1, 600, 4, 4), 255, "uint8"), np.full((2, 600, 3, 3), 255, "uint8"), scalar(0, "uint8")],
+        {"pads": [1, 1, 1, 1]},
+        opset=10,
+        note="sums above 2**24",
+    ),
+    Case("ConvInteger", [_X8[:, :, 0].copy(), _W8[:, :, 0].copy(), _BYTE], {"group": 2, "pads": [2, 0]}, opset=10),
+    Case("ConvInteger", [_X8[:, :, :, 0, None].copy(), _W8[:, :, :1, :1].copy(), _BYTE], {"group": 2}, opset=10),
     Case("FusedConv", [normal(1, 3, 6, 6), normal(4, 3, 3, 3), normal(4)], {"activation": "Relu"}, opset=1, domain="com.microsoft"),
     Case(
         "FusedConv",
