@@ -8,6 +8,7 @@ outputs = session.run(None, {"x": x})
 
 from onnxgpu.devices import OrtDevice, OrtDeviceVendorId
 from onnxgpu.adapters import AdapterFormat, LoraAdapter
+from onnxgpu.ep_context import OrtEpContextData, OrtEpContextDataBuffer, OrtExternalInitializerInfo
 from onnxgpu.ep_devices import OrtEpDevice, OrtHardwareDevice, OrtHardwareDeviceType, get_ep_devices
 from onnxgpu.errors import OnnxGpuError, ProviderFallbackWarning
 from onnxgpu.log import set_default_logger_callback, set_default_logger_severity, set_default_logger_verbosity
@@ -21,10 +22,19 @@ from onnxgpu.memory_info import (
     OrtSyncStream,
 )
 from onnxgpu.metadata import ModelMetadata, NodeArg
+from onnxgpu.model_compiler import ModelCompiler
+from onnxgpu.model_package import (
+    ModelPackage,
+    ModelPackageComponentContext,
+    ModelPackageContext,
+    ModelPackageOptions,
+    ModelPackageWriteMode,
+)
 from onnxgpu.options import (
     ExecutionMode,
     ExecutionOrder,
     GraphOptimizationLevel,
+    OrtCompileApiFlags,
     OrtExecutionProviderDevicePolicy,
     RunOptions,
     SessionOptions,
@@ -36,46 +46,56 @@ from onnxgpu.surroundings import set_global_thread_pool_sizes
 from onnxgpu.version import __version__
 
 __all__ = [
+    "__version__",
     "AdapterFormat",
+    "copy_tensors",
+    "disable_telemetry_events",
+    "enable_telemetry_events",
     "ExecutionMode",
     "ExecutionOrder",
+    "get_all_providers",
+    "get_available_providers",
+    "get_device",
+    "get_ep_devices",
     "GraphOptimizationLevel",
     "InferenceSession",
     "LoraAdapter",
+    "ModelCompiler",
     "ModelMetadata",
+    "ModelPackage",
+    "ModelPackageComponentContext",
+    "ModelPackageContext",
+    "ModelPackageOptions",
+    "ModelPackageWriteMode",
     "NodeArg",
     "OnnxGpuError",
     "OrtAllocatorType",
     "OrtArenaCfg",
+    "OrtCompileApiFlags",
     "OrtDevice",
     "OrtDeviceMemoryType",
     "OrtDeviceVendorId",
+    "OrtEpContextData",
+    "OrtEpContextDataBuffer",
     "OrtEpDevice",
     "OrtExecutionProviderDevicePolicy",
+    "OrtExternalInitializerInfo",
     "OrtHardwareDevice",
     "OrtHardwareDeviceType",
-    "OrtMemType",
     "OrtMemoryInfo",
     "OrtMemoryInfoDeviceType",
+    "OrtMemType",
     "OrtSparseFormat",
     "OrtSyncStream",
     "OrtValue",
     "ProviderFallbackWarning",
     "RunOptions",
     "SessionOptions",
-    "SparseTensor",
-    "__version__",
-    "copy_tensors",
-    "disable_telemetry_events",
-    "enable_telemetry_events",
-    "get_all_providers",
-    "get_available_providers",
-    "get_device",
-    "get_ep_devices",
     "set_default_logger_callback",
     "set_default_logger_severity",
     "set_default_logger_verbosity",
     "set_global_thread_pool_sizes",
+    "SparseTensor",
 ]
 
 

@@ -1,16 +1,18 @@
-"""Loading a model as its session options say."""
+"""Loading, rewriting and saving a model as its session options say."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
-from onnxgpu.errors import NotImplemented
+from onnxgpu.errors import InvalidArgument, NotImplemented
+from onnxgpu.log import logger
 from onnxgpu.options import SessionOptions
 
 if TYPE_CHECKING:
     import onnx
+    import onnx_ir as ir
 
     from onnxgpu.metadata import ModelMetadata
     from onnxgpu.model_file import LoadedModel
@@ -60,3 +62,36 @@ def metadata_of(source: ModelSource, options: SessionOptions) -> ModelMetadata:
 
     available = [provider() for provider in providers().values() if provider.unavailable() is None]
     return loaded_for(source, options, known_domains(available)).metadata
+
+
+def evaluator(model: ir.Model, providers: Sequence[Provider], proceed: Callable[[], None]) -> Any:
+    """Runs one node on the host, for constant folding; `proceed` is called before and may raise to end it."""
+    from onnxgpu.execute.single import run_on_host
+    from onnxgpu.partition.operations import operation_of
+
+    def evaluate(node: ir.Node, inputs: Sequence[Any]) -> Any:
+        proceed()
+        return run_on_host(operation_of(node, model.opset_imports), inputs, providers)
+
+    return evaluate
+
+
+def save_optimized(loaded: LoadedModel, options: SessionOptions) -> None:
+    """Write the rewritten model to `optimized_model_filepath`.
+
+    Raises:
+        InvalidArgument: a file cannot be written, or a configuration entry makes no sense.
+        NotImplemented: the options want onnxruntime's own format.
+    """
+    from onnxgpu.model_file import save
+
+    path, config = options.optimized_model_filepath, options.config_entries
+    format_name = config.get("session.save_model_format", "ORT" if path.endswith(".ort") else "").upper()
+    if format_name == "ORT":
+        raise NotImplemented(f"optimized_model_filepath '{path}': onnxgpu does not write onnxruntime's .ort format; give it a name in .onnx")
+    external = config.get("session.optimized_model_external_initializers_file_name", "")
+    least = config.get("session.optimized_model_external_initializers_min_size_in_bytes", "1024")
+    if not least.isdecimal():
+        raise InvalidArgument(f"session.optimized_model_external_initializers_min_size_in_bytes wants a number of bytes, got {least!r}")
+    save(loaded, path, external_file=external, least_bytes=int(least))
+    logger.info("the optimised model is in '%s'", path)

@@ -18,7 +18,7 @@ from onnxgpu.discovery import providers as all_providers
 from onnxgpu.errors import Fail, InvalidArgument
 from onnxgpu.feeds import checked_feed, fitting
 from onnxgpu.float_errors import quietly
-from onnxgpu.loading import disabled_rules, known_domains, loaded_for, metadata_of
+from onnxgpu.loading import disabled_rules, evaluator, known_domains, loaded_for, metadata_of, save_optimized
 from onnxgpu.log import logger, logging_as
 from onnxgpu.metadata import ModelMetadata, NodeArg
 from onnxgpu.options import RunOptions, SessionOptions
@@ -121,10 +121,13 @@ class InferenceSession:
         self._report = rewrite(
             loaded.model,
             level=level,
-            evaluate=_evaluator(loaded.model, chosen, proceed),
+            evaluate=evaluator(loaded.model, chosen, proceed),
             disabled=(*disabled, *disabled_rules(options)),
         )
         proceed()
+        if options.optimized_model_filepath:
+            save_optimized(loaded, options)
+            proceed()
         self._placement = partition(loaded.model, chosen, parse_hints(options.config_entries.get("onnxgpu.placement", "")))
         proceed()
         self._placement = fuse(loaded.model, self._placement, level=level)
@@ -373,17 +376,6 @@ def _check(model: ir.Model, placement: Placement, plan: Plan) -> None:
 
     check_placed_graph(model, placement)
     check_plan(plan)
-
-
-def _evaluator(model: ir.Model, providers: Sequence[Provider], proceed: Callable[[], None]) -> Any:
-    from onnxgpu.execute.single import run_on_host
-    from onnxgpu.partition.operations import operation_of
-
-    def evaluate(node: ir.Node, inputs: Sequence[Any]) -> Any:
-        proceed()
-        return run_on_host(operation_of(node, model.opset_imports), inputs, providers)
-
-    return evaluate
 
 
 def _recorder(session: InferenceSession, prefix: str) -> Recorder:

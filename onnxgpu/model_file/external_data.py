@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,15 @@ from onnxgpu.model_file.supplied import FilesInMemory
 
 if TYPE_CHECKING:
     import onnx
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalPlace:
+    """Where the data of an initializer lie: a file, as a path from the model's folder, and the bytes in it."""
+
+    location: str
+    offset: int
+    length: int
 
 
 class ExternalFiles:

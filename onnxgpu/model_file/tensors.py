@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from onnxgpu.dtypes import dtype_of
 from onnxgpu.errors import InvalidGraph
-from onnxgpu.model_file.external_data import ExternalFiles
+from onnxgpu.model_file.external_data import ExternalFiles, ExternalPlace
 from onnxgpu.model_file.names import all_graphs
 from onnxgpu.model_file.source import Source
 
@@ -29,6 +29,16 @@ _TYPED_FIELDS = {1: "float_data", 7: "int64_data", 8: "string_data", 11: "double
     15: "double_data",
 }
 """The repeated field that holds an element type's values where raw_data does not; for all others it is int32_data."""
+
+
+EXTERNAL_PLACE = "onnxgpu.external_place"
+"""Key in `ir.Value.meta`: a tensor that was read from an external file, and its place there."""
+
+
+def external_place(value: ir.Value) -> ExternalPlace | None:
+    """Where the data of an initializer lie outside of the model file it was read from; None for those inside, and for new ones."""
+    tensor, place = value.meta.get(EXTERNAL_PLACE, (None, None))
+    return place if tensor is not None and tensor is value.const_value else None
 
 
 def tensors_of(graph: onnx.GraphProto) -> Iterator[tuple[str, onnx.TensorProto]]:
@@ -107,8 +117,12 @@ def hold(model: ir.Model, source: Source, payload_location: str, files: External
 
     for graph in model.graphs():
         for value in graph.initializers.values():
-            if value.const_value is not None:
-                value.const_value = _held(value.const_value, source, payload_location, files)
+            tensor = value.const_value
+            if tensor is not None:
+                value.const_value = _held(tensor, source, payload_location, files)
+                if isinstance(tensor, ir.ExternalTensor) and not str(tensor.location).startswith(payload_location):
+                    place = ExternalPlace(str(tensor.location), tensor.offset or 0, byte_count(int(tensor.dtype), tensor.size))
+                    value.meta[EXTERNAL_PLACE] = (value.const_value, place)
         for node in graph:
             for name, attribute in list(node.attributes.items()):
                 if attribute.type == ir.AttributeType.TENSOR:

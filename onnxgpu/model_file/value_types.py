@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onnxgpu.dtypes import code_of, dtype_of, name_of
+from onnxgpu.dtypes import code_of, dtype_named, dtype_of, name_of
 from onnxgpu.model_file.loaded import ValueType
 
 if TYPE_CHECKING:
@@ -59,6 +59,35 @@ def type_text(proto: onnx.TypeProto) -> str:
     if kind == "opaque_type":
         return f"opaque({proto.opaque_type.domain},{proto.opaque_type.name})"
     return ""
+
+
+def type_proto(text: str) -> onnx.TypeProto:
+    """The type that `type_text` spells so.
+
+    Raises:
+        ValueError: nothing is spelled so.
+    """
+    import onnx
+
+    kind, _, inner = text.removesuffix(")").partition("(")
+    proto = onnx.TypeProto()
+    if kind == "tensor":
+        proto.tensor_type.elem_type = code_of(dtype_named(inner))
+    elif kind == "sparse_tensor":
+        proto.sparse_tensor_type.elem_type = code_of(dtype_named(inner))
+    elif kind == "seq":
+        proto.sequence_type.elem_type.CopyFrom(type_proto(inner))
+    elif kind == "optional":
+        proto.optional_type.elem_type.CopyFrom(type_proto(inner))
+    elif kind == "map":
+        key, _, value = inner.partition(",")
+        proto.map_type.key_type = code_of(dtype_named(key))
+        proto.map_type.value_type.CopyFrom(type_proto(value))
+    elif kind == "opaque":
+        proto.opaque_type.domain, _, proto.opaque_type.name = inner.partition(",")
+    else:
+        raise ValueError(f"{text!r} is no type")
+    return proto
 
 
 def has_map(proto: onnx.TypeProto) -> bool:
