@@ -124,10 +124,10 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Subgraph:
-    """A graph attribute (`body`, `then_branch`, …): how many inputs it takes and how many outputs it gives."""
+    """A graph attribute (`body`, `then_branch`, …): what is known of its inputs and outputs."""
 
-    input_count: int
-    output_count: int
+    inputs: tuple[ValueInfo, ...]
+    outputs: tuple[ValueInfo, ...]
 
 
 class Kernel(Protocol):

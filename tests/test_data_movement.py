@@ -41,7 +41,7 @@ def run(operator: str, *inputs: Any, opset: int = 23, outputs: int = 1, **attrib
 def run_with_bodies(
     operator: str, *inputs: Any, bodies: Mapping[str, Callable[..., Any]], opset: int = 23, outputs: Sequence[ValueInfo], **attributes: Any
 ) -> list[Any]:
-    given_attributes = dict(attributes) | {name: Subgraph(0, 0) for name in bodies}
+    given_attributes = dict(attributes) | {name: Subgraph((), ()) for name in bodies}
     kernel: Any = claimed(operator, len(inputs), given_attributes, opset, outputs).build()
     assert kernel.outputs(inputs) is None
     return list(kernel.launch_with_bodies(inputs, bodies))
@@ -258,7 +258,7 @@ def test_shape_inputs_are_wanted_on_the_host() -> None:
     }
     for operator, (count, host) in expected.items():
         bodies = {"Loop": ["body"], "If": ["then_branch", "else_branch"]}.get(operator, [])
-        claim = claimed(operator, count, {name: Subgraph(0, 0) for name in bodies}, 23, [None])
+        claim = claimed(operator, count, {name: Subgraph((), ()) for name in bodies}, 23, [None])
         assert claim.host_inputs == host, operator
     assert claimed("Shape", 1, {}, 23, [None]).shape_only_inputs == {0}
 

@@ -44,7 +44,7 @@ def _attribute(attribute: ir.Attr) -> Any:
     if kind == ir.AttributeType.TENSOR:
         return array_of(value)
     if kind == ir.AttributeType.GRAPH:
-        return Subgraph(len(value.inputs), len(value.outputs))
+        return Subgraph(*(tuple(info for info in map(_info, values) if info) for values in (value.inputs, value.outputs)))
     if kind in (ir.AttributeType.INTS, ir.AttributeType.FLOATS, ir.AttributeType.STRINGS):
         return tuple(value)
     return value

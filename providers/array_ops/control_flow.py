@@ -67,8 +67,16 @@ class ControlKernel(ABC):
         """Refused: without its bodies the node cannot run."""
         raise Fail(f"{type(self).__name__}: expected the node's graph attributes as callables; run it with launch_with_bodies")
 
+    @abstractmethod
     def launch_with_bodies(self, inputs: Sequence[Value], bodies: Mapping[str, Body]) -> Sequence[Value]:
         """Run, with the graph attributes as callables keyed by name."""
+
+
+class IteratingKernel(ControlKernel):
+    """A control-flow kernel with one body, which it runs again and again."""
+
+    def launch_with_bodies(self, inputs: Sequence[Value], bodies: Mapping[str, Body]) -> Sequence[Value]:
+        """See `ControlKernel`."""
         return self._run(inputs, bodies["body"])
 
     @abstractmethod
@@ -83,7 +91,7 @@ def if_(xp: Any, cond: Array, *, then_branch: Body, else_branch: Body) -> tuple[
 
 
 @operator("Loop", host=("M", "cond"))
-class Loop(ControlKernel):
+class Loop(IteratingKernel):
     """`loop` as a kernel. Spec: https://onnx.ai/onnx/operators/onnx__Loop.html"""
 
     input_names = ("M", "cond")

@@ -9,7 +9,7 @@ from typing import Any
 from onnxgpu.errors import InvalidArgument
 from onnxgpu.provider import Array, Body, Value, ValueInfo
 from onnxgpu.providers.array_ops.axes import normalized_axis
-from onnxgpu.providers.array_ops.control_flow import ControlKernel, empty_scan_output
+from onnxgpu.providers.array_ops.control_flow import IteratingKernel, empty_scan_output
 from onnxgpu.providers.array_ops.host_values import braced, integers
 from onnxgpu.providers.array_ops.registry import operator
 
@@ -81,7 +81,7 @@ def _one_length(lengths: Sequence[int]) -> int:
 
 
 @operator("Scan", since=9)
-class Scan(ControlKernel):
+class Scan(IteratingKernel):
     """`scan` as a kernel. Spec: https://onnx.ai/onnx/operators/onnx__Scan.html"""
 
     def _run(self, inputs: Sequence[Value], body: Body) -> tuple[Value, ...]:
@@ -89,7 +89,7 @@ class Scan(ControlKernel):
 
 
 @operator("Scan", since=8, host=("sequence_lens",))
-class BatchedScan(ControlKernel):
+class BatchedScan(IteratingKernel):
     """`batched_scan` as a kernel. Spec: https://onnx.ai/onnx/operators/onnx__Scan.html"""
 
     input_names = ("sequence_lens",)
