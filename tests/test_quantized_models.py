@@ -8,6 +8,7 @@ moves its own results by up to two steps. Weights have seven bits (`reduce_range
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from onnx import helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
 
 import onnxgpu as ort
+from onnxgpu.fuse import body_of
 
 IMAGE, TOKENS = (2, 3, 20, 20), (2, 7, 16)
 
@@ -142,3 +144,60 @@ def test_dynamic(tmp_path: Path, name: str, weight: QuantType, per_channel: bool
     actual, *expected = outputs(target, shape)
     for result in expected:
         assert np.abs(actual - result).max() <= np.abs(result).max() / 255
+
+
+def test_qdq_nodes_become_quantised_operators(tmp_path: Path) -> None:
+    source, target = tmp_path / "float.onnx", tmp_path / "int8.onnx"
+    onnx.save(image_model(), source)
+    quantize_static(source, target, Samples(IMAGE), quant_format=QuantFormat.QDQ, per_channel=True, reduce_range=True)
+    session = ort.InferenceSession(str(target), providers=["CPUExecutionProvider"])
+    operators = Counter(node.op_type for node in session.placement.assignments)
+    assert operators["QLinearConv"] == 4 and operators["QGemm"] == 1
+    assert not operators["Conv"] and not operators["Gemm"]
+    body = next(body_of(node) for node in session.placement.assignments if node.op_type == "QLinearConv")
+    assert body is not None
+    assert [node.op_type for node in body if node.op_type != "Constant"] == ["DequantizeLinear"] * 3 + ["Conv", "QuantizeLinear"]
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    plain = ort.InferenceSession(str(target), options, providers=["CPUExecutionProvider"])
+    assert "QLinearConv" not in {node.op_type for node in plain.placement.assignments}
+    x = {"x": np.random.default_rng(3).standard_normal(IMAGE).astype("f4")}
+    difference = np.abs(session.run(None, x)[0] - plain.run(None, x)[0])
+    assert difference.max() <= 1.01 * output_step(target)
+
+
+QDQ = """<ir_version: 10, opset_import: ["" : 21]>
+    g (uint8[2, 8] x) => (float[2, 4] y)
+    <uint8[8, 4] w = {}, float s = {{0.1}}, uint8 z = {{3}}, float[4] b = {{0, 1, 2, 3}}> {{
+        a = DequantizeLinear(x, s, z)  c = DequantizeLinear(w, s, z)  {}
+    }}""".format
+
+
+@pytest.mark.parametrize(
+    ("nodes", "expected"),
+    {
+        "y = MatMul(a, c)": {"MatMulIntegerToFloat"},
+        "y = Gemm(a, c, b)": {"DequantizeLinear", "Gemm"},
+        "y = Gemm(a, c)": {"QGemm"},
+        "y = Gemm <alpha = 2.0> (a, c)": {"DequantizeLinear", "Gemm"},
+        "p = MatMul(a, c) r = Relu(p) q = QuantizeLinear(r, s, z) y = DequantizeLinear(q, s, z)": {
+            "MatMulIntegerToFloat",
+            "Relu",
+            "QuantizeLinear",
+            "DequantizeLinear",
+        },
+        "p = MatMul(a, c) q = QuantizeLinear(p, s, z) y = DequantizeLinear(q, s, z)": {"QLinearMatMul", "DequantizeLinear"},
+    }.items(),
+    ids=str,
+)
+def test_what_is_fused(nodes: str, expected: set[str]) -> None:
+    """A float bias, a factor, and a Relu whose zero is not the least integer are not part of the integer operators."""
+    numbers = np.random.default_rng(0).integers(0, 127, 32).tolist()
+    model = onnx.parser.parse_model(QDQ("{" + ", ".join(map(str, numbers)) + "}", nodes))
+    session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
+    assert {node.op_type for node in session.placement.assignments} == expected
+    x = {"x": np.arange(16, dtype=np.uint8).reshape(2, 8) * 3}
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    reference = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    np.testing.assert_allclose(session.run(None, x)[0], reference.run(None, x)[0], rtol=1e-5, atol=1e-5)

@@ -10,6 +10,7 @@ from onnxgpu.fuse.elementwise_chain import elementwise_chain
 from onnxgpu.fuse.fusion import Fusion, fused_node, replace
 from onnxgpu.fuse.gelu import gelu_of_erf, gelu_of_tanh
 from onnxgpu.fuse.matmul import matmul_with_epilogue
+from onnxgpu.fuse.quantized import quantized_convolution, quantized_product
 from onnxgpu.fuse.silu import silu
 from onnxgpu.partition.operations import operation_of
 from onnxgpu.partition.placement import Assignment, Placement
@@ -20,7 +21,16 @@ if TYPE_CHECKING:
 
 Rule = Callable[["ir.Node"], Fusion | None]
 
-RULES: tuple[Rule, ...] = (gelu_of_erf, gelu_of_tanh, silu, convolution_with_epilogue, matmul_with_epilogue, elementwise_chain)
+RULES: tuple[Rule, ...] = (
+    gelu_of_erf,
+    gelu_of_tanh,
+    silu,
+    quantized_convolution,
+    quantized_product,
+    convolution_with_epilogue,
+    matmul_with_epilogue,
+    elementwise_chain,
+)
 """In order: what an earlier rule makes, a later one may build on."""
 
 LEVEL = 2
@@ -52,7 +62,7 @@ def _try(rule: Rule, node: ir.Node, graph: ir.Graph, model: ir.Model, assignment
     if fusion is None:
         return
     provider = assignments[fusion.nodes[0]].provider
-    if any(assignments[old].provider is not provider for old in fusion.nodes):
+    if any(assignments[old].provider is not provider for old in (*fusion.shared, *fusion.nodes)):
         return
     fused = fused_node(fusion, model.opset_imports)
     operation = operation_of(fused, model.opset_imports)
@@ -61,7 +71,7 @@ def _try(rule: Rule, node: ir.Node, graph: ir.Graph, model: ir.Model, assignment
         for index in range(len(fused.inputs)):
             fused.replace_input_with(index, None)
         return
-    names = "+".join(old.op_type for old in fusion.nodes)
+    names = "+".join(old.op_type for old in (*fusion.shared, *fusion.nodes))
     first = assignments[fusion.nodes[0]]
     for old in fusion.nodes:
         del assignments[old]

@@ -21,6 +21,7 @@ class Fusion:
 
     Attributes:
         nodes: in graph order; only the last one's first output is read from outside.
+        shared: nodes before these that are part of the meaning, but stay as long as others read them.
         operator: what replaces them.
         inputs: of the new node; None for an absent one.
         attributes: of the new node: numbers, strings, lists of them, or attributes of the old nodes.
@@ -33,6 +34,7 @@ class Fusion:
     attributes: Mapping[str, Any] = field(default_factory=dict)
     domain: str = INTERNAL_DOMAIN
     version: int = 1
+    shared: tuple[ir.Node, ...] = ()
 
     @property
     def output(self) -> ir.Value:
@@ -76,7 +78,7 @@ def _body(fusion: Fusion, opset_imports: Mapping[str, int]) -> ir.Function:
 
     values: dict[ir.Value, ir.Value] = {}
     inputs = [_copy_value(value, values) for value in fusion.inputs if value is not None]
-    nodes = _copied_nodes(fusion.nodes, values)
+    nodes = _copied_nodes((*fusion.shared, *fusion.nodes), values)
     graph = ir.Graph(inputs, [values[fusion.output]], nodes=nodes, opset_imports=dict(opset_imports))
     return ir.Function(INTERNAL_DOMAIN, fusion.operator, fusion.output.name or "", graph=graph, attributes=())
 
@@ -132,10 +134,13 @@ def _copy_value(value: ir.Value, values: dict[ir.Value, ir.Value]) -> ir.Value:
 
 
 def replace(graph: ir.Graph, fusion: Fusion, node: ir.Node) -> None:
-    """Put `node` in the place of the fusion's nodes."""
+    """Put `node` in the place of the fusion's nodes, and remove the shared ones that nothing reads any more."""
     import onnx_ir as ir
 
     ir.convenience.replace_nodes_and_values(graph, fusion.nodes[-1], fusion.nodes, [node], [fusion.output], [node.outputs[0]])
+    for shared in fusion.shared:
+        if shared.graph is not None and not any(value.uses() or value.is_graph_output() for value in shared.outputs):
+            shared.graph.remove(shared, safe=True)
 
 
 def sole_reader(value: ir.Value) -> ir.Node | None:

@@ -74,7 +74,10 @@ def _division_dtype(scale: np.dtype) -> np.dtype:
 
 
 def _store_quantized(xp: Any, quotient: Array, zero: Array | None, saturate: bool, target: Array) -> None:
-    """Round, add the zero point, hold in the target's range and store; `quotient` is overwritten."""
+    """Round, add the zero point, hold in the target's range and store; `quotient` is overwritten.
+
+    NaN becomes the least integer, as in onnxruntime.
+    """
     if quotient.dtype.itemsize < 4:
         quotient = quotient.astype(FLOAT)
     if is_integer(target.dtype):
@@ -85,7 +88,8 @@ def _store_quantized(xp: Any, quotient: Array, zero: Array | None, saturate: boo
         converted(xp, quotient, target.dtype, saturate, "up", target)
         return
     least, greatest = _integer_range(target.dtype)
-    xp.clip(quotient, least, greatest, out=quotient)
+    xp.fmax(quotient, least, out=quotient)
+    xp.minimum(quotient, greatest, out=quotient)
     target[...] = quotient
 
 

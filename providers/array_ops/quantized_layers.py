@@ -60,9 +60,16 @@ def qlinear_add(
     *,
     out: Array = None,
 ) -> Array:
-    """Sum of quantised tensors, requantised."""
-    total = dequantized(a, a_scale, a_zero_point) + dequantized(b, b_scale, b_zero_point)
-    return quantized(xp, total, c_scale, c_zero_point, a.dtype, out)
+    """Sum of quantised tensors, requantised: a * (a_scale / c_scale) + (b * (b_scale / c_scale) + what the zero points give).
+
+    Each of the two sums is rounded to float32 once, as onnxruntime's fused multiply-add does, so that halves round the same way.
+    """
+    left, right = (scale.reshape(()) / c_scale.reshape(()) for scale in (a_scale, b_scale))
+    zeros = [FLOAT.type(0) if zero is None else zero.astype(FLOAT).reshape(()) for zero in (a_zero_point, b_zero_point, c_zero_point)]
+    rest = zeros[2] - (left * zeros[0] + right * zeros[1])
+    inner = (b * right.astype(np.float64) + rest).astype(FLOAT)
+    total = (a * left.astype(np.float64) + inner).astype(FLOAT)
+    return requantized(xp, total, xp.zeros((), a.dtype), out)
 
 
 @operator("QLinearMul", domain=_DOMAIN, specs=_elementwise_specs)

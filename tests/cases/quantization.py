@@ -40,6 +40,10 @@ def _quantized() -> list[Case]:
         Case("QuantizeLinear", [long, array(0.03)]),
     ]
     cases.append(Case("QuantizeLinear", [np.array([-300, 5, 1000], "i4"), array(2.0), np.array(7, "u1")], opset=13))
+    odd = np.resize(array([np.nan, np.inf, -np.inf, 1e30, -3e9, 0.5, 1.5, -0.5, 127.5, -128.5]), 70)
+    for kind in ("u1", "i1", "u2", "i2"):
+        cases += [Case("QuantizeLinear", [odd, array(1.0), np.array(3, kind)])]
+        cases += [Case("QuantizeLinear", [odd, array(1.0), np.array(3, kind)], opset=1, domain="com.microsoft")]
     half = np.array([1.3, -2.7, 100], np.float16)
     cases += [Case("QuantizeLinear", [half, np.array(0.1, np.float16), np.array(3, "i1")], oracle="reference")]
     wide = [half.astype("f"), np.array(0.1, np.float16), np.array(3, "i1")]
