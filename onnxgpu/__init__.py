@@ -6,6 +6,7 @@ session = ort.InferenceSession("model.onnx", providers=["CUDAExecutionProvider",
 outputs = session.run(None, {"x": x})
 """
 
+from onnxgpu.bindings import IOBinding, SessionIOBinding
 from onnxgpu.devices import OrtDevice, OrtDeviceVendorId
 from onnxgpu.adapters import AdapterFormat, LoraAdapter
 from onnxgpu.ep_context import OrtEpContextData, OrtEpContextDataBuffer, OrtExternalInitializerInfo
@@ -58,6 +59,7 @@ __all__ = [
     "get_device",
     "get_ep_devices",
     "GraphOptimizationLevel",
+    "IOBinding",
     "InferenceSession",
     "LoraAdapter",
     "ModelCompiler",
@@ -90,6 +92,7 @@ __all__ = [
     "OrtValue",
     "ProviderFallbackWarning",
     "RunOptions",
+    "SessionIOBinding",
     "SessionOptions",
     "set_default_logger_callback",
     "set_default_logger_severity",

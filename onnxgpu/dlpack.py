@@ -6,6 +6,7 @@ Source: `dlpack.h` of DLPack 1.1, the structure `DLManagedTensor` (capsule `dlte
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -111,7 +112,7 @@ class Borrowed:
         tensor = managed.tensor
         shape = tuple(tensor.shape[: tensor.ndim])
         self.spec = Spec(shape, _dtype_of(tensor.code, tensor.bits, tensor.lanes))
-        if tensor.strides and not _is_dense(shape, tensor.strides[: tensor.ndim]):
+        if tensor.strides and not is_dense(shape, tensor.strides[: tensor.ndim]):
             raise RuntimeError(f"ORT only supports contiguous tensor for now. Strides are {tensor.strides[: tensor.ndim]}, shape is {shape}")
         self.pointer = (tensor.data or 0) + tensor.byte_offset
         self.device = (int(tensor.device_type), int(tensor.device_id))
@@ -123,7 +124,8 @@ class Borrowed:
             self._managed.deleter(ctypes.addressof(self._managed))
 
 
-def _is_dense(shape: tuple[int, ...], strides: list[int]) -> bool:
+def is_dense(shape: Sequence[int], strides: Sequence[float]) -> bool:
+    """True if strides, counted in elements, are those of a tensor that lies dense in C order."""
     expected = 1
     for size, stride in zip(reversed(shape), reversed(strides), strict=True):
         if size == 0:

@@ -14,16 +14,47 @@ import numpy as np
 from onnxgpu.dtypes import code_of, dtype_named, name_of
 from onnxgpu.errors import InvalidArgument, NotImplemented
 from onnxgpu.metadata import NodeArg
+from onnxgpu.provider import HOST, Provider
+from onnxgpu.sparse import Sparse
+from onnxgpu.values import Value, array_from_cuda_interface, array_from_dlpack
+
+_HOST_MEMORIES = (1, 3)
+"""DLPack's `kDLCPU` and `kDLCUDAHost`."""
 
 _TO_DO = "Please fix either the inputs/outputs or the model."
+
+
+class PlacedInputs(list[Any]):
+    """The inputs of a run, of which some lie on a device.
+
+    Attributes:
+        memories: position of an input → whose memory it lies in; the others lie on the host.
+    """
+
+    def __init__(self, inputs: Iterable[Any], memories: Mapping[int, Provider]) -> None:
+        super().__init__(inputs)
+        self.memories = memories
+
+
+def placed(inputs: list[Any]) -> list[Any]:
+    """The inputs as operators have them: without `Value` around what lies on a device; `PlacedInputs` if something does."""
+    memories = {position: value.memory for position, value in enumerate(inputs) if isinstance(value, Value)}
+    return PlacedInputs((value.content if isinstance(value, Value) else value for value in inputs), memories) if memories else inputs
+
+
+def memories_of(inputs: list[Any]) -> Mapping[int, Provider]:
+    """Position of an input → whose memory it lies in, if not on the host."""
+    return inputs.memories if isinstance(inputs, PlacedInputs) else {}
 
 
 def checked_feed(argument: NodeArg, value: Any) -> Any:
     """`value` as the model's input `argument` takes it: an array, or a list, map or None for other types.
 
+    What lies on a device stays there, and comes back as a `Value`.
+
     Args:
         argument: name, type and shape; a shape of None is not checked.
-        value: an array, anything with `__array__` or `__dlpack__`, or a nested list. One element in any number of
+        value: an array, an OrtValue, anything with `__array__`, `__dlpack__` or `__cuda_array_interface__`, or a nested list. One element in any number of
             dimensions will do for a scalar.
 
     Raises:
@@ -33,6 +64,8 @@ def checked_feed(argument: NodeArg, value: Any) -> Any:
     dtype = _number_type(argument.type)
     if dtype is not None and type(value) is np.ndarray and value.dtype == dtype:
         array = value
+    elif (lying := _lying_somewhere(argument, value)) is not None:
+        return _checked_value(argument, lying)
     elif argument.type.startswith("tensor("):
         array = _as_array(argument, value)
         _check_type(argument, array)
@@ -70,6 +103,36 @@ def fitting(argument: NodeArg) -> Callable[[Any], bool]:
 def _number_type(text: str) -> np.dtype | None:
     """The dtype of a `tensor(…)` of numbers, None for every other type."""
     return dtype_named(text[7:-1]) if text.startswith("tensor(") and text != "tensor(string)" else None
+
+
+def _lying_somewhere(argument: NodeArg, value: Any) -> Value | None:
+    """The value, if it says where it lies: an OrtValue, or a tensor of another library on a device."""
+    if isinstance(value, Value):
+        return value
+    if isinstance(value, (np.ndarray, np.generic, list, tuple)):
+        return None
+    try:
+        if hasattr(value, "__dlpack_device__") and int(value.__dlpack_device__()[0]) not in _HOST_MEMORIES:
+            return Value.of(*array_from_dlpack(value))
+        if hasattr(value, "__cuda_array_interface__"):
+            return Value.of(*array_from_cuda_interface(value))
+    except Exception as error:
+        raise InvalidArgument(f"input {argument.name}: {_kind(value)} cannot be read where it lies ({error}); copy it to the host first") from error
+    return None
+
+
+def _checked_value(argument: NodeArg, value: Value) -> Any:
+    """What the value holds, if that lies on the host; otherwise the value."""
+    content = value.content.dense() if isinstance(value.content, Sparse) else value.content
+    if value.memory.place == HOST or content is None:
+        return content if content is None and argument.type.startswith("optional") else checked_feed(argument, content)
+    expected = argument.type[len("optional(") : -1] if argument.type.startswith("optional(") else argument.type
+    if value.data_type() != expected:
+        types = f"Actual: ({value.data_type()}) , expected: ({expected})"
+        raise InvalidArgument(f"Unexpected input data type. {types} for input {argument.name}")
+    if value.is_tensor():
+        _check_shape(argument, content)
+    return value
 
 
 def _check_type(argument: NodeArg, array: np.ndarray) -> None:
@@ -110,10 +173,33 @@ def _from_array_like(argument: NodeArg, value: Any) -> np.ndarray:
     try:
         if hasattr(value, "is_tensor") and hasattr(value, "numpy"):
             return np.asarray(value.numpy())
-        return np.asarray(value) if hasattr(value, "__array__") else np.from_dlpack(value)
+        return _read_by_protocol(value)
     except Exception as error:
-        kind = f"{type(value).__module__}.{type(value).__qualname__}"
-        raise InvalidArgument(f"input {argument.name}: {kind} cannot be read as a NumPy array ({error}); convert it first") from error
+        raise InvalidArgument(f"input {argument.name}: {_kind(value)} cannot be read as a NumPy array ({error}); convert it first") from error
+
+
+def _read_by_protocol(value: Any) -> np.ndarray:
+    """Over the same memory where the other library lets us; DLPack also has types that NumPy does not have (bfloat16)."""
+    if not hasattr(value, "__array__"):
+        return _from_dlpack(value)
+    try:
+        return np.asarray(value)
+    except Exception:
+        if not hasattr(value, "__dlpack__"):
+            raise
+        return _from_dlpack(value)
+
+
+def _from_dlpack(value: Any) -> np.ndarray:
+    try:
+        array: np.ndarray = array_from_dlpack(value)[0]
+        return array
+    except RuntimeError:
+        return np.from_dlpack(value)  # strided
+
+
+def _kind(value: Any) -> str:
+    return f"{type(value).__module__}.{type(value).__qualname__}"
 
 
 def _no_tensor(argument: NodeArg, value: Any) -> Exception:
@@ -206,7 +292,7 @@ def _checked_sequence(argument: NodeArg, inner: str, value: Any) -> list[Any]:
             raise RuntimeError(
                 f"CreateSequenceOfTensors: Input is not a tensor: element {index} of input {argument.name} is a {type(item).__name__}"
             )
-        checked.append(checked_feed(element, item))
+        checked.append(checked_feed(element, item.numpy() if isinstance(item, Value) else item))
     return checked
 
 

@@ -25,7 +25,7 @@ Body = Callable[..., Sequence[Value]]
 """A graph attribute at run time: call it with the graph's inputs, get its outputs."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Place:
     """Where a tensor lives: two GPUs are two places."""
 

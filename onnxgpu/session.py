@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import threading
 import warnings
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
@@ -16,14 +15,16 @@ from onnxgpu import knobs
 from onnxgpu.adapters import with_adapters
 from onnxgpu.discovery import providers as all_providers
 from onnxgpu.errors import Fail, InvalidArgument
-from onnxgpu.feeds import checked_feed, fitting
+from onnxgpu.feeds import checked_feed, fitting, memories_of, placed
 from onnxgpu.float_errors import quietly
 from onnxgpu.loading import disabled_rules, evaluator, known_domains, loaded_for, metadata_of, save_optimized
 from onnxgpu.log import logger, logging_as
 from onnxgpu.metadata import ModelMetadata, NodeArg
 from onnxgpu.options import RunOptions, SessionOptions
+from onnxgpu.programs import Programs
 from onnxgpu.selection import Requested, Selection, requested_by, select
 from onnxgpu.surroundings import Surroundings
+from onnxgpu.value_runs import ValueRuns
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from onnxgpu.partition import Placement
     from onnxgpu.plan import Plan
     from onnxgpu.profile import Recorder
-    from onnxgpu.provider import Provider
+    from onnxgpu.provider import Array, Provider
     from onnxgpu.rewrite import RewriteReport
 
 _PROVIDERS_TWICE = (
@@ -47,7 +48,7 @@ _PROVIDERS_TWICE = (
 )
 
 
-class InferenceSession:
+class InferenceSession(ValueRuns):
     """A model, placed and planned, ready to run.
 
     Args:
@@ -100,7 +101,6 @@ class InferenceSession:
 
     def _make(self, source: ModelSource, disabled: Sequence[str]) -> None:
         """File → graph → rewrite → partition → fuse → plan; stops between two stages if the load is canceled."""
-        from onnxgpu.execute import Program
         from onnxgpu.fuse import fuse
         from onnxgpu.model_file import infer_types, override_dimensions
         from onnxgpu.partition import parse_hints, partition
@@ -136,8 +136,7 @@ class InferenceSession:
         proceed()
         if knobs.CHECK():
             _check(loaded.model, self._placement, self._plan)
-        self._programs: dict[tuple[int, ...], Program] = {(): Program(self._plan)}
-        self._programs_lock = threading.Lock()
+        self._programs = Programs(self._plan, chosen)
         self._describe(loaded, sizes)
         logger.debug("Node placements\n%s", self._placement)
         logger.info("Session successfully initialized.")
@@ -174,19 +173,28 @@ class InferenceSession:
         if run_options is not None and run_options.active_adapters:
             input_feed = with_adapters(input_feed, run_options.active_adapters)
         inputs = self._checked(input_feed)
-        program = self._program(output_names)
+        program = self._program(output_names, inputs)
         if run_options is None and self._is_plain:
             return quietly(program, inputs, None, None, self._around)
-        with self._surroundings.entered(run_options):
-            return quietly(self._run, program, inputs, run_options)
+        return self._execute(program, inputs, run_options)
 
-    def _run(self, program: Program, inputs: list[Any], run_options: RunOptions | None) -> list[Any]:
+    def _execute(
+        self, program: Program, inputs: list[Any], run_options: RunOptions | None, given: Mapping[int, Array] | None = None
+    ) -> list[Any]:
+        if run_options is None and self._is_plain:
+            return quietly(program, inputs, None, given, self._around)
+        with self._surroundings.entered(run_options):
+            return quietly(self._run, program, inputs, run_options, given)
+
+    def _run(
+        self, program: Program, inputs: list[Any], run_options: RunOptions | None, given: Mapping[int, Array] | None
+    ) -> list[Any]:
         between_steps = None if run_options is None else _terminator(run_options)
         if between_steps is not None:
             between_steps()
         if self._recorder is not None:
-            return self._recorder.run(program, lambda observer: program.observed(inputs, observer), between_steps)
-        return program(inputs, between_steps)
+            return self._recorder.run(program, lambda observer: program.observed(inputs, observer, given), between_steps)
+        return program(inputs, between_steps, given)
 
     def end_profiling(self) -> str:
         """Write the profile, from now on record nothing, and return the file's name; "" if nothing was recorded."""
@@ -200,7 +208,8 @@ class InferenceSession:
 
     def run_observed(self, input_feed: Mapping[str, Any], observer: Observer) -> list[Any]:
         """All outputs; `observer` is called after each step (see `onnxgpu.execute.loop.Observer`)."""
-        return quietly(self._program(None).observed, self._checked(input_feed), observer)
+        inputs = self._checked(input_feed)
+        return quietly(self._program(None, inputs).observed, inputs, observer)
 
     def _checked(self, feed: Mapping[str, Any]) -> list[Any]:
         """The inputs in order; a plain dict of arrays that are just what the model declares is not looked at further."""
@@ -218,10 +227,7 @@ class InferenceSession:
     def _checked_each(self, feed: Mapping[str, Any]) -> list[Any]:
         if not hasattr(feed, "keys"):
             raise AttributeError(f"'{type(feed).__name__}' object has no attribute 'keys': input_feed is a dict, input name to array")
-        for name in self._required:
-            if name not in feed:
-                missing = [name for name in self._required if name not in feed]
-                raise ValueError(f"Required inputs ({missing}) are missing from input feed ({list(feed)}).")
+        self._check_required(feed)
         inputs, given = [], 0
         for name, argument, default in self._feeds:
             if name not in feed:
@@ -237,7 +243,13 @@ class InferenceSession:
             known = [name for name, _, _ in self._feeds]
             unknown = next(name for name in feed if name not in known)
             raise InvalidArgument(f"Invalid input name: {unknown}. The model's inputs are {known}")
-        return inputs
+        return placed(inputs)
+
+    def _check_required(self, names: Collection[str]) -> None:
+        for name in self._required:
+            if name not in names:
+                missing = [name for name in self._required if name not in names]
+                raise ValueError(f"Required inputs ({missing}) are missing from input feed ({list(names)}).")
 
     def _refuse_none(self, position: int, name: str) -> None:
         """None is taken for an input that no node reads; the error names the first node that does."""
@@ -249,24 +261,28 @@ class InferenceSession:
                 raise step_error(step, Fail(f"Missing Input: {name}. The feed holds None for it; give an array"))
             slot = step.outputs[0] if slot in step.inputs else slot
 
-    def _program(self, output_names: Sequence[str] | None) -> Program:
+    def _program(self, output_names: Sequence[str] | None, inputs: list[Any]) -> Program:
+        if not output_names and type(inputs) is list:
+            return self._programs.whole
+        return self._programs.of(self._positions(output_names), memories_of(inputs))
+
+    def _positions(self, output_names: Sequence[str] | None) -> tuple[int, ...]:
         if not output_names:
-            return self._programs[()]
+            return ()
         if isinstance(output_names, str) or not all(isinstance(name, str) for name in output_names):
             raise TypeError(f"run(): incompatible function arguments. output_names is a list of names or None, got {output_names!r}")
         unknown = [name for name in output_names if name not in self._output_names]
         if unknown:
             raise InvalidArgument(f"Invalid output name:{unknown[0]}. The model's outputs are {self._output_names}")
-        positions = tuple(self._output_names.index(name) for name in output_names)
-        if positions == tuple(range(len(self._output_names))):
-            return self._programs[()]
-        with self._programs_lock:
-            if positions not in self._programs:
-                from onnxgpu.execute import Program
-                from onnxgpu.plan import pruned
+        return tuple(self._output_names.index(name) for name in output_names)
 
-                self._programs[positions] = Program(pruned(self._plan, positions))
-            return self._programs[positions]
+    def _input_slots(self) -> list[int]:
+        names = [name for name, _, _ in self._feeds]
+        return [self._plan.inputs[names.index(argument.name)] for argument in self._inputs]
+
+    @property
+    def _session_providers(self) -> Sequence[Provider]:
+        return self._selection.providers
 
     def get_inputs(self) -> list[NodeArg]:
         """The inputs that a run must be given."""
@@ -311,8 +327,8 @@ class InferenceSession:
 
     @property
     def programs(self) -> tuple[Program, ...]:
-        """The plan as it is run: for all outputs, then for each other choice of outputs that a run asked for."""
-        return tuple(self._programs.values())
+        """The plan as it is run: for all outputs, then for each other choice of outputs and places that a run asked for."""
+        return tuple(self._programs)
 
     @property
     def rewrites(self) -> RewriteReport:

@@ -10,12 +10,15 @@ from typing import Any, Self
 
 import numpy as np
 
-from onnxgpu.devices import HOST_MEMORY, Device, device_of, memory_for_dlpack
-from onnxgpu.dlpack import HOST_DEVICE, Borrowed
+from onnxgpu.devices import HOST_MEMORY, memory_for_dlpack
+from onnxgpu.dlpack import HOST_DEVICE, Borrowed, is_dense
 from onnxgpu.dtypes import code_of, dtype_named, dtype_of, name_of
 from onnxgpu.errors import InvalidArgument, NotImplemented
 from onnxgpu.provider import HOST, Array, Provider, Spec
 from onnxgpu.sparse import Sparse
+
+_CUDA_DEVICE = 2
+"""DLPack's `kDLCUDA`."""
 
 _ONLY_TENSORS = "Only OrtValues that are Tensors"
 
@@ -273,6 +276,30 @@ def array_from_dlpack(data: Any) -> tuple[Array, Provider]:
     return memory.wrap(borrowed.pointer, borrowed.spec, borrowed), memory
 
 
-def device_at(value: Value) -> Device:
-    """The device where a value lies."""
-    return device_of(value.memory)
+def array_from_cuda_interface(data: Any) -> tuple[Array, Provider]:
+    """The tensor of an object with `__cuda_array_interface__`, without a copy, and whose memory it lies in.
+
+    Source: CUDA Array Interface, version 3. It does not name the device, so the tensor has to lie on the first one.
+
+    Raises:
+        RuntimeError: the tensor is not dense, of a type that ONNX does not have, or there is no such memory here.
+    """
+    interface = data.__cuda_array_interface__
+    spec = Spec(tuple(interface["shape"]), np.dtype(interface["typestr"]))
+    strides = interface.get("strides")
+    if strides is not None and not is_dense(spec.shape, [stride / spec.dtype.itemsize for stride in strides]):
+        raise RuntimeError(f"only tensors that are dense in C order are supported; strides are {strides} bytes, shape is {spec.shape}")
+    memory = memory_for_dlpack(_CUDA_DEVICE, 0)
+    memory.synchronize()
+    return memory.wrap(interface["data"][0], spec, data), memory
+
+
+def copied_home(content: Any, memory: Provider) -> Any:
+    """A copy on the host of a value of `memory`: an array, or a list or dict of them."""
+    if isinstance(content, (list, tuple)):
+        return [copied_home(item, memory) for item in content]
+    if isinstance(content, dict):
+        return dict(content)
+    if not hasattr(content, "dtype"):
+        return content
+    return content.copy() if memory.place == HOST else memory.download(content)
