@@ -57,6 +57,36 @@ def two_devices(graph: RandomGraph, seed: int) -> Run:
     return run
 
 
+def with_bindings(graph: RandomGraph, seed: int) -> Run:
+    """Inputs and outputs bound to the pretend device or the host, some outputs to memory of an earlier run."""
+    options = onnxgpu.SessionOptions()
+    options.add_session_config_entry("onnxgpu.placement", "mode=listed")
+    made = onnxgpu.InferenceSession(
+        graph.model.SerializeToString(), options, providers=[(LOOPBACK, {"fraction": 0.7, "seed": seed}), CPU]
+    )
+    everything = [output.name for output in made.get_outputs()]
+
+    def run(names: Sequence[str] | None, feeds: Feeds) -> list[Any]:
+        binding = made.io_binding()
+        generator = np.random.default_rng([seed, *(value.size for value in feeds.values())])
+        for name, array in feeds.items():
+            place = "cpu" if array.dtype == object else generator.choice(["cpu", "loopback"])
+            binding.bind_ortvalue_input(name, onnxgpu.OrtValue.ortvalue_from_numpy(array, place))
+        for name in names or everything:
+            binding.bind_output(name, generator.choice(["cpu", "loopback"]))
+        made.run_with_iobinding(binding)
+        first = binding.copy_outputs_to_cpu()
+        for name, value in zip(names or everything, binding.get_outputs(), strict=True):
+            if value.is_tensor() and value.data_type() != "tensor(string)" and generator.random() < 0.7:
+                binding.bind_ortvalue_output(name, value)
+        made.run_with_iobinding(binding)
+        again = binding.copy_outputs_to_cpu()
+        assert_close(again, first, "the second run of a binding")
+        return again
+
+    return run
+
+
 MODES: dict[str, Callable[[RandomGraph, int], Run]] = {
     "host": lambda graph, seed: session(graph, [CPU], 99),
     "host, not rewritten": lambda graph, seed: session(graph, [CPU], 0),
@@ -64,6 +94,7 @@ MODES: dict[str, Callable[[RandomGraph, int], Run]] = {
     "split as listed": lambda graph, seed: session(graph, [(LOOPBACK, {"fraction": 0.5, "seed": seed}), CPU], 0, "mode=listed"),
     "split and balanced": lambda graph, seed: session(graph, [(LOOPBACK, {"fraction": 0.7, "seed": seed}), CPU], 1),
     "two devices": two_devices,
+    "bound": with_bindings,
 }
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from onnxgpu.execute.record import Record
 from onnxgpu.plan.steps import Plan
-from onnxgpu.provider import Value
+from onnxgpu.provider import Array, Provider, Spec, Value
 
 Form = Callable[[Value], Value] | None
 
@@ -30,9 +30,9 @@ def forms(plan: Plan, record: Record, *, is_body: bool, settled: Collection[int]
     for slot in plan.outputs:
         roots = record.roots.get(slot, frozenset())
         if slot in record.static or not taken.isdisjoint(roots):
-            found.append(copied)
+            found.append(copying(plan, slot))
         else:
-            found.append(None if is_body or slot in settled else in_order)
+            found.append(None if is_body or slot in settled else ordering(plan, slot))
         taken |= roots
     return found
 
@@ -40,6 +40,47 @@ def forms(plan: Plan, record: Record, *, is_body: bool, settled: Collection[int]
 def hand_out(values: Sequence[Value], how: Sequence[Form]) -> list[Value]:
     """The values, each in its form."""
     return [value if form is None else form(value) for value, form in zip(values, how, strict=True)]
+
+
+def copying(plan: Plan, slot: int) -> Callable[[Value], Value]:
+    """A function that copies the values of `slot` at the place where they lie."""
+    holder = plan.holder(slot)
+    if holder is None:
+        return copied
+
+    def copied_there(value: Value) -> Value:
+        return _each(value, lambda array: _copied_by(holder, array))
+
+    return copied_there
+
+
+def ordering(plan: Plan, slot: int) -> Callable[[Value], Value]:
+    """A function that makes the values of `slot` dense in C order, at the place where they lie."""
+    holder = plan.holder(slot)
+    if holder is None:
+        return in_order
+
+    def in_order_there(value: Value) -> Value:
+        return _each(value, lambda array: array if _is_in_order(array) else _copied_by(holder, array))
+
+    return in_order_there
+
+
+def _each(value: Value, function: Callable[[Array], Array]) -> Value:
+    """`function` of an array, or of each in a sequence; what is neither stays as it is."""
+    if isinstance(value, list):
+        return [_each(item, function) for item in value]
+    return function(value) if hasattr(value, "dtype") else value
+
+
+def _is_in_order(array: Array) -> bool:
+    return bool(array.flags.c_contiguous) and getattr(array.flags, "writeable", True)
+
+
+def _copied_by(holder: Provider, array: Array) -> Array:
+    copy = holder.allocate(Spec(tuple(array.shape), array.dtype))
+    holder.copy_into(copy, array)
+    return copy
 
 
 def copied(value: Value) -> Value:

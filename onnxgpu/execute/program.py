@@ -19,11 +19,11 @@ import numpy as np
 from onnxgpu.errors import InvalidArgument
 from onnxgpu.execute.bodies import BodyKernel, ControlKernel
 from onnxgpu.execute.fixed import Changed, Context, FixedPlan, fix
-from onnxgpu.execute.handing_out import copied, forms, hand_out
+from onnxgpu.execute.handing_out import copying, forms, hand_out
 from onnxgpu.execute.loop import Observer, new_frame, pausing, run_steps
 from onnxgpu.execute.record import Kind, Record, kind_of, record_run
 from onnxgpu.plan.steps import Plan, Step
-from onnxgpu.provider import Array, Value
+from onnxgpu.provider import Array, Provider, Value
 
 MOST_SIGNATURES = 16
 MOST_IDLE_CONTEXTS = 2
@@ -140,7 +140,7 @@ class Program:
             result = context.run(inputs, between_steps, direct)
             if isinstance(result, Changed):
                 self._note_change(key, known, result.position)
-                outputs = [copied(value) for value in result.outputs]
+                outputs = self._copies(result.outputs)
             else:
                 known.idle.append(context)
                 outputs = result
@@ -165,16 +165,27 @@ class Program:
         direct: dict[int, Array] = {}
         for position, array in given.items():
             slot = self.plan.outputs[position]
-            others = [*inputs, *(other for p, other in given.items() if p != position)]
+            others = [*self._at_place_of(slot, self.plan.inputs, inputs), *self._others(position, given)]
             if (
                 slot in fixed.fresh_slots
                 and slot not in [self.plan.outputs[p] for p in direct]
                 and kind_of(array) == fixed.record.kinds[slot]
                 and array.flags.c_contiguous
-                and not any(_may_share(array, other) for other in others)
+                and not any(_may_share(self.plan.holder(slot), array, other) for other in others)
             ):
                 direct[position] = array
         return direct
+
+    def _at_place_of(self, slot: int, slots: Sequence[int], values: Sequence[Value]) -> list[Value]:
+        """Those of the values that lie at the same place as `slot`."""
+        place = self.plan.slots[slot].place
+        return [value for other, value in zip(slots, values, strict=True) if self.plan.slots[other].place == place]
+
+    def _others(self, position: int, given: Mapping[int, Array]) -> list[Array]:
+        """The memory given for other outputs at the same place."""
+        others = [other for other in given if other != position]
+        outputs = self.plan.outputs
+        return self._at_place_of(outputs[position], [outputs[other] for other in others], [given[other] for other in others])
 
     def _filled(self, outputs: list[Value], given: Mapping[int, Array]) -> list[Value]:
         """The outputs, in the memory given for them."""
@@ -187,7 +198,11 @@ class Program:
                         f"output {name} is {_shown(value)}, but the memory given for it is {_shown(array)}; "
                         "give memory of that shape and type, or none"
                     )
-                array[...] = value
+                holder = self.plan.holder(self.plan.outputs[position])
+                if holder is None:
+                    array[...] = value
+                else:
+                    holder.copy_into(array, value)
                 outputs[position] = array
         return outputs
 
@@ -214,7 +229,10 @@ class Program:
     def _looped(self, inputs: Sequence[Value], observer: Observer | None) -> list[Value]:
         frame = new_frame(self.plan, inputs)
         run_steps(self.plan.steps, frame, observer)
-        return [copied(frame[slot]) for slot in self.plan.outputs]
+        return self._copies([frame[slot] for slot in self.plan.outputs])
+
+    def _copies(self, outputs: Sequence[Value]) -> list[Value]:
+        return hand_out(outputs, [copying(self.plan, slot) for slot in self.plan.outputs])
 
     def _first_run(self, key: Any, inputs: Sequence[Value], between_steps: Callable[[], None] | None) -> list[Value]:
         frame = new_frame(self.plan, inputs)
@@ -238,11 +256,11 @@ def _last_used(known: _Signature) -> int:
     return known.last_used
 
 
-def _may_share(array: Array, other: Value) -> bool:
-    """True unless the two are tensors known to lie apart."""
+def _may_share(holder: Provider | None, array: Array, other: Value) -> bool:
+    """True unless the two, at the same place, are tensors known to lie apart."""
     if kind_of(other) is None:
         return other is not None
-    return not (isinstance(array, np.ndarray) and isinstance(other, np.ndarray)) or np.may_share_memory(array, other)
+    return np.may_share_memory(array, other) if holder is None else holder.shares_memory(array, other)
 
 
 def _shown(value: Value) -> str:

@@ -35,7 +35,8 @@ def bound(plan: Plan, inputs: Mapping[int, Place], outputs: Mapping[int, Place],
     remove_back_and_forth(draft)
     upload_constants(draft)
     remove_unread(draft)
-    return draft.finish()
+    places = (*inputs.values(), *outputs.values())
+    return replace(draft.finish(), holders=tuple(provider for provider in providers if provider.place in places))
 
 
 def _reading_shape_from(step: Step, slot: int, other: int) -> Step:

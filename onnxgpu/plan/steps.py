@@ -67,6 +67,7 @@ class Plan:
         inputs: slots of the graph's inputs, in order (for a body: its formal inputs, then its captures).
         outputs: slots of the graph's outputs, in order.
         constants: slot → array, at the slot's place.
+        holders: providers at whose places inputs or outputs lie although no step needs them.
     """
 
     name: str
@@ -75,6 +76,14 @@ class Plan:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     constants: Mapping[int, Array]
+    holders: tuple[Provider, ...] = ()
+
+    def holder(self, slot: int) -> Provider | None:
+        """A provider through which the memory of `slot` can be copied; None for host memory."""
+        place = self.slots[slot].place
+        if place == HOST:
+            return None
+        return next(provider for provider in (*(step.provider for step in self.steps), *self.holders) if provider.place == place)
 
     @property
     def transfers(self) -> tuple[Step, ...]:
