@@ -168,15 +168,21 @@ class InferenceSession(ValueRuns):
             TypeError: `output_names` is no list of names, or `run_options` no `RunOptions`.
             RuntimeException: an operator failed; names the node and its provider.
         """
-        if run_options is not None and not isinstance(run_options, RunOptions):
-            raise TypeError(f"run(): incompatible function arguments. run_options is a RunOptions, got {run_options!r}")
-        if run_options is not None and run_options.active_adapters:
-            input_feed = with_adapters(input_feed, run_options.active_adapters)
+        if run_options is not None:
+            input_feed = self._adapted(input_feed, run_options)
         inputs = self._checked(input_feed)
         program = self._program(output_names, inputs)
         if run_options is None and self._is_plain:
             return quietly(program, inputs, None, None, self._around)
         return self._execute(program, inputs, run_options)
+
+    def _adapted(self, feed: Mapping[str, Any], run_options: RunOptions | None) -> Mapping[str, Any]:
+        """The feed with the parameters of the run's adapters."""
+        if run_options is None:
+            return feed
+        if not isinstance(run_options, RunOptions):
+            raise TypeError(f"run(): incompatible function arguments. run_options is a RunOptions, got {run_options!r}")
+        return with_adapters(feed, run_options.active_adapters) if run_options.active_adapters else feed
 
     def _execute(
         self, program: Program, inputs: list[Any], run_options: RunOptions | None, given: Mapping[int, Array] | None = None

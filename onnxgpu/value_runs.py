@@ -60,6 +60,10 @@ class ValueRuns:
         """The outputs of `program`."""
 
     @abstractmethod
+    def _adapted(self, feed: Mapping[str, Any], run_options: RunOptions | None) -> Mapping[str, Any]:
+        """The feed with the parameters of the run's adapters."""
+
+    @abstractmethod
     def run(self, output_names: Sequence[str] | None, input_feed: Mapping[str, Any], run_options: RunOptions | None = None) -> list[Any]:
         """See `InferenceSession.run`."""
 
@@ -247,7 +251,7 @@ class ValueRuns:
         self, feeds: Mapping[str, Value], positions: Sequence[int], wanted: Sequence[BoundOutput], run_options: RunOptions | None
     ) -> list[Value]:
         """The outputs at `positions`, each in the memory where it is wanted."""
-        inputs = self._checked(feeds)
+        inputs = self._checked(self._adapted(feeds, run_options))
         types = [self._outputs[position].type for position in positions]
         memories = {
             index: output.memory

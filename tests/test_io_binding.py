@@ -14,6 +14,7 @@ import onnxgpu
 from onnxgpu import InferenceSession, IOBinding, OrtValue, SessionIOBinding
 from onnxgpu.errors import InvalidArgument
 from onnxgpu.ort_value import OrtValueVector
+from onnxgpu.providers.loopback.provider import LoopbackProvider
 from tests.models import model
 from tests.models import session as unrewritten
 from tests.side_by_side import assert_same, session
@@ -580,6 +581,48 @@ def test_a_run_with_options_can_be_ended() -> None:
     options.terminate = True
     with pytest.raises(RuntimeError, match="Exiting due to terminate flag"):
         made.run_with_iobinding(binding, options)
+
+
+def test_the_operator_writes_into_the_bound_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the second run on; the first is recorded."""
+    made = unrewritten(CHAIN, LOOPBACK, placement="mode=listed")
+    target = OrtValue.ortvalue_from_shape_and_type([2], np.float32, "loopback", 0)
+    binding = made.io_binding()
+    binding.bind_ortvalue_input("x", on_device(A))
+    binding.bind_ortvalue_input("v", on_device(B))
+    binding.bind_ortvalue_output("z", target)
+    copies: list[int] = []
+    monkeypatch.setattr(LoopbackProvider, "copy_into", lambda self, target, source: copies.append(1))
+    made.run_with_iobinding(binding)
+    assert copies == [1]
+    for _ in range(3):
+        made.run_with_iobinding(binding)
+    assert copies == [1]
+    np.testing.assert_array_equal(target.numpy(), (A + B) * B)
+
+
+def test_memory_that_is_an_input_and_an_output() -> None:
+    """The run is as if the output had memory of its own."""
+    made = unrewritten("g (float[2] x) => (float[2] y, float[2] z) { y = Neg(x)\n z = Add(y, x) }", ["CPUExecutionProvider"])
+    for place in ("cpu", "loopback"):
+        x = OrtValue.ortvalue_from_numpy(A.copy(), place)
+        binding = made.io_binding()
+        binding.bind_ortvalue_input("x", x)
+        binding.bind_ortvalue_output("y", x)
+        binding.bind_output("z")
+        for _ in range(4):
+            x.update_inplace(A)
+            made.run_with_iobinding(binding)
+            y, z = binding.copy_outputs_to_cpu()
+            np.testing.assert_array_equal(y, -A)
+            np.testing.assert_array_equal(z, [0, 0])
+            np.testing.assert_array_equal(x.numpy(), -A)
+
+
+def test_run_options_are_run_options() -> None:
+    made, binding = ran(onnxgpu, "y")
+    with pytest.raises(TypeError, match="run_options is a RunOptions, got 3"):
+        made.run_with_iobinding(binding, 3)
 
 
 def test_bindings_in_threads(there: InferenceSession) -> None:

@@ -217,12 +217,13 @@ class Program:
             fixed = [known.fixed for known in self._signatures.values() if known.fixed is not None]
         return tuple(source.text for plan in fixed for source in tuple(plan.sources.values()))
 
-    def observed(self, inputs: Sequence[Value], observer: Observer) -> list[Value]:
+    def observed(self, inputs: Sequence[Value], observer: Observer, given: Mapping[int, Array] | None = None) -> list[Value]:
         """As a call, in the ordinary loop, telling `observer` of every step, those of bodies included."""
         before = getattr(_outermost, "observer", None)
         _outermost.observer = observer
         try:
-            return self._looped(inputs, observer)
+            outputs = self._looped(inputs, observer)
+            return outputs if given is None else self._filled(outputs, given)
         finally:
             _outermost.observer = before
 
