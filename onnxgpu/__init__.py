@@ -10,6 +10,7 @@ from onnxgpu.bindings import IOBinding, SessionIOBinding
 from onnxgpu.devices import OrtDevice, OrtDeviceVendorId
 from onnxgpu.adapters import AdapterFormat, LoraAdapter
 from onnxgpu.ep_context import OrtEpContextData, OrtEpContextDataBuffer, OrtExternalInitializerInfo
+from onnxgpu.discovery import get_all_providers, get_available_providers
 from onnxgpu.ep_devices import OrtEpDevice, OrtHardwareDevice, OrtHardwareDeviceType, get_ep_devices
 from onnxgpu.errors import OnnxGpuError, ProviderFallbackWarning
 from onnxgpu.log import set_default_logger_callback, set_default_logger_severity, set_default_logger_verbosity
@@ -41,7 +42,7 @@ from onnxgpu.options import (
     SessionOptions,
 )
 from onnxgpu.ort_value import OrtValue, copy_tensors
-from onnxgpu.session import InferenceSession, get_all_providers, get_available_providers
+from onnxgpu.session import InferenceSession
 from onnxgpu.sparse import OrtSparseFormat, SparseTensor
 from onnxgpu.surroundings import set_global_thread_pool_sizes
 from onnxgpu.version import __version__

@@ -53,3 +53,13 @@ def providers() -> dict[str, type[Provider]]:
     enabled = [(folder, name, cls) for name, (folder, cls) in _all().items() if folder not in left_out and name not in left_out]
     enabled.sort(key=lambda item: (item[2].preference, item[1]))
     return {name: cls for _, name, cls in enabled}
+
+
+def get_available_providers() -> list[str]:
+    """Names of the providers that can be used on this machine, in order of preference."""
+    return [name for name, cls in providers().items() if cls.listed and not cls.last_resort and cls.unavailable() is None]
+
+
+def get_all_providers() -> list[str]:
+    """Names of all providers onnxgpu has, available here or not."""
+    return [name for name, cls in providers().items() if cls.listed and not cls.last_resort]

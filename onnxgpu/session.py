@@ -13,9 +13,9 @@ import numpy as np
 
 from onnxgpu import knobs
 from onnxgpu.adapters import with_adapters
-from onnxgpu.discovery import providers as all_providers
+from onnxgpu.arguments import Arguments
 from onnxgpu.errors import Fail, InvalidArgument
-from onnxgpu.feeds import checked_feed, fitting, memories_of, placed
+from onnxgpu.feeds import memories_of
 from onnxgpu.float_errors import quietly
 from onnxgpu.loading import disabled_rules, evaluator, known_domains, loaded_for, metadata_of, save_optimized
 from onnxgpu.log import logger, logging_as
@@ -51,6 +51,8 @@ _PROVIDERS_TWICE = (
 class InferenceSession(ValueRuns):
     """A model, placed and planned, ready to run.
 
+    A session can be pickled and copied: it is then made again, from the model's path (made absolute) or its bytes.
+
     Args:
         path_or_bytes: a model file, its bytes, or an `onnx.ModelProto`.
         sess_options: see `SessionOptions`.
@@ -72,6 +74,8 @@ class InferenceSession(ValueRuns):
     ) -> None:
         options = SessionOptions() if sess_options is None else _checked_options(sess_options)
         self._options = options
+        source = os.path.abspath(path_or_bytes) if isinstance(path_or_bytes, (str, os.PathLike)) else path_or_bytes
+        self._made_of = source, options, providers, provider_options, kwargs
         self._surroundings = Surroundings(options)
         self._recorder = _recorder(self, options.profile_file_prefix) if options.enable_profiling else None
         self._profile_start = 0 if self._recorder is None else self._recorder.started_at
@@ -137,21 +141,10 @@ class InferenceSession(ValueRuns):
         if knobs.CHECK():
             _check(loaded.model, self._placement, self._plan)
         self._programs = Programs(self._plan, chosen)
-        self._describe(loaded, sizes)
+        self._arguments = Arguments(loaded, sizes, self._refuse_none)
+        self._metadata, self._path = loaded.metadata, loaded.path
         logger.debug("Node placements\n%s", self._placement)
         logger.info("Session successfully initialized.")
-
-    def _describe(self, loaded: LoadedModel, overrides: Mapping[str, int]) -> None:
-        declared = {value.name: _argument(value, loaded.model, overrides) for value in (*loaded.inputs, *loaded.overridable_initializers)}
-        self._inputs = [_public(declared[value.name]) for value in loaded.inputs]
-        self._outputs = [_public(_argument(value, loaded.model, overrides)) for value in loaded.outputs]
-        self._overridable = [_public(declared[value.name]) for value in loaded.overridable_initializers]
-        self._metadata = loaded.metadata
-        self._path = loaded.path
-        self._feeds = [(value.name or "", declared[value.name or ""], _default(value)) for value in loaded.model.graph.inputs]
-        self._fits = [(name, fitting(argument)) for name, argument, _ in self._feeds]
-        self._required = [name for name, argument, default in self._feeds if default is None and not _is_optional(argument)]
-        self._output_names = [argument.name for argument in self._outputs]
 
     def run(self, output_names: Sequence[str] | None, input_feed: Mapping[str, Any], run_options: RunOptions | None = None) -> list[Any]:
         """The outputs with these names (all of them for None or an empty list), in that order.
@@ -170,7 +163,7 @@ class InferenceSession(ValueRuns):
         """
         if run_options is not None:
             input_feed = self._adapted(input_feed, run_options)
-        inputs = self._checked(input_feed)
+        inputs = self._arguments.checked(input_feed)
         program = self._program(output_names, inputs)
         if run_options is None and self._is_plain:
             return quietly(program, inputs, None, None, self._around)
@@ -214,48 +207,8 @@ class InferenceSession(ValueRuns):
 
     def run_observed(self, input_feed: Mapping[str, Any], observer: Observer) -> list[Any]:
         """All outputs; `observer` is called after each step (see `onnxgpu.execute.loop.Observer`)."""
-        inputs = self._checked(input_feed)
+        inputs = self._arguments.checked(input_feed)
         return quietly(self._program(None, inputs).observed, inputs, observer)
-
-    def _checked(self, feed: Mapping[str, Any]) -> list[Any]:
-        """The inputs in order; a plain dict of arrays that are just what the model declares is not looked at further."""
-        if type(feed) is dict and len(feed) == len(self._fits):
-            inputs = []
-            for name, fits in self._fits:
-                value = feed.get(name)
-                if not fits(value):
-                    break
-                inputs.append(value)
-            else:
-                return inputs
-        return self._checked_each(feed)
-
-    def _checked_each(self, feed: Mapping[str, Any]) -> list[Any]:
-        if not hasattr(feed, "keys"):
-            raise AttributeError(f"'{type(feed).__name__}' object has no attribute 'keys': input_feed is a dict, input name to array")
-        self._check_required(feed)
-        inputs, given = [], 0
-        for name, argument, default in self._feeds:
-            if name not in feed:
-                inputs.append(default)
-                continue
-            given += 1
-            if feed[name] is None and not _is_optional(argument):
-                self._refuse_none(len(inputs), name)
-                inputs.append(None)
-            else:
-                inputs.append(checked_feed(argument, feed[name]))
-        if len(feed) > given:
-            known = [name for name, _, _ in self._feeds]
-            unknown = next(name for name in feed if name not in known)
-            raise InvalidArgument(f"Invalid input name: {unknown}. The model's inputs are {known}")
-        return placed(inputs)
-
-    def _check_required(self, names: Collection[str]) -> None:
-        for name in self._required:
-            if name not in names:
-                missing = [name for name in self._required if name not in names]
-                raise ValueError(f"Required inputs ({missing}) are missing from input feed ({list(names)}).")
 
     def _refuse_none(self, position: int, name: str) -> None:
         """None is taken for an input that no node reads; the error names the first node that does."""
@@ -270,21 +223,7 @@ class InferenceSession(ValueRuns):
     def _program(self, output_names: Sequence[str] | None, inputs: list[Any]) -> Program:
         if not output_names and type(inputs) is list:
             return self._programs.whole
-        return self._programs.of(self._positions(output_names), memories_of(inputs))
-
-    def _positions(self, output_names: Sequence[str] | None) -> tuple[int, ...]:
-        if not output_names:
-            return ()
-        if isinstance(output_names, str) or not all(isinstance(name, str) for name in output_names):
-            raise TypeError(f"run(): incompatible function arguments. output_names is a list of names or None, got {output_names!r}")
-        unknown = [name for name in output_names if name not in self._output_names]
-        if unknown:
-            raise InvalidArgument(f"Invalid output name:{unknown[0]}. The model's outputs are {self._output_names}")
-        return tuple(self._output_names.index(name) for name in output_names)
-
-    def _input_slots(self) -> list[int]:
-        names = [name for name, _, _ in self._feeds]
-        return [self._plan.inputs[names.index(argument.name)] for argument in self._inputs]
+        return self._programs.of(self._arguments.output_positions(output_names), memories_of(inputs))
 
     @property
     def _session_providers(self) -> Sequence[Provider]:
@@ -292,15 +231,15 @@ class InferenceSession(ValueRuns):
 
     def get_inputs(self) -> list[NodeArg]:
         """The inputs that a run must be given."""
-        return list(self._inputs)
+        return list(self._arguments.inputs)
 
     def get_outputs(self) -> list[NodeArg]:
         """The outputs, in the order of `run(None, …)`."""
-        return list(self._outputs)
+        return list(self._arguments.outputs)
 
     def get_overridable_initializers(self) -> list[NodeArg]:
         """Initializers that are also graph inputs, so that a run may be given another value."""
-        return list(self._overridable)
+        return list(self._arguments.overridable)
 
     def get_modelmeta(self) -> ModelMetadata:
         """The model's metadata."""
@@ -319,7 +258,9 @@ class InferenceSession(ValueRuns):
         return {p.name: {k: str(v) for k, v in p.options.items()} for p in self._selection.providers if not p.last_resort}
 
     def __reduce__(self) -> Any:
-        raise TypeError("cannot pickle 'onnxgpu.session.InferenceSession' object: pickle the model's path or bytes, and load it again")
+        """The session is made again where it is unpickled or copied: from the same path or bytes, options and providers."""
+        source, *rest = self._made_of
+        return _remade, (source if isinstance(source, (str, bytes)) else source.SerializeToString(), *rest)
 
     @property
     def placement(self) -> Placement:
@@ -352,44 +293,14 @@ class InferenceSession(ValueRuns):
         return self._path
 
 
-def get_available_providers() -> list[str]:
-    """Names of the providers that can be used on this machine, in order of preference."""
-    return [name for name, cls in all_providers().items() if cls.listed and not cls.last_resort and cls.unavailable() is None]
-
-
-def get_all_providers() -> list[str]:
-    """Names of all providers onnxgpu has, available here or not."""
-    return [name for name, cls in all_providers().items() if cls.listed and not cls.last_resort]
+def _remade(source: str | bytes, options: SessionOptions, providers: Any, provider_options: Any, others: dict[str, Any]) -> InferenceSession:
+    return InferenceSession(source, options, providers, provider_options, **others)
 
 
 def _checked_options(options: SessionOptions) -> SessionOptions:
     if not isinstance(options, SessionOptions):
         raise TypeError(f"incompatible constructor arguments. sess_options is an onnxgpu.SessionOptions, got {options!r}")
     return options
-
-
-def _argument(value: ValueType, model: ir.Model, overrides: Mapping[str, int]) -> NodeArg:
-    """The argument as feeds are checked; the shape of an optional tensor is that of the tensor."""
-    shape: Any = value.shape
-    if value.type.startswith("optional(tensor"):
-        inside = next((v.shape for v in (*model.graph.inputs, *model.graph.outputs) if v.name == value.name), None)
-        shape = None if inside is None else [getattr(size, "value", size) for size in inside]
-    return NodeArg(value.name, value.type, None if shape is None else [overrides.get(d, d) if isinstance(d, str) else d for d in shape])
-
-
-def _public(argument: NodeArg) -> NodeArg:
-    """The argument as onnxruntime shows it: [] for a shape that is not known, and for what has none."""
-    return NodeArg(argument.name, argument.type, argument.shape or [])
-
-
-def _is_optional(argument: NodeArg) -> bool:
-    return argument.type.startswith("optional")
-
-
-def _default(value: ir.Value) -> np.ndarray | None:
-    from onnxgpu.model_file import array_of
-
-    return None if value.const_value is None else array_of(value.const_value)
 
 
 def _check(model: ir.Model, placement: Placement, plan: Plan) -> None:

@@ -18,8 +18,8 @@ from onnxgpu.provider import HOST, Array, Provider
 from onnxgpu.values import Value, array_from_shape
 
 if TYPE_CHECKING:
+    from onnxgpu.arguments import Arguments
     from onnxgpu.execute import Program
-    from onnxgpu.metadata import NodeArg
     from onnxgpu.options import RunOptions
     from onnxgpu.plan import Plan
     from onnxgpu.programs import Programs
@@ -33,25 +33,12 @@ class ValueRuns:
 
     _plan: Plan
     _programs: Programs
-    _outputs: list[NodeArg]
-    _output_names: list[str]
+    _arguments: Arguments
 
     @property
     @abstractmethod
     def _session_providers(self) -> Sequence[Provider]:
         """The providers of the session, in order."""
-
-    @abstractmethod
-    def _checked(self, feed: Mapping[str, Any]) -> list[Any]:
-        """The inputs in order, looked at."""
-
-    @abstractmethod
-    def _positions(self, output_names: Sequence[str] | None) -> tuple[int, ...]:
-        """Positions of the outputs with these names; () for None and an empty list."""
-
-    @abstractmethod
-    def _check_required(self, names: Collection[str]) -> None:
-        """Raise ValueError if an input that every run needs is not among these."""
 
     @abstractmethod
     def _execute(
@@ -110,8 +97,8 @@ class ValueRuns:
             if not isinstance(value, Value):
                 kind = f"'{type(value).__module__.partition('.')[0]}.{type(value).__name__}'"
                 raise AttributeError(f"{kind} object has no attribute '_get_c_value': input {name} is to be an OrtValue")
-        self._check_required(list(input_dict_ort_values))
-        positions = self._positions(output_names) or tuple(range(len(self._outputs)))
+        self._arguments.check_required(list(input_dict_ort_values))
+        positions = self._arguments.output_positions(output_names) or tuple(range(len(self._arguments.outputs)))
         wanted = [BoundOutput(HOST_MEMORY)] * len(positions)
         return [OrtValue(value) for value in self._run_values(input_dict_ort_values, positions, wanted, run_options)]
 
@@ -147,7 +134,7 @@ class ValueRuns:
         if len(fetches) not in (0, len(fetch_names)) or len(fetch_devices) != len(fetch_names):
             counts = f"{len(fetch_names)} output names, {len(fetches)} values for them and {len(fetch_devices)} devices"
             raise InvalidArgument(f"Output vector pointer is not empty and does not fit: there are {counts}")
-        positions = self._positions(fetch_names)
+        positions = self._arguments.output_positions(fetch_names)
         given: list[Value | None] = list(fetches) if len(fetches) else [None] * len(positions)
         wanted = [
             BoundOutput(memory_of(device)) if value is None else BoundOutput(value.memory, value)
@@ -176,7 +163,7 @@ class ValueRuns:
         Raises:
             ValueError: an input is missing (everything else is told to the callback).
         """
-        self._check_required(list(input_feed))
+        self._arguments.check_required(list(input_feed))
 
         def work() -> None:
             try:
@@ -231,9 +218,8 @@ class ValueRuns:
         host = next((devices[p.name] for p in self._session_providers if p.place == HOST and p.name in devices), None)
         return [devices.get(self._reader_of(slot).name, host) if self._reader_of(slot).place != HOST else host for slot in self._input_slots()]
 
-    @abstractmethod
-    def _input_slots(self) -> Sequence[int]:
-        """Slots of the plan for the inputs of `get_inputs`."""
+    def _input_slots(self) -> list[int]:
+        return [self._plan.inputs[position] for position in self._arguments.input_positions()]
 
     def _reader_of(self, slot: int) -> Provider:
         readers = [step for step in self._plan.steps if slot in step.inputs]
@@ -245,14 +231,14 @@ class ValueRuns:
         return writer.provider if writer is not None and writer.is_transfer else HOST_MEMORY
 
     def _run_bound(self, inputs: Mapping[str, Value], outputs: Mapping[str, BoundOutput], run_options: RunOptions | None) -> list[Value]:
-        return self._run_values(inputs, self._positions(list(outputs)), list(outputs.values()), run_options)
+        return self._run_values(inputs, self._arguments.output_positions(list(outputs)), list(outputs.values()), run_options)
 
     def _run_values(
         self, feeds: Mapping[str, Value], positions: Sequence[int], wanted: Sequence[BoundOutput], run_options: RunOptions | None
     ) -> list[Value]:
         """The outputs at `positions`, each in the memory where it is wanted."""
-        inputs = self._checked(self._adapted(feeds, run_options))
-        types = [self._outputs[position].type for position in positions]
+        inputs = self._arguments.checked(self._adapted(feeds, run_options))
+        types = [self._arguments.outputs[position].type for position in positions]
         memories = {
             index: output.memory
             for index, (output, text) in enumerate(zip(wanted, types, strict=True))

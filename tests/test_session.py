@@ -161,12 +161,6 @@ def test_an_operator_that_fails_is_named() -> None:
     assert_same(run(text, None, x=None, s=np.array([5])))
 
 
-@pytest.mark.parametrize("program", [pickle.dumps, copy.deepcopy])
-def test_a_session_is_not_pickled(program: Callable[[Any], Any]) -> None:
-    with pytest.raises(TypeError, match=r"cannot pickle 'onnxgpu\.session\.InferenceSession' object: pickle the model's path or bytes"):
-        program(session(onnxgpu, model(CHAIN)))
-
-
 @pytest.mark.parametrize(
     ("name", "value"),
     [
