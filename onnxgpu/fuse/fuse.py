@@ -11,6 +11,7 @@ from onnxgpu.fuse.fusion import Fusion, fused_node, replace
 from onnxgpu.fuse.gelu import gelu_of_erf, gelu_of_tanh
 from onnxgpu.fuse.matmul import matmul_with_epilogue
 from onnxgpu.fuse.quantized import quantized_convolution, quantized_product
+from onnxgpu.fuse.quantized_weights import product_of_narrow_weights
 from onnxgpu.fuse.silu import silu
 from onnxgpu.partition.operations import operation_of
 from onnxgpu.partition.placement import Assignment, Placement
@@ -27,6 +28,7 @@ RULES: tuple[Rule, ...] = (
     silu,
     quantized_convolution,
     quantized_product,
+    product_of_narrow_weights,
     convolution_with_epilogue,
     matmul_with_epilogue,
     elementwise_chain,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from onnxgpu.provider import Array
-from onnxgpu.providers.array_ops import packed_products
+from onnxgpu.providers.array_ops import dequantized_products, packed_products
 from onnxgpu.providers.array_ops.packed_weights import FLOAT, PackedWeights
 from onnxgpu.providers.cpu.blas import single_threaded
 from onnxgpu.providers.cpu.matmul import product
@@ -105,3 +105,8 @@ class MatMulBnb4(Shared, packed_products.MatMulBnb4):
 @operator("MatMulFpQ4", domain=_MS, host=("b_shape",), absorbs=("b",))
 class MatMulFpQ4(Shared, packed_products.MatMulFpQ4):
     """Spec: onnxruntime's operator schemas"""
+
+
+@operator("DequantizedMatMul", domain="onnxgpu", types=frozenset({"float"}), absorbs=("b", "scale", "zero_point"))
+class DequantizedMatMul(Shared, dequantized_products.DequantizedMatMul):
+    """See `array_ops.dequantized_products`."""
