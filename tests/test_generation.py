@@ -10,6 +10,7 @@ import pytest
 
 import onnxgpu
 from onnxgpu.errors import InvalidArgument
+from tests.cases.random_arrays import normal
 from tests.cases.tolerances import assert_same
 from tests.generation_models import VOCABULARY, encoded_decoder, encoder, generation_model, gpt_decoder
 from tests.side_by_side import ort, session
@@ -28,8 +29,14 @@ _BEAMS = (
     "vocab_mask",
     "prefix_vocab_mask",
     "attention_mask",
+    "decoder_input_ids",
+    "logits_processor",
+    "cross_qk_layer_head",
+    "extra_decoding_ids",
+    "temperature",
 )
-_KINDS = {"repetition_penalty": "float32", "length_penalty": "float32"}
+_KINDS = dict.fromkeys(("repetition_penalty", "length_penalty", "temperature"), "float32")
+_FEATURES = normal(2, 5, 6)
 
 
 def _inputs(names: tuple[str, ...], given: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -159,6 +166,50 @@ def test_encoder_and_decoder(first_step: bool, hidden_states: bool, one_token: b
     attributes = {**graphs, "model_type": 1, "decoder_start_token_id": 2, "eos_token_id": eos_token}
     _check_beams(given, attributes)
     _check_beams({**given, "attention_mask": [[1, 1, 0, 1], [0, 1, 1, 1]], "min_length": 5}, {**attributes, "no_repeat_ngram_size": 2})
+
+
+def _check_whisper(given: Mapping[str, Any], attributes: Mapping[str, Any], operator: str = "WhisperBeamSearch") -> None:
+    defaults = {"max_length": 14, "min_length": 0, "num_beams": 3, "num_return_sequences": 1, "length_penalty": 1.0}
+    inputs = {"input_ids": _FEATURES, **_inputs(_BEAMS[1:], {**defaults, "repetition_penalty": 1.0, **given})}
+    graphs = {"encoder": encoder(features=_FEATURES.shape[1]), "decoder": encoded_decoder(masked=False)}
+    names = {"model_type": 2, "decoder_start_token_id": 2}
+    expected, actual = _both(operator, inputs, ["sequences", "sequences_scores"], {**graphs, **names, **attributes})
+    assert_same(actual, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("operator", ["WhisperBeamSearch", "BeamSearch"])
+def test_whisper(operator: str) -> None:
+    _check_whisper({}, {}, operator)
+    _check_whisper({"decoder_input_ids": [[2, 4, 5], [2, 5, 6]], "num_beams": 2}, {"eos_token_id": 4}, operator)
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [{"decoder": encoded_decoder(masked=False, hidden_states=True)}, {"decoder": encoded_decoder(masked=False, one_token=False)}],
+)
+def test_forms_of_whispers_decoder(attributes: dict[str, Any]) -> None:
+    _check_whisper({"decoder_input_ids": [[2, 4, 5], [2, 5, 6]], "temperature": 1.7}, attributes)
+
+
+@pytest.mark.parametrize("early_stopping", [0, 1])
+@pytest.mark.parametrize("beams", [2, 4])
+@pytest.mark.parametrize("starts", [[[2, 5, 6], [2, 4, 7]], [[2], [2]], [[2, 8, 8], [2, 8, 3]]])
+def test_timestamps(starts: list[list[int]], beams: int, early_stopping: int) -> None:
+    tokens = {"eos": 3, "transcribe": 4, "translate": 5, "start_of_lm": 6, "no_timestamps": 7, "beginning_timestamp": 8}
+    attributes = {f"{name}_token_id": token for name, token in tokens.items()}
+    given = {"logits_processor": 1, "decoder_input_ids": starts, "num_beams": beams}
+    _check_whisper(given, {**attributes, "early_stopping": early_stopping})
+
+
+def test_probability_of_no_speech() -> None:
+    """onnxruntime's CPU leaves it out; it is the softmax of the first step's scores."""
+    graphs = {"encoder": encoder(features=_FEATURES.shape[1]), "decoder": encoded_decoder(masked=False)}
+    inputs = {"input_ids": _FEATURES, **_inputs(_BEAMS[1:], {"max_length": 5, "num_beams": 2, "num_return_sequences": 1})}
+    attributes = {**graphs, "eos_token_id": 9, "pad_token_id": 0, "decoder_start_token_id": 2, "no_speech_token_id": 7}
+    outputs = ["sequences", "", "scores", "", "non_speech_probs"]
+    model = generation_model("WhisperBeamSearch", inputs, outputs, **attributes)
+    _, scores, silence = session(onnxgpu, model).run(None, {n: x for n, x in inputs.items() if not n.startswith("-")})
+    np.testing.assert_allclose(silence, np.exp(scores[0, :, 0, 7]), rtol=1e-5)
 
 
 @pytest.mark.parametrize(

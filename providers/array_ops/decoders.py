@@ -105,6 +105,8 @@ class EncodedDecoder:
     in its older form it takes decoder_input_ids too, and gives logits, encoder_hidden_states and the decoder's first keys and
     values before them. The decoder takes input_ids, encoder_attention_mask, encoder_hidden_states (optional), its own past of all
     layers and the encoder's keys and values, and gives logits and its present.
+
+    Whisper's graphs have no masks: then the encoder takes encoder_input_ids (features) and decoder_input_ids.
     """
 
     def __init__(
@@ -114,7 +116,7 @@ class EncodedDecoder:
         decoder: Body,
         declared: tuple[Subgraph, Subgraph],
         tokens: Array,
-        mask: np.ndarray,
+        mask: np.ndarray | None,
         starts: np.ndarray,
         beams: int,
     ) -> None:
@@ -129,26 +131,25 @@ class EncodedDecoder:
     def first(self) -> Array:
         """See `Decoder`."""
         xp = self._xp
-        inputs = [self._tokens, xp.asarray(self._mask)]
-        with_starts = len(self._encoder_declared.inputs) > 2
-        outputs = list(self._encoder(*inputs, *([xp.asarray(self._starts)] if with_starts else [])))
-        repeated = [x.repeat(self._beams, axis=0) for x in (inputs[1], *outputs[2 if with_starts else 0 :])]
-        self._fixed_front = [repeated[0]]
+        masks = [] if self._mask is None else [xp.asarray(self._mask)]
+        with_starts = len(self._encoder_declared.inputs) > 1 + len(masks)
+        outputs = list(self._encoder(self._tokens, *masks, *([xp.asarray(self._starts)] if with_starts else [])))
+        self._fixed_front = [x.repeat(self._beams, axis=0) for x in masks]
         if self._takes_hidden_states():
             if not with_starts:
                 raise InvalidArgument("BeamSearch: the decoder takes encoder_hidden_states, which this encoder does not give")
             self._fixed_front.append(outputs[1].repeat(self._beams, axis=0))
-        rows = len(self._mask) * self._beams
+        rows = len(self._starts) * self._beams
+        past = [x.repeat(self._beams, axis=0) for x in outputs[2 if with_starts else 0 :]]
         if with_starts:
-            self._own, self._across = repeated[1 : 1 + self._own_count], repeated[1 + self._own_count :]
+            self._own, self._across = past[: self._own_count], past[self._own_count :]
             return last_scores(outputs[0], rows)
-        self._across = repeated[1:]
-        heads = [(x.shape[1], x.shape[3]) for x in self._across[: self._own_count]]
-        self._own = [xp.zeros((rows, head, 0, size), x.dtype) for (head, size), x in zip(heads, self._across, strict=False)]
+        self._across = past
+        self._own = [xp.zeros((rows, x.shape[1], 0, x.shape[3]), x.dtype) for x in past[: self._own_count]]
         return self._run(self._starts.repeat(self._beams, axis=0))
 
     def _takes_hidden_states(self) -> bool:
-        return self._declared.inputs[2].name == "encoder_hidden_states"
+        return any(value.name == "encoder_hidden_states" for value in self._declared.inputs[1:3])
 
     def following(self, tokens: np.ndarray, sources: np.ndarray, sequences: np.ndarray) -> Array:
         """See `Decoder`."""

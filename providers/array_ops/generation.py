@@ -19,9 +19,13 @@ from onnxgpu.providers.array_ops.decoders import Decoder, EncodedDecoder, GptDec
 from onnxgpu.providers.array_ops.host_values import integer
 from onnxgpu.providers.array_ops.nucleus import MinimalRandom, filtered_scores, sampled_tokens
 from onnxgpu.providers.array_ops.registry import operator
+from onnxgpu.providers.array_ops.timestamps import TimestampRules
 from onnxgpu.providers.array_ops.token_scores import ScoreRules
 
-_GPT, _ENCODED = 0, 1
+_GPT, _ENCODED, _WHISPER = 0, 1, 2
+_TIMESTAMPS = 1
+_SPECIAL = ("beginning_timestamp", "no_timestamps", "start_of_lm", "decoder_start", "translate", "transcribe")
+_BEAM_HOST = ("input_ids", "max_length", "min_length", "num_beams", "num_return_sequences", "decoder_input_ids", "logits_processor")
 Choose = Callable[[Array], np.ndarray]
 
 
@@ -30,13 +34,16 @@ def _refused(operation: Operation) -> str | None:
     decoder, encoder = operation.attributes.get("decoder"), operation.attributes.get("encoder")
     if not isinstance(decoder, Subgraph):
         return "needs a decoder"
-    model_type = operation.attributes.get("model_type", _GPT)
+    model_type = operation.attributes.get("model_type", _WHISPER if operation.operator == "WhisperBeamSearch" else _GPT)
     if model_type == _GPT:
         return GptDecoder.refusal(decoder)
-    if model_type != _ENCODED or operation.operator != "BeamSearch":
+    if model_type not in (_ENCODED, _WHISPER) or not operation.operator.endswith("BeamSearch"):
         return f"with model_type {model_type} is not implemented"
-    if not isinstance(encoder, Subgraph) or operation.attributes.get("decoder_start_token_id", -1) < 0:
-        return "with model_type 1 needs an encoder and decoder_start_token_id"
+    starts = len(operation.inputs) > 10 and operation.inputs[10] is not None and model_type == _WHISPER
+    if not isinstance(encoder, Subgraph) or (operation.attributes.get("decoder_start_token_id", -1) < 0 and not starts):
+        return f"with model_type {model_type} needs an encoder and decoder_start_token_id"
+    if operation.attributes.get("decoder_output_cross_qk"):
+        return "with decoder_output_cross_qk is not implemented"
     return None
 
 
@@ -99,13 +106,11 @@ class _Generation(ControlKernel):
         return GptDecoder(self._xp, decoder, bodies.get("init_decoder", decoder), self._graphs["decoder"], tokens, mask, self._pad_token)
 
 
-@operator(
-    "BeamSearch", domain="com.microsoft", host=("input_ids", "max_length", "min_length", "num_beams", "num_return_sequences"), when=_refused
-)
+@operator("BeamSearch", domain="com.microsoft", host=_BEAM_HOST, when=_refused)
 class BeamSearch(_Generation):
     """The best sequences of each prompt (batch, returned, max_length), their scores, and the scores of all tokens of each step."""
 
-    input_names = (
+    input_names: tuple[str, ...] = (
         "input_ids",
         "max_length",
         "min_length",
@@ -120,6 +125,11 @@ class BeamSearch(_Generation):
         "logits_processor",
     )
     required_inputs = 2
+    default_model_type = _GPT
+
+    def __init__(self, xp: Any, operation: Operation) -> None:
+        super().__init__(xp, operation)
+        self._model_type = int(self._attributes.get("model_type", self.default_model_type))
 
     def _generated(self, inputs: Mapping[str, Value], bodies: Mapping[str, Body]) -> tuple[Value, ...]:
         xp, beams = self._xp, self._integer(inputs, "num_beams")
@@ -131,7 +141,7 @@ class BeamSearch(_Generation):
             raise InvalidArgument(
                 f"{self._name}: expected max_length above {starts.shape[1]}, the length of the beginning, got {max_length}"
             )
-        rules = self._rules(inputs)
+        rules, more_rules = self._rules(inputs, **self._more(inputs)), self._timestamps(inputs)
         state = BeamSearchState(
             starts,
             beams,
@@ -142,9 +152,11 @@ class BeamSearch(_Generation):
         )
         steps = max_length - starts.shape[1]
         history: list[Array] = []
-        logits = decoder.first()
+        logits = first = decoder.first()
         for step in range(steps):
             scores = rules.applied(xp, _log_softmax(xp, logits), state.sequences, step == 0)
+            if more_rules is not None:
+                scores = more_rules.applied(xp, scores, state.sequences)
             scores = state.with_totals(xp, scores)
             history.append(scores.reshape(len(starts), beams, -1))
             tokens, sources = state.advance(xp, scores)
@@ -152,7 +164,33 @@ class BeamSearch(_Generation):
                 break
             logits = decoder.following(tokens, sources, state.sequences)
         sequences, best = state.results(returned, max_length)
-        return xp.asarray(sequences), xp.asarray(best), self._history(history, steps) if len(self._declared) > 2 else None
+        all_scores = self._history(history, steps) if self._wants(2) else None
+        return xp.asarray(sequences), xp.asarray(best), all_scores, None, self._silence(first[::beams]) if self._wants(4) else None
+
+    def _wants(self, output: int) -> bool:
+        return len(self._declared) > output and self._declared[output] is not None
+
+    def _silence(self, logits: Array) -> Array:
+        """How likely the token for no speech is behind the beginning, (batch,)."""
+        token = int(self._attributes.get("no_speech_token_id", -1))
+        if not 0 <= token < logits.shape[1]:
+            raise InvalidArgument(f"{self._name}: expected no_speech_token_id from 0 to {logits.shape[1] - 1}, got {token}")
+        return self._xp.exp(_log_softmax(self._xp, logits)[:, token])
+
+    def _more(self, inputs: Mapping[str, Value]) -> dict[str, Any]:
+        """Further rules by name."""
+        return {}
+
+    def _timestamps(self, inputs: Mapping[str, Value]) -> TimestampRules | None:
+        if self._model_type != _WHISPER or self._integer(inputs, "logits_processor", 0) != _TIMESTAMPS:
+            return None
+        ids = {name: int(self._attributes.get(f"{name}_token_id", -1)) for name in _SPECIAL}
+        return TimestampRules(
+            first_timestamp=ids["beginning_timestamp"],
+            eos=self._eos_token,
+            never=(ids["no_timestamps"], ids["start_of_lm"]),
+            only_first=(ids["decoder_start"], ids["translate"], ids["transcribe"]),
+        )
 
     def _history(self, history: Sequence[Array], steps: int) -> Array:
         """The scores of each step, (steps, batch, beams, vocabulary); zeros for steps that were not needed."""
@@ -162,14 +200,18 @@ class BeamSearch(_Generation):
 
     def _decoder(self, inputs: Mapping[str, Value], bodies: Mapping[str, Body], beams: int, max_length: int) -> tuple[np.ndarray, Decoder]:
         """What the sequences begin with, (batch, length), and the decoder."""
-        if self._attributes.get("model_type", _GPT) == _GPT:
+        if self._model_type == _GPT:
             prompts = self._prompts(inputs, max_length)
             return prompts, self._gpt(inputs, bodies, prompts, beams)
-        tokens = np.asarray(inputs["input_ids"])
+        tokens, mask = np.asarray(inputs["input_ids"]), None
         start = int(self._attributes.get("decoder_start_token_id", -1))
         starts = np.full((len(tokens), 1), start, np.int32)
-        mask = inputs["attention_mask"]
-        mask = _left_padding_mask(tokens, self._pad_token) if mask is None else np.array(mask.tolist(), np.int32)
+        if self._model_type == _WHISPER:
+            if inputs["decoder_input_ids"] is not None:
+                starts = np.asarray(inputs["decoder_input_ids"]).astype(np.int32)
+        else:
+            given = inputs["attention_mask"]
+            mask = _left_padding_mask(tokens, self._pad_token) if given is None else np.array(given.tolist(), np.int32)
         graphs = (self._graphs["encoder"], self._graphs["decoder"])
         return starts, EncodedDecoder(self._xp, bodies["encoder"], bodies["decoder"], graphs, self._xp.asarray(tokens), mask, starts, beams)
 
@@ -182,6 +224,17 @@ def _left_padding_mask(tokens: np.ndarray, pad_token: int) -> np.ndarray:
 def _log_softmax(xp: Any, x: Array) -> Array:
     shifted = x - xp.max(x, axis=1, keepdims=True)
     return shifted - xp.log(xp.sum(xp.exp(shifted), axis=1, keepdims=True))
+
+
+@operator("WhisperBeamSearch", domain="com.microsoft", host=_BEAM_HOST, when=_refused)
+class WhisperBeamSearch(BeamSearch):
+    """`BeamSearch` with Whisper's graphs, its rules for timestamps, and how likely it is that nothing is said (batch,)."""
+
+    input_names = (*BeamSearch.input_names, "cross_qk_layer_head", "extra_decoding_ids", "temperature")
+    default_model_type = _WHISPER
+
+    def _more(self, inputs: Mapping[str, Value]) -> dict[str, Any]:
+        return {"temperature": self._number(inputs, "temperature")}
 
 
 class _OneSequence(_Generation):
