@@ -46,6 +46,12 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
+def _cuda(text: str) -> str:
+    if text.lower() in ("emulated", "device"):
+        return text.lower()
+    raise ValueError("expected `emulated` or `device`")
+
+
 STRICT = Knob("ONNXGPU_STRICT", _flag, False, "1 to raise where a requested provider is not available, instead of warning")
 PROVIDERS = Knob("ONNXGPU_PROVIDERS", _names, (), "a comma-separated list of providers that overrides what programs name")
 PROVIDERS_DISABLED = Knob(
@@ -54,5 +60,8 @@ PROVIDERS_DISABLED = Knob(
 CHECK = Knob(
     "ONNXGPU_CHECK", _flag, False, "1 to check onnxgpu's own invariants after every stage of making a session (onnxgpu's tests do)"
 )
+CUDA = Knob("ONNXGPU_CUDA", _cuda, "", "`emulated` to run the CUDA provider on the emulated device, on the host")
+EMULATOR = Knob("ONNXGPU_EMULATOR", str, "", "settings of the emulated device: `lazy,checked,schedule=7,devices=2,memory=512`")
+CACHE = Knob("ONNXGPU_CACHE", str, "", "the folder for what is compiled once and kept, `~/.cache/onnxgpu` for one")
 
-ALL = (STRICT, PROVIDERS, PROVIDERS_DISABLED, CHECK)
+ALL = (STRICT, PROVIDERS, PROVIDERS_DISABLED, CHECK, CUDA, EMULATOR, CACHE)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from onnxgpu import discovery, knobs
+from onnxgpu.caller import warn
 from onnxgpu.ep_devices import chosen_by
 from onnxgpu.errors import EPFail, InvalidArgument, ProviderFallbackWarning
 from onnxgpu.log import logger
@@ -160,7 +160,7 @@ def _pairs(
                 f"Unknown Provider Type: {name}. Known here: {', '.join(known)}; a plug-in provider must be installed first"
             )
         if name in pairs:
-            warnings.warn(f"Duplicate provider '{name}' encountered, ignoring.", UserWarning, stacklevel=4)
+            warn(f"Duplicate provider '{name}' encountered, ignoring.", UserWarning)
             continue
         pairs[name] = options
     return list(pairs.items())
@@ -187,4 +187,4 @@ def _report(missing: Sequence[tuple[str, str]], chosen: Sequence[Provider], stri
         asked = f"{knobs.STRICT.name}=1 or session.disable_cpu_ep_fallback"
         raise EPFail(f"{causes}. Strict mode ({asked}) forbids going on without; run `onnxgpu doctor`")
     message = f"{causes}. {chosen[0].name} takes over; `onnxgpu doctor` tells what is missing, {knobs.STRICT.name}=1 makes this an error"
-    warnings.warn(message, ProviderFallbackWarning, stacklevel=4)
+    warn(message, ProviderFallbackWarning)

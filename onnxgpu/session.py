@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 import weakref
 from collections.abc import Callable, Collection, Mapping, Sequence
 from time import perf_counter_ns
@@ -14,6 +13,7 @@ import numpy as np
 from onnxgpu import knobs
 from onnxgpu.adapters import with_adapters
 from onnxgpu.arguments import Arguments
+from onnxgpu.caller import warn
 from onnxgpu.errors import Fail, InvalidArgument
 from onnxgpu.feeds import memories_of
 from onnxgpu.float_errors import quietly
@@ -97,7 +97,7 @@ class InferenceSession(ValueRuns):
         options = self._options
         listed = [providers] if isinstance(providers, str) else providers
         if listed and options.has_providers():
-            warnings.warn(_PROVIDERS_TWICE, UserWarning, stacklevel=4)
+            warn(_PROVIDERS_TWICE, UserWarning)
         elif not listed:
             listed = requested_by(options, lambda: metadata_of(source, options)) or providers
         forbid_fallback = options.config_entries.get("session.disable_cpu_ep_fallback") == "1"

@@ -1,20 +1,30 @@
-"""CUDAExecutionProvider: says what it would need and what of it is here.
-
-Version 0.1 of onnxgpu has no CUDA kernels, so the provider never calls itself available; its options are checked all
-the same, because a misspelt one is wrong on every machine.
-"""
+"""CUDAExecutionProvider: one NVIDIA GPU, or the emulated device, through CuPy."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, ClassVar
 
-from onnxgpu.libraries import first_missing, python_package, shared_library
-from onnxgpu.provider import DeviceMemory, Library, Provider
+import numpy as np
+
+from onnxgpu.dtypes import code_of, name_of
+from onnxgpu.errors import InvalidArgument
+from onnxgpu.libraries import first_missing, python_package
+from onnxgpu.provider import Array, Claim, DeviceMemory, Library, Operation, Place, Provider, Refusal, Spec, Subgraph, bytes_moved
+from onnxgpu.providers.array_ops import REGISTRY
+from onnxgpu.providers.cuda import device
+from onnxgpu.providers.cuda.failures import translated
+from onnxgpu.providers.cuda.kernel import CupyKernel
+from onnxgpu.providers.cuda.limits import limit
+
+_LAST_ELEMENT_TYPE = 16
+"""ONNX's number of bfloat16: CuPy has arrays of the types up to it, and none of float8 or 4-bit numbers."""
 
 
 class CUDAProvider(Provider):
-    """CuPy, cuBLAS, cuDNN and our own kernels on one NVIDIA GPU."""
+    """Operators of `array_ops` on one GPU, through CuPy."""
 
     name: ClassVar[str] = "CUDAExecutionProvider"
     preference: ClassVar[int] = 20
@@ -50,7 +60,7 @@ class CUDAProvider(Provider):
         """See `onnxgpu.provider.Provider`."""
         packages = "pip install onnxgpu-gpu"
         return (
-            shared_library("libcuda.so.1", remedy="no NVIDIA driver on this machine: install one, or run on a machine with a GPU"),
+            device.driver(),
             python_package("cupy", ("cupy-cuda13x", "cupy-cuda12x", "cupy"), remedy=packages),
             python_package("cudnn", ("nvidia-cudnn-frontend",), remedy=packages, needed=False),
             python_package("nvmath", ("nvmath-python",), remedy=packages, needed=False),
@@ -59,7 +69,126 @@ class CUDAProvider(Provider):
     @classmethod
     def unavailable(cls) -> str | None:
         """See `onnxgpu.provider.Provider`."""
-        return first_missing(tuple(cls.libraries())) or "this version of onnxgpu has no CUDA kernels yet"
+        return device.unavailable() or first_missing(tuple(cls.libraries()))
+
+    @property
+    def place(self) -> Place:
+        """The GPU with the number `device_id`."""
+        return Place("cuda", int(self.options.get("device_id", 0)))
+
+    def domains(self) -> frozenset[str]:
+        """See `onnxgpu.provider.Provider`."""
+        return REGISTRY.domains()
+
+    def claim(self, operation: Operation) -> Claim | Refusal:
+        """Every operator of `array_ops` on tensors of numbers."""
+        reason = _refusal(operation) or limit(operation)
+        if reason is not None:
+            return Refusal(reason)
+        claim = REGISTRY.claim(self._cupy, operation)
+        if isinstance(claim, Refusal):
+            return claim
+        return replace(claim, build=lambda: self._built(claim, operation))
+
+    def cost(self, operation: Operation) -> float:
+        """A launch and the traffic of its arrays, on a GPU of 1 TB/s."""
+        return 5e-6 + bytes_moved(operation) / 1e12
+
+    def allocate(self, spec: Spec) -> Array:
+        """See `onnxgpu.provider.Provider`."""
+        try:
+            with self._device:
+                return self._cupy.empty(spec.shape, spec.dtype)
+        except Exception as error:
+            raise translated(error, f"allocating {spec.nbytes:,} bytes on {self.place}", self._cupy) from error
+
+    def view(self, memory: Array, offset: int, spec: Spec) -> Array:
+        """See `onnxgpu.provider.Provider`."""
+        return self._cupy.ndarray(spec.shape, spec.dtype, memptr=memory.data + offset)
+
+    def upload(self, array: np.ndarray) -> Array:
+        """See `onnxgpu.provider.Provider`."""
+        try:
+            with self._device:
+                return self._cupy.asarray(array, order="C")
+        except Exception as error:
+            raise translated(error, f"copying {array.nbytes:,} bytes to {self.place}", self._cupy) from error
+
+    def download(self, array: Array) -> np.ndarray:
+        """See `onnxgpu.provider.Provider`."""
+        try:
+            with self._device:
+                result: np.ndarray = self._cupy.asnumpy(array, order="C")
+        except Exception as error:
+            raise translated(error, f"copying {array.nbytes:,} bytes from {self.place}", self._cupy) from error
+        return result
+
+    def shares_memory(self, first: Array, second: Array) -> bool:
+        """See `onnxgpu.provider.Provider`."""
+        ndarray = self._cupy.ndarray
+        return isinstance(first, ndarray) and isinstance(second, ndarray) and bool(self._cupy.may_share_memory(first, second))
+
+    def synchronize(self) -> None:
+        """See `onnxgpu.provider.Provider`."""
+        try:
+            self._device.synchronize()
+        except Exception as error:
+            raise translated(error, f"waiting for {self.place}", self._cupy) from error
+
+    def copy_into(self, target: Array, source: Array) -> None:
+        """See `onnxgpu.provider.Provider`."""
+        try:
+            with self._device:
+                if isinstance(source, np.ndarray):
+                    target.set(source)
+                else:
+                    self._cupy.copyto(target, source)
+        except Exception as error:
+            raise translated(error, f"copying {target.nbytes:,} bytes on {self.place}", self._cupy) from error
+
+    def pointer(self, array: Array) -> int:
+        """See `onnxgpu.provider.Provider`."""
+        return int(array.data.ptr)
+
+    def wrap(self, pointer: int, spec: Spec, owner: object) -> Array:
+        """See `onnxgpu.provider.Provider`."""
+        memory = self._cupy.cuda.UnownedMemory(pointer, spec.nbytes, owner, self.place.index)
+        return self._cupy.ndarray(spec.shape, spec.dtype, memptr=self._cupy.cuda.MemoryPointer(memory, 0))
+
+    def to_dlpack(self, array: Array) -> object:
+        """See `onnxgpu.provider.Provider`."""
+        return array.__dlpack__()
+
+    @cached_property
+    def _cupy(self) -> Any:
+        return device.cupy()
+
+    @cached_property
+    def _device(self) -> Any:
+        count, wanted = device.device_count(), self.place.index
+        if not 0 <= wanted < count:
+            raise InvalidArgument(f"option 'device_id' of {self.name} is {wanted}; this machine has {count} CUDA devices, counted from 0")
+        return self._cupy.cuda.Device(wanted)
+
+    def _built(self, claim: Claim, operation: Operation) -> CupyKernel:
+        with self._device:
+            return CupyKernel(claim.build(), self._cupy, self._device, operation)
+
+
+def _refusal(operation: Operation) -> str | None:
+    """Why no operator with these values runs here, whatever it does."""
+    if any(isinstance(value, Subgraph) for value in operation.attributes.values()):
+        return "control flow stays on the host; what its bodies compute does not"
+    for value in (*operation.inputs, *operation.outputs):
+        if value is None:
+            continue
+        if value.dtype is None:
+            return f"{value.name!r} is no tensor, or its element type is not known"
+        if value.dtype == np.dtype(object):
+            return "strings stay on the host"
+        if code_of(value.dtype) > _LAST_ELEMENT_TYPE:
+            return f"CuPy has no arrays of {name_of(value.dtype)}"
+    return None
 
 
 PROVIDER = CUDAProvider

@@ -1,0 +1,160 @@
+"""Where onnx's node tests run with CUDA first, on the emulated device, and whether their results are right.
+
+    python benchmarks/placement.py --json placement.json
+
+A case is wholly on CUDA if every node of it runs there, but for arithmetic on shapes and operators on strings, which belong
+to the host. The counters of the emulated driver tell for each step on CUDA what it copied to and from the host by itself;
+such steps are listed under `hidden_copies`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import warnings
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+os.environ["ONNXGPU_CUDA"] = "emulated"
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+from onnx.backend.test.loader import load_model_tests
+from onnx.backend.test.runner import Runner
+from rich.progress import track
+
+import onnxgpu
+from onnxgpu.providers.cuda.emulator import EmulatedDevice, installed
+
+CUDA = "CUDAExecutionProvider"
+PROVIDERS = [CUDA, "CPUExecutionProvider"]
+SHAPE_ARITHMETIC = "shape arithmetic stays on the host"
+STRINGS = "strings stay on the host"
+
+
+@dataclass
+class Findings:
+    """What was found, case by case."""
+
+    placement: dict[str, str] = field(default_factory=dict)
+    results: dict[str, str] = field(default_factory=dict)
+    on_host: Counter[str] = field(default_factory=Counter)
+    operators: set[str] = field(default_factory=set)
+    hidden_copies: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    def summary(self) -> dict[str, Any]:
+        """The numbers."""
+        placed, right = Counter(self.placement.values()), Counter(self.results.values())
+        standard = sorted(name for name in self.operators if not name.startswith(("com.microsoft.", "ai.onnx.")))
+        return {
+            **{name: placed[name] for name in ("wholly_on_cuda", "mixed", "cpu_only", "not_loaded")},
+            "right": right["right"],
+            "wrong": sum(right.values()) - right["right"],
+            "operators_with_cuda": len(standard),
+            "operators": standard,
+            "wrong_cases": {name: text for name, text in self.results.items() if text != "right"},
+            "not_loaded_cases": sorted(name for name, where in self.placement.items() if where == "not_loaded"),
+            "host_reasons": dict(self.on_host.most_common()),
+            "hidden_copies": self.hidden_copies,
+            "cases": self.placement,
+        }
+
+
+def main() -> None:
+    """Run all cases and print what was found."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--json", type=Path, help="write all findings to this file")
+    parser.add_argument("--only", default="", help="cases whose name contains this")
+    arguments = parser.parse_args()
+    findings = Findings()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        cases = [case for case in load_model_tests(kind="node") if arguments.only in case.name]
+        for case in track(cases, "node tests"):
+            examine(case, findings)
+    summary = findings.summary()
+    for name in ("wholly_on_cuda", "mixed", "cpu_only", "not_loaded", "right", "wrong", "operators_with_cuda"):
+        print(f"{name:20} {summary[name]}")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(summary, indent=1))
+
+
+def examine(case: Any, findings: Findings) -> None:
+    """Load, place and run one case."""
+    options = onnxgpu.SessionOptions()
+    options.add_session_config_entry("onnxgpu.placement", "mode=listed")
+    options.graph_optimization_level = onnxgpu.GraphOptimizationLevel.ORT_DISABLE_ALL
+    model = case.model or onnx.load(Path(case.model_dir) / "model.onnx")
+    try:
+        session = onnxgpu.InferenceSession(model.SerializeToString(), options, providers=PROVIDERS)
+    except Exception as error:
+        findings.placement[case.name] = "not_loaded"
+        findings.on_host[f"not loaded: {type(error).__name__}: {str(error)[:120]}"] += 1
+        return
+    findings.placement[case.name] = placement_of(session, findings)
+    device = installed()
+    assert device is not None
+    try:
+        check(session, case, model, device, findings)
+        findings.results[case.name] = "right"
+    except Exception as error:
+        findings.results[case.name] = f"{type(error).__name__}: {str(error)[:300]}"
+        device.forget_error()
+    else:
+        findings.operators |= {name_of(a.operation) for a in session.placement.assignments.values() if a.provider.name == CUDA}
+
+
+def placement_of(session: Any, findings: Findings) -> str:
+    """`wholly_on_cuda`, `mixed` or `cpu_only`."""
+    on_cuda = elsewhere = 0
+    for assignment in session.placement.assignments.values():
+        if assignment.provider.name == CUDA:
+            on_cuda += 1
+        elif assignment.reason != SHAPE_ARITHMETIC and not any(reason == STRINGS for _, reason in assignment.refusals):
+            elsewhere += 1
+            reasons = "; ".join(reason for _, reason in assignment.refusals) or assignment.reason
+            findings.on_host[f"{name_of(assignment.operation)}: {reasons}"] += 1
+    return "mixed" if on_cuda and elsewhere else "cpu_only" if elsewhere else "wholly_on_cuda"
+
+
+def name_of(operation: Any) -> str:
+    """Operator with its domain, if that is not ai.onnx."""
+    return f"{operation.domain}.{operation.operator}" if operation.domain else str(operation.operator)
+
+
+def check(session: Any, case: Any, model: onnx.ModelProto, device: EmulatedDevice, findings: Findings) -> None:
+    """Run each data set twice, the second time with the recorded plan, and compare.
+
+    Raises:
+        AssertionError: a result is not the expected one.
+    """
+    initializers = {x.name for x in model.graph.initializer} | {x.values.name for x in model.graph.sparse_initializer}
+    names = [x.name for x in model.graph.input if x.name not in initializers]
+    for inputs, expected in case.data_sets or ():
+        values = [numpy_helper.to_array(x) if isinstance(x, onnx.TensorProto) else x for x in inputs]
+        feeds = {n: np.asarray(x) if isinstance(x, np.generic) else x for n, x in zip(names, values, strict=False)}
+        wanted = [numpy_helper.to_array(x) if isinstance(x, onnx.TensorProto) else x for x in expected]
+        Runner.assert_similar_outputs(wanted, session.run(None, feeds), rtol=case.rtol, atol=case.atol, model_dir=None)
+        Runner.assert_similar_outputs(wanted, session.run(None, feeds), rtol=case.rtol, atol=case.atol, model_dir=None)
+        watch(session, feeds, device, findings)
+
+
+def watch(session: Any, feeds: dict[str, Any], device: EmulatedDevice, findings: Findings) -> None:
+    """Note the copies that steps on CUDA make by themselves."""
+    device.counters(clear=True)
+
+    def after_step(step: Any, *_: Any) -> None:
+        counted = device.counters(clear=True)
+        copies = {key: counted[key] for key in ("copies_to_host", "copies_to_device") if counted[key]}
+        if step.provider.name == CUDA and not step.is_transfer and copies:
+            findings.hidden_copies[name_of(step.operation)] = copies
+
+    session.run_observed(feeds, after_step)
+
+
+if __name__ == "__main__":
+    main()

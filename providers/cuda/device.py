@@ -1,0 +1,77 @@
+"""Whether there is a CUDA device here, and CuPy on it, imported when the first session needs it."""
+
+from __future__ import annotations
+
+import ctypes
+from functools import cache
+from typing import Any
+
+from onnxgpu import knobs
+from onnxgpu.errors import EPFail
+from onnxgpu.provider import Library
+
+_NO_DRIVER = "no NVIDIA driver on this machine: install one, or run on a machine with a GPU"
+
+
+def is_emulated() -> bool:
+    """True if the CUDA provider is to run on the emulated device."""
+    return bool(knobs.CUDA() == "emulated")
+
+
+def unavailable() -> str | None:
+    """Why there is no device to run on, in words; None if there is one. CuPy is not imported for this."""
+    if is_emulated():
+        from onnxgpu.providers.cuda.emulator.toolchain import missing
+
+        return missing()
+    return _driver_problem()
+
+
+def driver() -> Library:
+    """The driver's library, or the emulated device in its place, for `onnxgpu doctor`."""
+    if is_emulated():
+        from onnxgpu.providers.cuda.emulator.toolchain import missing
+
+        reason = missing()
+        return Library("emulated device", "g++ on this machine" if reason is None else None, remedy=reason or "")
+    reason = _driver_problem()
+    return Library("libcuda.so.1", None if reason else "the system's", remedy=reason or _NO_DRIVER)
+
+
+@cache
+def cupy() -> Any:
+    """The module `cupy`, on the emulated device if that is asked for.
+
+    Raises:
+        EPFail: it cannot be imported, or finds no device.
+    """
+    settings = None
+    if is_emulated():
+        from onnxgpu.providers.cuda.emulator import Settings, install
+
+        settings = Settings.parse(knobs.EMULATOR())
+        install(settings if knobs.EMULATOR() else None)
+    try:
+        import cupy as module
+    except Exception as error:
+        raise EPFail(f"CuPy is installed but cannot be imported: {type(error).__name__}: {error}; run `onnxgpu doctor`") from error
+    if settings is not None and settings.checked:
+        module.cuda.set_allocator(None)  # each array an allocation of its own, so that the checker sees its bounds
+    return module
+
+
+def device_count() -> int:
+    """Devices that CuPy sees."""
+    return int(cupy().cuda.runtime.getDeviceCount())
+
+
+def _driver_problem() -> str | None:
+    try:
+        library = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return f"libcuda.so.1 not found ({_NO_DRIVER})"
+    count = ctypes.c_int()
+    code = library.cuInit(0) or library.cuDeviceGetCount(ctypes.byref(count))
+    if code:
+        return f"the NVIDIA driver is installed but does not start: cuInit says {code}; `nvidia-smi` may tell more"
+    return None if count.value else "the NVIDIA driver finds no GPU"

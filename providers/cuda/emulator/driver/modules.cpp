@@ -1,0 +1,199 @@
+// Modules, functions and launches. An image is the path of a shared object that `compiler.py` made.
+#include "driver.h"
+
+#include <cstdio>
+#include <cstring>
+#include <dlfcn.h>
+#include <link.h>
+
+using namespace emulated;
+
+#define CU(code) static_cast<CUresult>(code)
+
+namespace {
+
+constexpr char MAGIC[] = "ONNXGPU EMULATED ";
+constexpr int SHARED = 48 << 10, MOST_SHARED = 227 << 10;
+
+struct Module;
+
+struct Function {
+    Module* module;
+    std::string name;
+    void (*entry)(void**);
+    const unsigned* signature;  // the number of parameters, then the bytes of each
+    int most_dynamic_shared = SHARED;
+};
+
+struct Module {
+    std::string path;
+    void* handle;
+    const SharedVariable* shared;
+    size_t shared_count;
+    bool synchronizes, strict, is_checked;
+    std::map<std::string, std::unique_ptr<Function>> functions;
+
+    void* symbol(const std::string& name) const { return dlsym(handle, name.c_str()); }
+    bool flag(const char* name) const {
+        const int* value = static_cast<const int*>(symbol(name));
+        return value && *value;
+    }
+};
+
+// Arguments are copied when the launch is made, as CUDA does.
+struct Arguments {
+    std::vector<std::vector<double>> storage;
+    std::vector<void*> pointers;
+
+    Arguments(const unsigned* signature, void** parameters) : storage(signature[0]) {
+        for (unsigned i = 0; i < signature[0]; ++i) {
+            storage[i].resize((signature[1 + i] + sizeof(double) - 1) / sizeof(double) + 1);
+            memcpy(storage[i].data(), parameters[i], signature[1 + i]);
+            pointers.push_back(storage[i].data());
+        }
+        pointers.push_back(nullptr);
+    }
+
+    // A kernel that was not instrumented is taken to have written all that it was given.
+    void mark_all_written() const {
+        for (const auto& argument : storage) {
+            void* pointer;
+            memcpy(&pointer, argument.data(), sizeof pointer);
+            if (const Allocation* target = allocation_at(pointer)) mark_written(reinterpret_cast<void*>(target->begin), target->bytes);
+        }
+    }
+};
+
+int run_function(const Function& function, const Arguments& arguments, Launch launch) {
+    launch.parameters = const_cast<void**>(arguments.pointers.data());
+    if (!function.module->is_checked) arguments.mark_all_written();
+    std::string text;
+    switch (run(launch, text)) {
+        case Outcome::finished: return 0;
+        case Outcome::refused: return poison_with(cudaErrorInvalidValue, "kernel " + function.name + ": " + text);
+        case Outcome::faulted: return poison_with(ILLEGAL_ADDRESS, "kernel " + function.name + ": " + text);
+        case Outcome::unsound: return poison_with(LAUNCH_FAILURE, "kernel " + function.name + ": " + text);
+    }
+    return 0;
+}
+
+}  // namespace
+
+extern "C" {
+
+CUresult cuModuleLoadData(CUmodule* handle, const void* image) {
+    API_LOCK;
+    const char* text = static_cast<const char*>(image);
+    if (strncmp(text, MAGIC, sizeof MAGIC - 1))
+        return CU(refuse(CUDA_ERROR_NO_BINARY_FOR_GPU, "the image is real PTX or machine code for a GPU, which cannot run on the emulated device"));
+    auto module = std::make_unique<Module>();
+    module->path = text + sizeof MAGIC - 1;
+    module->handle = dlopen(module->path.c_str(), RTLD_NOW | RTLD_LOCAL);
+    if (!module->handle) return CU(refuse(CUDA_ERROR_INVALID_IMAGE, dlerror()));
+    module->shared = static_cast<const SharedVariable*>(module->symbol("emulated_shared_variables"));
+    const int* count = static_cast<const int*>(module->symbol("emulated_shared_count"));
+    module->shared_count = count ? *count : 0;
+    module->synchronizes = module->flag("emulated_synchronizes");
+    module->strict = module->flag("emulated_strict");
+    module->is_checked = module->flag("emulated_checked");
+    *handle = reinterpret_cast<CUmodule>(module.release());
+    return CU(0);
+}
+
+CUresult cuModuleLoadDataEx(CUmodule* handle, const void* image, unsigned, CUjit_option*, void**) { return cuModuleLoadData(handle, image); }
+
+CUresult cuModuleLoad(CUmodule* handle, const char* path) {
+    FILE* file = fopen(path, "rb");
+    if (!file) return CU(refuse(CUDA_ERROR_FILE_NOT_FOUND, path));
+    std::vector<char> image(4096);
+    image.resize(fread(image.data(), 1, image.size(), file));
+    fclose(file);
+    image.push_back(0);
+    return cuModuleLoadData(handle, image.data());
+}
+
+CUresult cuModuleUnload(CUmodule) { return CU(0); }  // code that a queue may still hold stays loaded
+
+CUresult cuModuleGetFunction(CUfunction* handle, CUmodule module_handle, const char* name) {
+    API_LOCK;
+    Module* module = reinterpret_cast<Module*>(module_handle);
+    auto& function = module->functions[name];
+    if (!function) {
+        const auto entry = reinterpret_cast<void (*)(void**)>(module->symbol(std::string("emulated_entry_") + name));
+        const auto signature = static_cast<const unsigned*>(module->symbol(std::string("emulated_signature_") + name));
+        if (!entry || !signature) {
+            module->functions.erase(name);
+            return CU(refuse(CUDA_ERROR_NOT_FOUND, std::string("the module has no kernel ") + name));
+        }
+        function.reset(new Function{module, name, entry, signature});
+    }
+    *handle = reinterpret_cast<CUfunction>(function.get());
+    return CU(0);
+}
+
+CUresult cuModuleGetGlobal_v2(CUdeviceptr* pointer, size_t* bytes, CUmodule module, const char* name) {
+    API_LOCK;
+    void* address = reinterpret_cast<Module*>(module)->symbol(name);
+    if (!address) return CU(refuse(CUDA_ERROR_NOT_FOUND, std::string("the module has no variable ") + name));
+    Dl_info info;
+    const ElfW(Sym)* symbol = nullptr;
+    dladdr1(address, &info, const_cast<void**>(reinterpret_cast<const void**>(&symbol)), RTLD_DL_SYMENT);
+    *pointer = reinterpret_cast<CUdeviceptr>(address);
+    if (bytes) *bytes = symbol ? symbol->st_size : 0;
+    return CU(0);
+}
+
+CUresult cuFuncGetAttribute(int* value, CUfunction_attribute attribute, CUfunction handle) {
+    switch (static_cast<int>(attribute)) {
+        case CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK: *value = 1024; break;
+        case CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES: *value = reinterpret_cast<Function*>(handle)->most_dynamic_shared; break;
+        default: *value = 0;  // registers, spills and code versions are the real compiler's to tell
+    }
+    return CU(0);
+}
+
+CUresult cuFuncSetAttribute(CUfunction handle, CUfunction_attribute attribute, int value) {
+    if (attribute != CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES) return CU(0);
+    if (value > MOST_SHARED) return CU(refuse(CUDA_ERROR_INVALID_VALUE, "more than 227 KiB of dynamic shared memory"));
+    reinterpret_cast<Function*>(handle)->most_dynamic_shared = value;
+    return CU(0);
+}
+
+CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, CUfunction, int threads, size_t) {
+    *blocks = std::max(1, 2048 / std::max(1, threads));
+    return CU(0);
+}
+CUresult cuOccupancyMaxPotentialBlockSize(int* grid, int* threads, CUfunction, CUoccupancyB2DSize, size_t, int) {
+    *grid = 4;
+    *threads = 256;
+    return CU(0);
+}
+
+CUresult cuLaunchKernel(
+    CUfunction handle, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x, unsigned block_y, unsigned block_z, unsigned dynamic_shared,
+    CUstream stream_handle, void** parameters, void** extra
+) {
+    API_LOCK;
+    if (poison) return CU(poison);
+    const Function* function = reinterpret_cast<Function*>(handle);
+    const Module& module = *function->module;
+    Stream* stream = stream_of(stream_handle);
+    if (extra) return CU(refuse(CUDA_ERROR_NOT_SUPPORTED, "a launch with packed arguments (`extra`) is not emulated"));
+    if (static_cast<int>(dynamic_shared) > function->most_dynamic_shared)
+        return CU(refuse(CUDA_ERROR_INVALID_VALUE, "kernel " + function->name + ": " + std::to_string(dynamic_shared) +
+                                                       " bytes of dynamic shared memory; set its attribute MaxDynamicSharedMemorySize first"));
+    const Launch launch{function->entry, nullptr, {grid_x, grid_y, grid_z}, {block_x, block_y, block_z}, dynamic_shared,
+                        module.shared,   module.shared_count, module.synchronizes, module.strict, stream ? stream->device : 0};
+    const size_t threads = size_t(block_x) * block_y * block_z;
+    if (!grid_x || !grid_y || !grid_z || !threads || threads > 1024 || block_z > 64 || grid_y > 65535 || grid_z > 65535)
+        return CU(refuse(CUDA_ERROR_INVALID_VALUE, "kernel " + function->name + ": the launch passes a limit of the device"));
+    ++counters.launches;
+    const auto arguments = std::make_shared<Arguments>(function->signature, parameters);
+    return CU(submit(stream, [=] { return run_function(*function, *arguments, launch); }, "a launch"));
+}
+
+CUresult cuLaunchCooperativeKernel(CUfunction, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, CUstream, void**) {
+    return CU(refuse(CUDA_ERROR_NOT_SUPPORTED, "cooperative launches are not emulated"));
+}
+
+}  // extern "C"

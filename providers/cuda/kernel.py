@@ -1,0 +1,46 @@
+"""A kernel of `array_ops`, run by CuPy on one device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from onnxgpu.provider import Array, Kernel, Operation, Spec, Value
+from onnxgpu.providers.cuda.failures import translated
+
+
+class CupyKernel:
+    """Runs `kernel`, which works on arrays of CuPy, on its device, and explains what fails.
+
+    Args:
+        kernel: made with CuPy as its array module.
+        module: `cupy`.
+        device: the `cupy.cuda.Device`.
+        operation: for messages.
+    """
+
+    def __init__(self, kernel: Kernel, module: Any, device: Any, operation: Operation) -> None:
+        self._kernel, self._module, self._device, self._operation = kernel, module, device, operation
+
+    def outputs(self, inputs: Sequence[Value]) -> Sequence[Spec] | None:
+        """See `onnxgpu.provider.Kernel`."""
+        return self._kernel.outputs(inputs)
+
+    def workspace(self, inputs: Sequence[Value]) -> int:
+        """See `onnxgpu.provider.Kernel`."""
+        return self._kernel.workspace(inputs)
+
+    def launch(self, inputs: Sequence[Value], outputs: Sequence[Array] | None, workspace: Array | None) -> Sequence[Value]:
+        """See `onnxgpu.provider.Kernel`."""
+        try:
+            with self._device:
+                results = self._kernel.launch(inputs, outputs, workspace)
+                return results if outputs is not None else [self._on_device(result) for result in results]
+        except Exception as error:
+            raise translated(error, str(self._operation), self._module) from error
+
+    def _on_device(self, value: Value) -> Value:
+        """A result as an array of CuPy: operators also give NumPy's scalars and arrays where they only read host inputs."""
+        if isinstance(value, (list, tuple)):
+            return [self._on_device(item) for item in value]
+        return value if value is None else self._module.asarray(value)
