@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from enum import IntEnum
 from functools import cache
-from typing import Any, SupportsIndex, SupportsInt
+from typing import SupportsIndex, SupportsInt
 
 from onnxgpu.discovery import providers
 from onnxgpu.host_provider import HostProvider
-from onnxgpu.provider import HOST, DeviceMemory, Place, Provider
+from onnxgpu.provider import HOST, DeviceMemory, Provider
 
 Number = SupportsInt | SupportsIndex
 
@@ -244,14 +244,6 @@ def name_of_memory(memory: Provider) -> str:
     """What onnxruntime calls the memory: `Cpu`, `Cuda`, …"""
     named: DeviceMemory | None = memory.memory
     return "Cpu" if named is None else named.name
-
-
-def holder_of(place: Place, session_providers: Any) -> Provider:
-    """The provider through which a session reaches `place`."""
-    if place == HOST:
-        return HOST_MEMORY
-    found: Provider = next(provider for provider in session_providers if provider.place == place)
-    return found
 
 
 def describe(device: Device) -> str:

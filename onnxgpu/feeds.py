@@ -194,8 +194,8 @@ def _from_dlpack(value: Any) -> np.ndarray:
     try:
         array: np.ndarray = array_from_dlpack(value)[0]
         return array
-    except RuntimeError:
-        return np.from_dlpack(value)  # strided
+    except (RuntimeError, BufferError):
+        return np.from_dlpack(value)  # strided or read-only, of which a capsule of the newer kind can tell
 
 
 def _kind(value: Any) -> str:
