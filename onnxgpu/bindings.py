@@ -5,20 +5,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onnxgpu.devices import Device, OrtDevice, memory_of
+from onnxgpu.devices import HOST_MEMORY, Device, OrtDevice, memory_of
 from onnxgpu.errors import OnnxGpuError
+from onnxgpu.options import RunOptions
 from onnxgpu.ort_value import OrtValue, OrtValueHandle, OrtValueVector
-from onnxgpu.provider import Provider
+from onnxgpu.provider import Array, Provider
 from onnxgpu.values import Value, array_at_pointer, checked_array, copied_home
 
 if TYPE_CHECKING:
-    from onnxgpu.options import RunOptions
+    from onnxgpu.execute import Program
     from onnxgpu.session import InferenceSession
 
 
@@ -28,6 +29,37 @@ class BoundOutput:
 
     memory: Provider
     given: Value | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedRun:
+    """A run whose inputs and outputs are looked at, and do not change.
+
+    Attributes:
+        program: for the places of its inputs and outputs.
+        inputs: one for each input of the program.
+        given: position of an output → memory for it; None for none at all.
+        memories: position of an output → whose memory it lies in; the others lie on the host.
+        types: declared types of the outputs.
+    """
+
+    program: Program
+    inputs: list[Any]
+    given: Mapping[int, Array] | None
+    memories: Mapping[int, Provider]
+    types: Sequence[str]
+
+    def values(self, contents: Sequence[Any]) -> list[OrtValueHandle]:
+        """The outputs with their types and places."""
+        return [
+            OrtValueHandle.of(content, self.memories.get(index, HOST_MEMORY), _type_of(content, text))
+            for index, (content, text) in enumerate(zip(contents, self.types, strict=True))
+        ]
+
+
+def _type_of(content: Any, declared: str) -> str:
+    """The type of an output that was computed: an optional that is there has the type of what it holds."""
+    return declared[len("optional(") : -1] if declared.startswith("optional(") and content is not None else declared
 
 
 class SessionIOBinding:
@@ -42,7 +74,9 @@ class SessionIOBinding:
         self._names = {argument.name for argument in (*arg0.get_inputs(), *arg0.get_overridable_initializers())}
         self._inputs: dict[str, Value] = {}
         self._outputs: dict[str, BoundOutput] = {}
-        self._results = OrtValueVector()
+        self._prepared: PreparedRun | None = None
+        self._finished: tuple[PreparedRun, list[Any]] | None = None
+        self._results: OrtValueVector | None = None
 
     @property
     def session(self) -> InferenceSession:
@@ -62,14 +96,17 @@ class SessionIOBinding:
         """
         if not memory:
             self._check_input(arg0, "Failed to find NodeArg with name: {} in the def list")
+            self._prepared = None
             self._inputs[arg0] = self._array(arg0, arg1)
             return
         self._check_input(arg0)
+        self._prepared = None
         self._inputs[arg0] = self._at_pointer("bind_input()", arg1, *memory)
 
     def bind_ortvalue_input(self, arg0: str, arg1: Value) -> None:
         """Read the input `arg0` from a value, wherever it lies."""
         self._check_input(arg0)
+        self._prepared = None
         self._inputs[arg0] = _value("bind_ortvalue_input()", arg1)
 
     def bind_output(self, arg0: str, arg1: Device, *memory: Any) -> None:
@@ -80,6 +117,7 @@ class SessionIOBinding:
             arg1: the device.
             memory: nothing; or element type, shape, and address of the first element.
         """
+        self._prepared = None
         if memory:
             given = self._at_pointer("bind_output()", arg1, *memory)
             self._outputs[arg0] = BoundOutput(given.memory, given)
@@ -89,6 +127,7 @@ class SessionIOBinding:
     def bind_ortvalue_output(self, arg0: str, arg1: Value) -> None:
         """Write the output `arg0` into the memory of a tensor."""
         value = _value("bind_ortvalue_output()", arg1)
+        self._prepared = None
         self._outputs[arg0] = BoundOutput(value.memory, value if value.is_tensor() else None)
 
     def synchronize_inputs(self) -> None:
@@ -103,19 +142,25 @@ class SessionIOBinding:
 
     def get_outputs(self) -> OrtValueVector:
         """The outputs of the last run, in the order in which they were bound, where they lie."""
+        if self._results is None:
+            self._results = OrtValueVector()
+            if self._finished is not None:
+                prepared, contents = self._finished
+                self._results.extend(prepared.values(contents))
         return self._results
 
     def copy_outputs_to_cpu(self) -> list[Any]:
         """The outputs of the last run as NumPy arrays (lists, dicts) on the host."""
-        return [copied_home(value.content, value.memory) for value in self._results]
+        return [copied_home(value.content, value.memory) for value in self.get_outputs()]
 
     def clear_binding_inputs(self) -> None:
         """Forget the inputs."""
-        self._inputs = {}
+        self._inputs, self._prepared = {}, None
 
     def clear_binding_outputs(self) -> None:
         """Forget the outputs, and those of the last run."""
-        self._outputs, self._results = {}, OrtValueVector()
+        self._outputs, self._prepared = {}, None
+        self._finished = self._results = None
 
     def run(self, run_options: RunOptions | None) -> None:
         """Run the session.
@@ -124,27 +169,31 @@ class SessionIOBinding:
             RuntimeError: no output is bound, or the run failed; its cause is the error of the run.
         """
         try:
-            if not self._outputs:
-                raise RuntimeError("At least one output should be requested.")
-            self._check_outputs()
-            values = self._session._run_bound(self._inputs, self._outputs, run_options)
+            prepared = self._prepared if self._prepared is not None and not _has_adapters(run_options) else self._prepare(run_options)
+            contents = self._session._execute(prepared.program, prepared.inputs, run_options, prepared.given)
         except OnnxGpuError as error:
             raise RuntimeError(f"Error in execution: {error.message}") from error
         except (ValueError, RuntimeError) as error:
             raise RuntimeError(f"Error in execution: {error}") from error
-        self._results = OrtValueVector()
-        for value in values:
-            self._results.push_back(value)
+        self._finished, self._results = (prepared, contents), None
 
-    def _check_input(self, name: str, missing: str = "Error when binding input: Failed to find input name in the mapping: {}") -> None:
-        if name not in self._names:
-            raise RuntimeError(f"{missing.format(name)} (the model's inputs are {sorted(self._names)})")
-
-    def _check_outputs(self) -> None:
+    def _prepare(self, run_options: RunOptions | None) -> PreparedRun:
+        """What runs have in common until something else is bound; a run with adapters, which add inputs, is on its own."""
+        if not self._outputs:
+            raise RuntimeError("At least one output should be requested.")
         known = [argument.name for argument in self._session.get_outputs()]
         for name in self._outputs:
             if name not in known:
                 raise RuntimeError(f"Invalid output name: {name} (the model's outputs are {known})")
+        positions = [known.index(name) for name in self._outputs]
+        prepared = self._session._prepare(self._inputs, positions, list(self._outputs.values()), run_options)
+        if not _has_adapters(run_options):
+            self._prepared = prepared
+        return prepared
+
+    def _check_input(self, name: str, missing: str = "Error when binding input: Failed to find input name in the mapping: {}") -> None:
+        if name not in self._names:
+            raise RuntimeError(f"{missing.format(name)} (the model's inputs are {sorted(self._names)})")
 
     def _array(self, name: str, given: Any) -> Value:
         if isinstance(given, Value):
@@ -274,6 +323,10 @@ class IOBinding:
     def clear_binding_outputs(self) -> None:
         """Forget the outputs, and those of the last run."""
         self._iobinding.clear_binding_outputs()
+
+
+def _has_adapters(run_options: RunOptions | None) -> bool:
+    return isinstance(run_options, RunOptions) and bool(run_options.active_adapters)
 
 
 def _value(caller: str, given: Any) -> Value:

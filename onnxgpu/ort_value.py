@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -250,6 +250,14 @@ class OrtValueVector:
     def push_back(self, arg0: Any) -> None:
         """Add a value, or the tensor in a DLPack capsule."""
         self._values.append(OrtValueHandle.sharing(arg0) if isinstance(arg0, Value) else OrtValueHandle.of(*_from_capsule(arg0)))
+
+    def extend(self, values: Iterable[Value]) -> None:
+        """Add values."""
+        self._values.extend(values)
+
+    def replace(self, values: Iterable[Value]) -> None:
+        """Hold these values, and no others."""
+        self._values[:] = values
 
     def push_back_batch(
         self,

@@ -7,20 +7,20 @@ from abc import abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from onnxgpu.bindings import BoundOutput, IOBinding, SessionIOBinding
+from onnxgpu.bindings import BoundOutput, IOBinding, PreparedRun, SessionIOBinding
 from onnxgpu.devices import HOST_MEMORY, Device, OrtDevice, OrtDeviceVendorId, describe, device_of, memory_of
 from onnxgpu.ep_devices import OrtEpDevice, get_ep_devices
 from onnxgpu.errors import InvalidArgument, OnnxGpuError
 from onnxgpu.feeds import memories_of
 from onnxgpu.memory_info import OrtMemoryInfo, memory_info_of
-from onnxgpu.ort_value import OrtValue, OrtValueVector
+from onnxgpu.options import RunOptions
+from onnxgpu.ort_value import OrtValue, OrtValueHandle, OrtValueVector
 from onnxgpu.provider import HOST, Array, Provider
 from onnxgpu.values import Value, array_from_shape
 
 if TYPE_CHECKING:
     from onnxgpu.arguments import Arguments
     from onnxgpu.execute import Program
-    from onnxgpu.options import RunOptions
     from onnxgpu.plan import Plan
     from onnxgpu.programs import Programs
 
@@ -77,6 +77,8 @@ class ValueRuns:
             raise AttributeError(f"'{type(iobinding).__name__}' object has no attribute '_session': it is no IOBinding")
         if binding.session is not self:
             raise ValueError("IOBinding must be used with the session that created it.")
+        if run_options is not None and not isinstance(run_options, RunOptions):
+            raise TypeError(f"run_with_iobinding(): incompatible function arguments. run_options is a RunOptions, got {run_options!r}")
         binding.run(run_options)
 
     def run_with_ort_values(
@@ -125,8 +127,6 @@ class ValueRuns:
             InvalidArgument: the numbers of names and values differ.
             OnnxGpuError: as of `run`.
         """
-        from onnxgpu.options import RunOptions
-
         if not isinstance(run_options, RunOptions):
             raise TypeError(f"run_with_ortvaluevector(): incompatible function arguments. run_options is a RunOptions, got {run_options!r}")
         if len(feed_names) != len(feeds):
@@ -141,7 +141,7 @@ class ValueRuns:
             for value, device in zip(given, fetch_devices, strict=True)
         ]
         values = self._run_values(dict(zip(feed_names, feeds, strict=True)), positions, wanted, run_options)
-        fetches._values[:] = values
+        fetches.replace(values)
 
     def run_async(
         self,
@@ -230,27 +230,30 @@ class ValueRuns:
         writer = next((step for step in self._plan.steps if slot in step.outputs), None)
         return writer.provider if writer is not None and writer.is_transfer else HOST_MEMORY
 
-    def _run_bound(self, inputs: Mapping[str, Value], outputs: Mapping[str, BoundOutput], run_options: RunOptions | None) -> list[Value]:
-        return self._run_values(inputs, self._arguments.output_positions(list(outputs)), list(outputs.values()), run_options)
-
     def _run_values(
         self, feeds: Mapping[str, Value], positions: Sequence[int], wanted: Sequence[BoundOutput], run_options: RunOptions | None
-    ) -> list[Value]:
-        """The outputs at `positions`, each in the memory where it is wanted."""
+    ) -> list[OrtValueHandle]:
+        prepared = self._prepare(feeds, positions, wanted, run_options)
+        return prepared.values(self._execute(prepared.program, prepared.inputs, run_options, prepared.given))
+
+    def _prepare(
+        self, feeds: Mapping[str, Value], positions: Sequence[int], wanted: Sequence[BoundOutput], run_options: RunOptions | None
+    ) -> PreparedRun:
+        """A run for the outputs at `positions`, each in the memory where it is wanted."""
+        from onnxgpu.execute import Given
+
         inputs = self._arguments.checked(self._adapted(feeds, run_options))
         types = [self._arguments.outputs[position].type for position in positions]
-        memories = {
-            index: output.memory
-            for index, (output, text) in enumerate(zip(wanted, types, strict=True))
-            if output.memory.place != HOST and "string" not in text and "map(" not in text
-        }
-        given = {index: _checked_given(output.given, text) for index, (output, text) in enumerate(zip(wanted, types, strict=True)) if output.given}
+        outputs = list(enumerate(zip(wanted, types, strict=True)))
+        memories = {index: output.memory for index, (output, text) in outputs if output.memory.place != HOST and _may_leave_host(text)}
+        given = {index: _checked_given(output.given, text) for index, (output, text) in outputs if output.given}
         program = self._programs.of(positions, memories_of(inputs), memories)
-        contents = self._execute(program, inputs, run_options, given or None)
-        return [
-            Value.of(content, memories.get(index, HOST_MEMORY), _type_of(content, text))
-            for index, (content, text) in enumerate(zip(contents, types, strict=True))
-        ]
+        return PreparedRun(program, inputs, Given(given) if given else None, memories, types)
+
+
+def _may_leave_host(declared: str) -> bool:
+    """False for types of strings and maps, which no device has."""
+    return "string" not in declared and "map(" not in declared
 
 
 def _same_memory(wanted: Device, there: Device) -> bool:
@@ -263,9 +266,4 @@ def _checked_given(given: Value, declared: str) -> Array:
     if given.data_type() != declared:
         raise InvalidArgument(f"Unexpected output data type. Actual: ({given.data_type()}) , expected: ({declared})")
     return given.content
-
-
-def _type_of(content: Any, declared: str) -> str:
-    """The type of an output that was computed: an optional that is there has the type of what it holds."""
-    return declared[len("optional(") : -1] if declared.startswith("optional(") and content is not None else declared
 

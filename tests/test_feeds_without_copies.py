@@ -110,7 +110,8 @@ def test_changed_buffers_as_onnxruntime_reads_them(way: str) -> None:
 def test_read_only_arrays_are_read() -> None:
     array = X.copy()
     array.flags.writeable = False
-    for given in (array, Array(array), Dlpack(array), np.broadcast_to(array[0], (2, 3))):
+    ways: list[Any] = [array, Array(array), Dlpack(array), np.broadcast_to(array[0], (2, 3))]
+    for given in ways:
         expected = np.negative(getattr(given, "array", given))
         np.testing.assert_array_equal(session(onnxgpu, model(NEGATIVE)).run(None, {"x": given})[0], expected)
 

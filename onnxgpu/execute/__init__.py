@@ -1,5 +1,5 @@
 """Stage 6: steps to outputs."""
 
-from onnxgpu.execute.program import Program
+from onnxgpu.execute.program import Given, Program
 
-__all__ = ["Program"]
+__all__ = ["Given", "Program"]
