@@ -40,8 +40,8 @@ def _gru_step(xp: Any, cell: Cell, gates: Array, states: States, linear_before_r
     return ((1 - update) * hidden_function(xp, clipped(xp, candidate, cell.clip)) + update * hidden,)
 
 
-def _lstm_step(xp: Any, cell: Cell, gates: Array, states: States, input_forget: bool) -> States:
-    """Gates in ONNX's order: input, output, forget, cell; peepholes: input, output, forget."""
+def lstm_step(xp: Any, cell: Cell, gates: Array, states: States, input_forget: bool) -> States:
+    """The new states (hidden, memory). Gates in ONNX's order: input, output, forget, cell; peepholes: input, output, forget."""
     hidden, memory = states
     size = hidden.shape[1]
     f, g, h = cell.activations
@@ -61,9 +61,14 @@ def _lstm_step(xp: Any, cell: Cell, gates: Array, states: States, input_forget: 
     return leaving * h(xp, new_memory), new_memory
 
 
-def _cells(
+def cells_of(
     name: str, gates: int, tensors: Mapping[str, Array | None], attributes: Mapping[str, Any], defaults: Sequence[str], directions: int
 ) -> list[Cell]:
+    """The parameters of each direction, from the tensors w, r, b and p.
+
+    Raises:
+        InvalidArgument: shapes or activations do not fit.
+    """
     names = list(attributes["activations"] or ())
     names = names if names else [*defaults] * directions
     if len(names) < len(defaults) * directions:
@@ -85,7 +90,7 @@ def _cells(
     return cells
 
 
-def _directions(name: str, direction: str, w: Array) -> list[bool]:
+def directions_of(name: str, direction: str, w: Array) -> list[bool]:
     """Whether each direction runs backwards."""
     known = {"forward": [False], "foward": [False], "reverse": [True], "bidirectional": [False, True]}
     if direction not in known:
@@ -95,7 +100,7 @@ def _directions(name: str, direction: str, w: Array) -> list[bool]:
     return known[direction]
 
 
-def _run(
+def run(
     xp: Any,
     name: str,
     gates: int,
@@ -110,15 +115,15 @@ def _run(
     if len(x.shape) != 3:
         raise InvalidArgument(f"{name}: expected X of rank 3, got shape {list(x.shape)}")
     layout = attributes["layout"]
-    backwards = _directions(name, attributes["direction"], tensors["w"])
-    cells = _cells(name, gates, tensors, attributes, defaults, len(backwards))
+    backwards = directions_of(name, attributes["direction"], tensors["w"])
+    cells = cells_of(name, gates, tensors, attributes, defaults, len(backwards))
     source = widened(xp.swapaxes(x, 0, 1) if layout else x)
     if source.shape[2] != cells[0].w.shape[1]:
         raise InvalidArgument(f"{name}: expected an input size of {cells[0].w.shape[1]} like W's, got X of shape {list(x.shape)}")
     lengths, hidden_size = tensors["lengths"], cells[0].r.shape[0]
     sequences, finals = [], []
     for d, (cell, reverse) in enumerate(zip(cells, backwards, strict=True)):
-        states = tuple(_initial(xp, state, d, layout, source, hidden_size) for state in initial)
+        states = tuple(initial_state(xp, state, d, layout, source, hidden_size) for state in initial)
         hidden, last = run_direction(xp, cell, step, source, states, lengths, reverse)
         sequences.append(hidden)
         finals.append(last)
@@ -128,7 +133,8 @@ def _run(
     return tuple(stored(xp, value, x.dtype) for value in (y, *lasts))
 
 
-def _initial(xp: Any, state: Array | None, direction: int, layout: int, x: Array, hidden_size: int) -> Array:
+def initial_state(xp: Any, state: Array | None, direction: int, layout: int, x: Array, hidden_size: int) -> Array:
+    """A direction's first state, (batch, hidden); zeros where it is not given."""
     if state is None:
         return xp.zeros((x.shape[1], hidden_size), x.dtype)
     return widened(state[:, direction] if layout else state[direction])
@@ -164,7 +170,7 @@ def rnn(
         "layout": layout,
     }
     tensors = {"w": w, "r": r, "b": b, "lengths": sequence_lens}
-    return _run(xp, "RNN", 1, _rnn_step, x, tensors, (initial_h,), attributes, ("Tanh",))[:output_count]
+    return run(xp, "RNN", 1, _rnn_step, x, tensors, (initial_h,), attributes, ("Tanh",))[:output_count]
 
 
 @operator("GRU", since=1)
@@ -202,7 +208,7 @@ def gru(
     def step(xp: Any, cell: Cell, gates: Array, states: States) -> States:
         return _gru_step(xp, cell, gates, states, bool(linear_before_reset))
 
-    return _run(xp, "GRU", 3, step, x, tensors, (initial_h,), attributes, ("Sigmoid", "Tanh"))[:output_count]
+    return run(xp, "GRU", 3, step, x, tensors, (initial_h,), attributes, ("Sigmoid", "Tanh"))[:output_count]
 
 
 @operator("LSTM", since=1)
@@ -240,6 +246,6 @@ def lstm(
     tensors = {"w": w, "r": r, "b": b, "lengths": sequence_lens, "p": p}
 
     def step(xp: Any, cell: Cell, gates: Array, states: States) -> States:
-        return _lstm_step(xp, cell, gates, states, bool(input_forget))
+        return lstm_step(xp, cell, gates, states, bool(input_forget))
 
-    return _run(xp, "LSTM", 4, step, x, tensors, (initial_h, initial_c), attributes, ("Sigmoid", "Tanh", "Tanh"))[:output_count]
+    return run(xp, "LSTM", 4, step, x, tensors, (initial_h, initial_c), attributes, ("Sigmoid", "Tanh", "Tanh"))[:output_count]
