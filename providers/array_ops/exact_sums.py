@@ -18,6 +18,8 @@ from onnxgpu.provider import Array
 FLOAT = np.dtype(np.float32)
 INT32 = np.dtype(np.int32)
 EXACT_UP_TO = 1 << 24
+GREATEST = 255
+"""The greatest difference of two 8-bit numbers of one type."""
 
 Multiply = Callable[[Array, Array], Array]
 
@@ -28,23 +30,25 @@ def reach(xp: Any, dtype: np.dtype, zero_point: Array | None) -> int:
     if zero_point is None:
         return max(high, -low)
     if xp is not np or not zero_point.size:
-        return 255
+        return GREATEST
     return max(high - int(zero_point.min()), int(zero_point.max()) - low)
 
 
-def exact_blocks(xp: Any, weights: Array, bound: int) -> list[slice]:
-    """Ranges of the last axis but one of whole-number `weights` (…, K, N) that sum exactly with factors up to `bound`."""
+def exact_blocks(xp: Any, weights: Array, bound: int, greatest: int = GREATEST) -> list[slice]:
+    """Ranges of the last axis but one of whole-number `weights` (…, K, N) that sum exactly with factors up to `bound`.
+
+    No weight is above `greatest`. The list is empty if a single one times `bound` may be too large.
+    """
     depth = weights.shape[-2]
-    sizes = xp.abs(weights)
-    if not weights.size or float(xp.max(xp.sum(sizes, axis=-2))) * bound <= EXACT_UP_TO:
+    if depth * bound * greatest <= EXACT_UP_TO or not weights.size:
         return [slice(0, depth)]
-    count = 2
-    while True:
+    sizes = xp.abs(weights)
+    for count in range(1, depth + 1):
         ends = [depth * i // count for i in range(count + 1)]
         blocks = [slice(start, stop) for start, stop in zip(ends[:-1], ends[1:], strict=True)]
         if all(float(xp.max(xp.sum(sizes[..., block, :], axis=-2))) * bound <= EXACT_UP_TO for block in blocks):
             return blocks
-        count += 1
+    return []
 
 
 def exact_product(left: Array, right: Array, blocks: list[slice], multiply: Multiply) -> Array:

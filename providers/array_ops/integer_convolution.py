@@ -14,7 +14,7 @@ from onnxgpu.provider import Array, Spec
 from onnxgpu.providers.array_ops.channels_last import channels_first, first_spec
 from onnxgpu.providers.array_ops.channels_last import channels_last as channels_last_view
 from onnxgpu.providers.array_ops.convolution import convolution_windows, convolved
-from onnxgpu.providers.array_ops.exact_sums import FLOAT, INT32, exact_blocks, reach
+from onnxgpu.providers.array_ops.exact_sums import FLOAT, GREATEST, INT32, exact_blocks, reach
 from onnxgpu.providers.array_ops.normalization import per_channel
 from onnxgpu.providers.array_ops.precision import stored
 from onnxgpu.providers.array_ops.quantization import requantized
@@ -34,9 +34,9 @@ def whole_weights(w: Array, w_zero: Array | None) -> Array:
 
 
 def channel_blocks(xp: Any, weights: Array, bound: int) -> list[slice]:
-    """Ranges of the input channels of each group whose sums with factors up to `bound` are exact in float32."""
-    sums = xp.sum(xp.abs(weights), axis=tuple(range(2, len(weights.shape))))
-    return exact_blocks(xp, sums.T, bound)
+    """Ranges of the input channels of each group whose sums with factors up to `bound` are exact in float32; empty if there are none."""
+    flat = xp.abs(weights).reshape(*weights.shape[:2], -1)
+    return exact_blocks(xp, xp.sum(flat, axis=2).T, bound, GREATEST * max(1, flat.shape[2]))
 
 
 def integer_convolution(xp: Any, x: Array, x_zero: Array | None, w: Array, w_zero: Array | None, windows: Windows, group: int) -> Array:
@@ -46,6 +46,8 @@ def integer_convolution(xp: Any, x: Array, x_zero: Array | None, w: Array, w_zer
     if x_zero is not None:
         data -= x_zero.astype(FLOAT).reshape(())
     blocks = channel_blocks(xp, weights, reach(xp, x.dtype, x_zero))
+    if not blocks:
+        return convolved(xp, data.astype(np.float64), weights.astype(np.float64), windows, group).astype(np.int64).astype(INT32)
     if len(blocks) == 1:
         return convolved(xp, data, weights, windows, group)
     groups = data.reshape(data.shape[0], group, -1, *data.shape[2:])

@@ -15,6 +15,7 @@ from onnxgpu.provider import Array, Operation, Spec, Value
 from onnxgpu.providers.array_ops.exact_sums import FLOAT, INT32, Multiply, exact_blocks, exact_product, reach
 from onnxgpu.providers.array_ops.matrix_products import matmul_shape
 from onnxgpu.providers.array_ops.precision import stored, widened
+from onnxgpu.providers.array_ops.prepared import Prepared
 from onnxgpu.providers.array_ops.quantization import dynamic_quantize_linear, requantized
 from onnxgpu.providers.array_ops.registry import operator
 
@@ -77,23 +78,10 @@ class IntegerProduct:
     def __init__(self, xp: Any, operation: Operation) -> None:
         self._xp = xp
         self._attributes = operation.attributes
-        infos = [*operation.inputs, *(None,) * (len(self.input_names) - len(operation.inputs))]
-        self._loads = {i: info.constant for i in (self.b_index, self.b_zero_index) if (info := infos[i]) is not None and info.constant}
-        self._prepared: IntegerMatrix | None = None
-        self._b: Spec | None = None
-        if self.b_index in self._loads:
-            b = self._loads[self.b_index]()
-            self._b = Spec(tuple(b.shape), b.dtype)
-            if infos[self.b_zero_index] is None or self.b_zero_index in self._loads:
-                self._prepared = self._matrix([None] * len(self.input_names))
-                self._loads = {}
+        self._right: Prepared[IntegerMatrix] = Prepared(xp, operation, (self.b_index, self.b_zero_index), self._made)
 
-    def _matrix(self, inputs: Sequence[Value]) -> IntegerMatrix:
-        if self._prepared is not None:
-            return self._prepared
-        b, zero = (self._loads[i]() if i in self._loads else inputs[i] for i in (self.b_index, self.b_zero_index))
-        right = self._xp.asarray(b)
-        return IntegerMatrix(self._xp, self._as_right(right), None if zero is None else self._xp.asarray(zero))
+    def _made(self, b: Array, zero: Array | None) -> IntegerMatrix:
+        return IntegerMatrix(self._xp, self._as_right(b), zero)
 
     def _as_right(self, b: Array) -> Array:
         return b
@@ -108,7 +96,7 @@ class IntegerProduct:
     def outputs(self, inputs: Sequence[Value]) -> Sequence[Spec]:
         """See `onnxgpu.provider.Kernel`."""
         given = self._padded(inputs)
-        given[self.b_index] = self._b or given[self.b_index]
+        given[self.b_index] = self._right.spec(self.b_index, given)
         return (self._spec(given),)
 
     def workspace(self, inputs: Sequence[Value]) -> int:
@@ -118,7 +106,7 @@ class IntegerProduct:
     def launch(self, inputs: Sequence[Value], outputs: Sequence[Array] | None, workspace: Array | None = None) -> Sequence[Value]:
         """See `onnxgpu.provider.Kernel`."""
         given = self._padded(inputs)
-        return (self._computed(given, self._matrix(given), outputs[0] if outputs else None),)
+        return (self._computed(given, self._right.of(given), outputs[0] if outputs else None),)
 
     def _spec(self, inputs: Sequence[Value]) -> Spec:
         raise NotImplementedError
@@ -225,7 +213,7 @@ class QGemm(IntegerProduct):
             InvalidArgument: A or B is no matrix, or they do not multiply.
         """
         given = self._padded(inputs)
-        ranks = [len(given[0].shape), len((self._b or given[3]).shape)]
+        ranks = [len(given[0].shape), len(self._right.spec(3, given).shape)]
         if ranks != [2, 2]:
             raise InvalidArgument(f"QGemm: expected matrices, got {ranks[0]} and {ranks[1]} axes")
         return super().outputs(inputs)

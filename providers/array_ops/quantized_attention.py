@@ -69,7 +69,7 @@ class QAttention(IntegerProduct):
     def launch(self, inputs: Sequence[Value], outputs: Sequence[Array] | None, workspace: Array | None = None) -> Sequence[Value]:
         """See `onnxgpu.provider.Kernel`."""
         given, xp = self._padded(inputs), self._xp
-        projected = self._projected(given, self._matrix(given))
+        projected = self._projected(given, self._right.of(given))
         third = projected.shape[2] // 3
         heads = int(self._attributes["num_heads"])
         q, k, v = (split_heads(xp, projected[..., i * third : (i + 1) * third], heads, _NAME) for i in range(3))

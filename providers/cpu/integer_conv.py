@@ -6,7 +6,7 @@ by piece while they are in cache.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from onnxgpu.errors import InvalidArgument
 from onnxgpu.provider import Array, Operation, Spec, Value
 from onnxgpu.providers.array_ops.channels_last import channels_first, first_spec
 from onnxgpu.providers.array_ops.channels_last import channels_last as channels_last_view
+from onnxgpu.providers.array_ops.convolution import convolution_windows, convolved
 from onnxgpu.providers.array_ops.exact_sums import FLOAT, INT32, reach
 from onnxgpu.providers.array_ops.integer_convolution import channel_blocks, requantization_factor, whole_weights
 from onnxgpu.providers.array_ops.prepared import Prepared
@@ -45,6 +46,13 @@ class Weights:
         if bound not in self._blocks:
             self._blocks[bound] = channel_blocks(np, whole_weights(*self._given), bound)
         return self._blocks[bound]
+
+    def wide_sums(self, x: Array, attributes: Mapping[str, Any], group: int) -> Array:
+        """The sums in int32, through float64: a window is too large for float32."""
+        weights = whole_weights(*self._given).astype(np.float64)
+        kept = {name: value for name, value in attributes.items() if name != "channels_last"}
+        found = convolution_windows("QLinearConv", x, weights, kept)
+        return convolved(np, x.astype(np.float64), weights, found, group).astype(np.int64).astype(INT32)
 
     def laid_out(self, method: Method, block: slice) -> Array:
         """The weights of some input channels in the method's layout."""
@@ -129,6 +137,8 @@ class IntegerConvolution:
         out: Array = np.ndarray(shape, FLOAT, workspace, start)
         rest = workspace[start + _rounded(out.nbytes) :]
         blocks = weights.blocks(reach(np, x.dtype, x_zero))
+        if not blocks:
+            return weights.wide_sums(data, self._attributes, self._groups)
         if len(blocks) == 1:
             self._convolve(data, weights, slice(0, weights.shape[1]), out, rest)
             return out

@@ -7,6 +7,7 @@ import numpy as np
 from onnxgpu.provider import Array
 from onnxgpu.providers.array_ops import integer_products, quantized_attention
 from onnxgpu.providers.cpu.matmul import product
+from onnxgpu.providers.cpu.narrow_matrix import MANY, NarrowMatrix
 from onnxgpu.providers.cpu.registry import operator
 
 _MS = "com.microsoft"
@@ -14,7 +15,12 @@ _ABSORBED = ("b", "b_zero_point")
 
 
 class Shared(integer_products.IntegerProduct):
-    """Multiplies with this provider's threads."""
+    """Multiplies with this provider's threads, and keeps large matrices narrow."""
+
+    def _made(self, b: Array, zero: Array | None) -> integer_products.IntegerMatrix:
+        if b.ndim == 2 and b.size >= MANY and (zero is None or zero.ndim < 2):
+            return NarrowMatrix(self._as_right(b), zero)
+        return super()._made(b, zero)
 
     def _multiply(self, a: Array, b: Array) -> Array:
         if a.ndim < 2:

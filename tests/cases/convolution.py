@@ -105,6 +105,12 @@ CASES = [
         opset=10,
         note="sums above 2**24",
     ),
+    Case(
+        "ConvInteger",
+        [np.full((1, 2, 20, 20), 255, "uint8"), np.full((3, 2, 17, 17), 255, "uint8"), scalar(0, "uint8")],
+        opset=10,
+        note="one channel of a window sums to more than 2**24",
+    ),
     Case("ConvInteger", [_X8[:, :, 0].copy(), _W8[:, :, 0].copy(), _BYTE], {"group": 2, "pads": [2, 0]}, opset=10),
     Case("ConvInteger", [_X8[:, :, :, 0, None].copy(), _W8[:, :, :1, :1].copy(), _BYTE], {"group": 2}, opset=10),
     Case("FusedConv", [normal(1, 3, 6, 6), normal(4, 3, 3, 3), normal(4)], {"activation": "Relu"}, opset=1, domain="com.microsoft"),
