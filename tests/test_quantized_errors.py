@@ -58,7 +58,7 @@ FAULTS: list[tuple[str, Sequence[np.ndarray | None], dict[str, Any], str]] = [
     ("GroupNorm", [*zeros((1, 2, 2, 6), (6,), (6,))], {"activation": 0, "groups": 4}, "expected groups that divide 6 channels"),
     ("MatMulNBits", [*zeros((2, 31)), *PACKED[1:]], N_BITS, "expected A with a last size of K = 32, got shape [2, 31]"),
     ("MatMulNBits", [*PACKED], {**N_BITS, "bits": 3}, "expected bits to be 2, 4 or 8"),
-    ("MatMulBnb4", [*PACKED[:2], *zeros(4)], {"K": 32, "N": 4, "block_size": 16, "quant_type": 2}, "expected quant_type 0 (FP4) or 1 (NF4), got 2"),
+    ("MatMulBnb4", [*PACKED[:2], *zeros((4,))], {"K": 32, "N": 4, "block_size": 16, "quant_type": 2}, "expected quant_type 0 (FP4) or 1 (NF4), got 2"),
     ("MatMulFpQ4", [*zeros((1, 32)), np.zeros(20, np.uint8), np.array([32, 1])], {}, "expected a blob of 21 bytes for shape [32, 1], got 20"),
     ("GatherBlockQuantized", [*TABLE], {"bits": 4, "block_size": 8}, "expected block_size to be a power of two from 16 on, got 8"),
     ("GatherBlockQuantized", [*TABLE], {"bits": 4, "block_size": 16, "gather_axis": 1}, "gather_axis 0"),
