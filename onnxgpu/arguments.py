@@ -39,6 +39,7 @@ class Arguments:
         self.overridable = [_public(declared[value.name]) for value in loaded.overridable_initializers]
         self.output_names = [argument.name for argument in self.outputs]
         self._refuse_none = refuse_none
+        self._positions: dict[tuple[str, ...], tuple[int, ...]] = {}
         self._feeds = [(value.name or "", declared[value.name or ""], _default(value)) for value in loaded.model.graph.inputs]
         self._fits = [(name, fitting(argument)) for name, argument, _ in self._feeds]
         self._required = [name for name, argument, default in self._feeds if default is None and not _is_optional(argument)]
@@ -102,12 +103,20 @@ class Arguments:
         """
         if not names:
             return ()
+        try:
+            known = self._positions.get(tuple(names)) if type(names) is list else None
+        except TypeError:
+            known = None
+        return known or self._checked_positions(names)
+
+    def _checked_positions(self, names: Sequence[str]) -> tuple[int, ...]:
         if isinstance(names, str) or not all(isinstance(name, str) for name in names):
             raise TypeError(f"run(): incompatible function arguments. output_names is a list of names or None, got {names!r}")
         unknown = [name for name in names if name not in self.output_names]
         if unknown:
             raise InvalidArgument(f"Invalid output name:{unknown[0]}. The model's outputs are {self.output_names}")
-        return tuple(self.output_names.index(name) for name in names)
+        self._positions[tuple(names)] = tuple(self.output_names.index(name) for name in names)
+        return self._positions[tuple(names)]
 
 
 def _argument(value: ValueType, model: ir.Model, overrides: Mapping[str, int]) -> NodeArg:

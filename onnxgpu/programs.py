@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,7 @@ _Key = tuple[tuple[int, ...], tuple[tuple[int, Place], ...], tuple[tuple[int, Pl
 
 
 class Programs:
-    """Makes each program once; threads may ask at the same time.
+    """Keeps one program for each; threads may ask at the same time, and a forked child finds no lock held.
 
     Args:
         plan: with inputs and outputs on the host.
@@ -30,7 +29,6 @@ class Programs:
         self._plan, self._providers = plan, tuple(providers)
         self.whole = Program(plan)
         self._made: dict[_Key, Program] = {((), (), ()): self.whole}
-        self._lock = threading.Lock()
 
     def __iter__(self) -> Iterator[Program]:
         return iter(tuple(self._made.values()))
@@ -53,10 +51,8 @@ class Programs:
         key = chosen, _places(inputs or {}), _places(outputs or {})
         program = self._made.get(key)
         if program is None:
-            with self._lock:
-                program = self._made.get(key)
-                if program is None:
-                    program = self._made[key] = self._make(key, (*(inputs or {}).values(), *(outputs or {}).values()))
+            made = self._make(key, (*(inputs or {}).values(), *(outputs or {}).values()))
+            program = self._made.setdefault(key, made)
         return program
 
     def _make(self, key: _Key, memories: Sequence[Provider]) -> Program:

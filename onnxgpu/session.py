@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
@@ -141,7 +142,7 @@ class InferenceSession(ValueRuns):
         if knobs.CHECK():
             _check(loaded.model, self._placement, self._plan)
         self._programs = Programs(self._plan, chosen)
-        self._arguments = Arguments(loaded, sizes, self._refuse_none)
+        self._arguments = Arguments(loaded, sizes, partial(_refuse_none, self._plan))
         self._metadata, self._path = loaded.metadata, loaded.path
         logger.debug("Node placements\n%s", self._placement)
         logger.info("Session successfully initialized.")
@@ -209,16 +210,6 @@ class InferenceSession(ValueRuns):
         """All outputs; `observer` is called after each step (see `onnxgpu.execute.loop.Observer`)."""
         inputs = self._arguments.checked(input_feed)
         return quietly(self._program(None, inputs).observed, inputs, observer)
-
-    def _refuse_none(self, position: int, name: str) -> None:
-        """None is taken for an input that no node reads; the error names the first node that does."""
-        from onnxgpu.execute.loop import step_error
-
-        slot = self._plan.inputs[position]
-        for step in self._plan.steps:
-            if slot in step.inputs and not step.is_transfer:
-                raise step_error(step, Fail(f"Missing Input: {name}. The feed holds None for it; give an array"))
-            slot = step.outputs[0] if slot in step.inputs else slot
 
     def _program(self, output_names: Sequence[str] | None, inputs: list[Any]) -> Program:
         if not output_names and type(inputs) is list:
@@ -291,6 +282,17 @@ class InferenceSession(ValueRuns):
     def model_path(self) -> Path | None:
         """The file the model was loaded from."""
         return self._path
+
+
+def _refuse_none(plan: Plan, position: int, name: str) -> None:
+    """None is taken for an input that no node reads; the error names the first node that does."""
+    from onnxgpu.execute.loop import step_error
+
+    slot = plan.inputs[position]
+    for step in plan.steps:
+        if slot in step.inputs and not step.is_transfer:
+            raise step_error(step, Fail(f"Missing Input: {name}. The feed holds None for it; give an array"))
+        slot = step.outputs[0] if slot in step.inputs else slot
 
 
 def _remade(source: str | bytes, options: SessionOptions, providers: Any, provider_options: Any, others: dict[str, Any]) -> InferenceSession:

@@ -13,7 +13,7 @@ import onnx
 import pytest
 from onnx import parser
 
-from benchmarks import against_reference, packages, run_models
+from benchmarks import against_reference, overhead, packages, run_models
 from benchmarks.inputs import InputDescription, make_inputs
 from benchmarks.model_folder import find_models
 from benchmarks.outputs import OutputFault, check_outputs, max_error
@@ -211,3 +211,16 @@ def test_onnxgpu_stands_in_for_onnxruntime() -> None:
         "assert state.__name__.startswith('onnxgpu.')\n"
     )
     subprocess.run([sys.executable, "-c", code], env=child_environment(), check=True)
+
+
+def test_overhead_is_measured_in_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(overhead, "CASES", (overhead.Case(("Add", "Sigmoid"), 4, (2, 3)),))
+    monkeypatch.setattr(overhead, "TURN_SECONDS", 0.0005)
+    overhead.main(["--rounds", "2", "--json", str(tmp_path / "result.json")])
+    result = json.loads((tmp_path / "result.json").read_text())
+    (case,) = result["cases"].values()
+    assert set(case) == {"ratio", "spread", "microseconds"}
+    assert 0 < case["ratio"] < 100
+    assert "4 × Add, Sigmoid of (2, 3)" in capsys.readouterr().out
+    node = overhead.model(overhead.CASES[0]).graph.node
+    assert [n.op_type for n in node] == ["Add", "Sigmoid"] * 2

@@ -65,6 +65,9 @@ class Given(dict[int, Array]):
 class Program:
     """Runs a plan.
 
+    Threads share it without a lock, so that a forked child never finds one held: every change of what they share is one
+    operation on a dict, a set or a deque, and of two threads that do the same work at once, either result will do.
+
     Args:
         plan: its control-flow bodies become programs of their own.
         is_body: the outputs go to a control-flow kernel and may share memory with the inputs.
@@ -82,7 +85,6 @@ class Program:
         self._signatures: dict[Any, _Signature] = {}
         self._volatile: set[int] = set()
         self._runs = count()
-        self._lock = threading.Lock()
 
     def __call__(
         self,
@@ -164,11 +166,10 @@ class Program:
 
     def _note_change(self, key: Any, known: _Signature, position: int) -> None:
         """A step gave another shape than recorded: record anew, or, if it did so before, run this signature in the loop."""
-        with self._lock:
-            known.unsteady = position in self._volatile
-            self._volatile.add(position)
-            if not known.unsteady:
-                self._signatures.pop(key, None)
+        known.unsteady = position in self._volatile
+        self._volatile.add(position)
+        if not known.unsteady:
+            self._signatures.pop(key, None)
 
     def _direct(self, fixed: FixedPlan, inputs: Sequence[Value], given: Mapping[int, Array]) -> dict[int, Array]:
         """Of the memory given for outputs, what the fixed plan can write into: dense, of the right kind, apart from all else."""
@@ -222,13 +223,12 @@ class Program:
 
     def recorded_kinds(self) -> dict[int, Kind]:
         """Slot → shape and dtype of its tensor, in the run with the signature that was used last; empty before the first run."""
-        with self._lock:
-            return dict(max(self._signatures.values(), key=_last_used).record.kinds) if self._signatures else {}
+        newest = max(tuple(self._signatures.values()), key=_last_used, default=None)
+        return {} if newest is None else dict(newest.record.kinds)
 
     def sources(self) -> tuple[str, ...]:
         """The functions that signatures seen twice or more are run by, as Python text (see `onnxgpu.execute.source`)."""
-        with self._lock:
-            fixed = [known.fixed for known in self._signatures.values() if known.fixed is not None]
+        fixed = [known.fixed for known in tuple(self._signatures.values()) if known.fixed is not None]
         return tuple(source.text for plan in fixed for source in tuple(plan.sources.values()))
 
     def observed(self, inputs: Sequence[Value], observer: Observer, given: Mapping[int, Array] | None = None) -> list[Value]:
@@ -252,10 +252,9 @@ class Program:
     def _first_run(self, key: Any, inputs: Sequence[Value], between_steps: Callable[[], None] | None) -> list[Value]:
         frame = new_frame(self.plan, inputs)
         record = record_run(self.plan, frame, self._volatile, between_steps)
-        with self._lock:
-            self._signatures[key] = _Signature(record, next(self._runs))
-            while len(self._signatures) > MOST_SIGNATURES:
-                del self._signatures[min(self._signatures, key=lambda k: self._signatures[k].last_used)]
+        self._signatures[key] = _Signature(record, next(self._runs))
+        while len(self._signatures) > MOST_SIGNATURES:
+            self._signatures.pop(min(tuple(self._signatures.items()), key=lambda item: item[1].last_used)[0], None)
         return hand_out([frame[slot] for slot in self.plan.outputs], forms(self.plan, record, is_body=self._is_body))
 
 

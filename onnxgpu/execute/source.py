@@ -14,6 +14,7 @@ kernel its `launch`.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -83,6 +84,7 @@ class _Writer:
         self._positions: list[int | None] = []
         self._shared: dict[str, Any] = {}
         self._names: dict[int, str] = {}
+        self._stems: Counter[str] = Counter()
         self._slots: set[int] = set()
         self._locals: set[int] = set(fixed.plan.inputs)
         self._scratch: dict[str, tuple[int, int, Spec]] = {}
@@ -123,7 +125,8 @@ class _Writer:
     def _name(self, value: Any, stem: str) -> str:
         """The name of an object that every context shares."""
         if id(value) not in self._names:
-            name = stem if stem not in self._shared else f"{stem}_{len(self._shared)}"
+            name = f"{stem}_{self._stems[stem]}" if stem in self._stems else stem
+            self._stems[stem] += 1
             self._names[id(value)] = name
             self._shared[name] = value
         return self._names[id(value)]

@@ -13,7 +13,7 @@ Attributes are operands too: `"Clip 0 =0 =6"`, `"LeakyRelu 0 =0.01"`, `"HardSigm
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -119,7 +119,7 @@ class Expression:
             places[node] = target
 
 
-@cache
+@lru_cache(1024)
 def _scalar(digits: str, dtype: np.dtype) -> Array:
     array = np.array(float.fromhex(digits), dtype)
     array.flags.writeable = False
