@@ -125,6 +125,7 @@ class Value:
         array = self._tensor("Only tensor type OrtValues are supported")
         if array.dtype == object:
             raise RuntimeError("DLPack has no strings")
+        self._memory.synchronize()
         return self._memory.to_dlpack(array)
 
     def _update(self, data: np.ndarray | Value) -> None:
