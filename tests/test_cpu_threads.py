@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import subprocess
+import sys
 from multiprocessing.connection import Connection
 
 import numpy as np
@@ -57,3 +59,43 @@ def test_a_forked_child_makes_threads_of_its_own() -> None:
     assert ours.poll(60)
     assert ours.recv()
     child.join()
+
+
+PRODUCTS = """g (float[500,500] x, float[1,16,64,64] i, float[16,16,3,3] k) => (float[500,500] y, float[500,500] e, float[1,16,62,62] c) {
+  y = MatMul (x, x)
+  e = Einsum <equation = "ij,kj->ik"> (y, x)
+  c = Conv (i, k)
+}"""
+ONE_THREAD = """
+import os, sys
+import numpy as np
+import onnxgpu
+from tests.models import model
+
+def ticks():
+    "Processor time of all threads but this one."
+    total = 0
+    for task in os.listdir("/proc/self/task"):
+        if int(task) != os.getpid():
+            fields = open(f"/proc/self/task/{task}/stat").read().rpartition(")")[2].split()
+            total += int(fields[11]) + int(fields[12])
+    return total
+
+options = onnxgpu.SessionOptions()
+options.intra_op_num_threads = 1
+session = onnxgpu.InferenceSession(model(sys.argv[1]), options, providers=["CPUExecutionProvider"])
+ones = {"x": (500, 500), "i": (1, 16, 64, 64), "k": (16, 16, 3, 3)}
+before = ticks()
+for _ in range(10):
+    session.run(None, {name: np.ones(shape, np.float32) for name, shape in ones.items()})
+print(ticks() - before)
+"""
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="the time of each thread is read from Linux's /proc")
+@pytest.mark.skipif(not blas.can_limit_threads(), reason="this BLAS takes no thread count from onnxgpu")
+def test_with_one_thread_no_other_thread_does_anything() -> None:
+    """Neither our workers nor the BLAS's threads use any processor time, whatever the kernels call."""
+    outcome = subprocess.run([sys.executable, "-c", ONE_THREAD, PRODUCTS], capture_output=True, text=True, timeout=120)
+    assert outcome.returncode == 0, outcome.stderr
+    assert outcome.stdout.split() == ["0"]
