@@ -379,12 +379,3 @@ def test_a_flag_forbids_before_anything_is_written() -> None:
     with pytest.raises(Fail, match="Unable to compile any nodes.*none of .*CPUExecutionProvider"):
         compiler.compile_to_file("out.onnx")
     assert os.listdir() == ["m.onnx"]
-
-
-def test_model_packages_are_refused() -> None:
-    for make in (onnxgpu.ModelPackage, onnxgpu.ModelPackageContext, onnxgpu.ModelPackageOptions, onnxgpu.ModelPackageComponentContext):
-        with pytest.raises(NotImplemented, match="does not read onnxruntime's model packages"):
-            make("folder")
-    with pytest.raises(NotImplemented):
-        onnxgpu.ModelPackage.open("folder")
-    assert [int(mode) for mode in onnxgpu.ModelPackageWriteMode] == [0, 1]
