@@ -38,7 +38,7 @@ def versions() -> dict[str, str]:
 
 
 def _checkout_version() -> str:
-    from onnxgpu.version import __version__
+    from onnxgpu.release import __version__
 
     return __version__
 

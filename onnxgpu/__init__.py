@@ -7,10 +7,22 @@ outputs = session.run(None, {"x": x})
 """
 
 from onnxgpu.bindings import IOBinding, SessionIOBinding
+from onnxgpu.build_info import (
+    cuda_version,
+    get_build_info,
+    get_version_string,
+    has_collective_ops,
+    package_name,
+    preload_dlls,
+    print_debug_info,
+    version,
+)
+from onnxgpu.seeds import set_seed
 from onnxgpu.devices import OrtDevice, OrtDeviceVendorId
 from onnxgpu.adapters import AdapterFormat, LoraAdapter
 from onnxgpu.ep_context import OrtEpContextData, OrtEpContextDataBuffer, OrtExternalInitializerInfo
 from onnxgpu.discovery import get_all_providers, get_available_providers
+from onnxgpu.drop_in import as_onnxruntime
 from onnxgpu.ep_devices import OrtEpDevice, OrtHardwareDevice, OrtHardwareDeviceType, get_ep_devices
 from onnxgpu.errors import OnnxGpuError, ProviderFallbackWarning
 from onnxgpu.log import set_default_logger_callback, set_default_logger_severity, set_default_logger_verbosity
@@ -45,20 +57,21 @@ from onnxgpu.ort_value import OrtValue, copy_tensors
 from onnxgpu.session import InferenceSession
 from onnxgpu.sparse import OrtSparseFormat, SparseTensor
 from onnxgpu.surroundings import set_global_thread_pool_sizes
-from onnxgpu.version import __version__
+from onnxgpu.release import __version__
 
 __all__ = [
-    "__version__",
+    "set_seed",
+    "version",
+    "print_debug_info",
+    "preload_dlls",
+    "package_name",
+    "has_collective_ops",
+    "get_version_string",
+    "get_build_info",
+    "cuda_version",
     "AdapterFormat",
-    "copy_tensors",
-    "disable_telemetry_events",
-    "enable_telemetry_events",
     "ExecutionMode",
     "ExecutionOrder",
-    "get_all_providers",
-    "get_available_providers",
-    "get_device",
-    "get_ep_devices",
     "GraphOptimizationLevel",
     "IOBinding",
     "InferenceSession",
@@ -85,9 +98,9 @@ __all__ = [
     "OrtExternalInitializerInfo",
     "OrtHardwareDevice",
     "OrtHardwareDeviceType",
+    "OrtMemType",
     "OrtMemoryInfo",
     "OrtMemoryInfoDeviceType",
-    "OrtMemType",
     "OrtSparseFormat",
     "OrtSyncStream",
     "OrtValue",
@@ -95,11 +108,20 @@ __all__ = [
     "RunOptions",
     "SessionIOBinding",
     "SessionOptions",
+    "SparseTensor",
+    "__version__",
+    "as_onnxruntime",
+    "copy_tensors",
+    "disable_telemetry_events",
+    "enable_telemetry_events",
+    "get_all_providers",
+    "get_available_providers",
+    "get_device",
+    "get_ep_devices",
     "set_default_logger_callback",
     "set_default_logger_severity",
     "set_default_logger_verbosity",
     "set_global_thread_pool_sizes",
-    "SparseTensor",
 ]
 
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from onnxgpu.errors import InvalidArgument, OnnxGpuError
-from onnxgpu.version import __version__
+from onnxgpu.release import __version__
 
 if TYPE_CHECKING:
     from onnxgpu.session import InferenceSession

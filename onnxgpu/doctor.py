@@ -9,7 +9,7 @@ from typing import Any
 
 from onnxgpu import discovery, knobs
 from onnxgpu.errors import InvalidArgument
-from onnxgpu.version import __version__
+from onnxgpu.release import __version__
 
 PACKAGES = ("numpy", "onnx", "onnx-ir", "ml_dtypes", "rich")
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from onnxgpu.discovery import providers
 from onnxgpu.errors import Fail
 from onnxgpu.options.enums import NamedInteger
-from onnxgpu.version import __version__
+from onnxgpu.release import __version__
 
 if TYPE_CHECKING:
     from onnxgpu.metadata import ModelMetadata

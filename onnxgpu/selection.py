@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from onnxgpu import discovery, knobs
+from onnxgpu import discovery, knobs, provider_override
 from onnxgpu.caller import warn
 from onnxgpu.ep_devices import chosen_by
 from onnxgpu.errors import EPFail, InvalidArgument, ProviderFallbackWarning
@@ -14,8 +14,7 @@ from onnxgpu.log import logger
 from onnxgpu.metadata import ModelMetadata
 from onnxgpu.options import OrtExecutionProviderDevicePolicy, SessionOptions, checked_provider_options
 from onnxgpu.provider import Provider
-
-Requested = str | tuple[str, Mapping[Any, Any]]
+from onnxgpu.provider_override import Requested
 
 ONNXRUNTIME_PROVIDERS = (
     "TensorrtExecutionProvider",
@@ -82,6 +81,9 @@ def select(
         EPFail: strict, and a requested provider is not available; or nothing is left to run on.
     """
     known = discovery.providers()
+    instead = provider_override.override()
+    if instead is not None:
+        requested, provider_options = instead, None
     pairs = _pairs(known, requested, provider_options)
     chosen: list[Provider] = []
     missing: list[tuple[str, str]] = []
@@ -102,9 +104,22 @@ def select(
         chosen += [cls() for name, cls in known.items() if cls.fallback and name not in names]
         chosen += [cls() for name, cls in known.items() if cls.last_resort and name not in names]
     _report(missing, chosen, strict)
-    if requested is None and not knobs.PROVIDERS():
+    if requested is None:
         missing += [(name, cause) for name, cls in known.items() if cls.listed and (cause := cls.unavailable()) is not None]
     return Selection(tuple(chosen), tuple(dict(missing).items()))
+
+
+def checked_providers(requested: Sequence[Requested]) -> Sequence[Requested]:
+    """`requested`, after the checks that need no session.
+
+    Raises:
+        InvalidArgument: a name nobody knows, or an option that is unknown or of the wrong type.
+    """
+    known = discovery.providers()
+    for name, options in _pairs(known, requested, None):
+        if name in known:
+            checked_provider_options(known[name], options)
+    return requested
 
 
 def is_known(name: str) -> bool:
@@ -135,12 +150,6 @@ def requested_by(options: SessionOptions, metadata: Callable[[], ModelMetadata])
 def _pairs(
     known: Mapping[str, type[Provider]], requested: Sequence[Requested] | None, provider_options: Sequence[Mapping[Any, Any]] | None
 ) -> list[tuple[str, Mapping[Any, Any]]]:
-    override = knobs.PROVIDERS()
-    if override:
-        logger.warning(
-            "%s=%s overrides the providers this program names (%s)", knobs.PROVIDERS.name, ",".join(override), requested
-        )
-        requested, provider_options = override, None
     if requested is None:
         return [(name, {}) for name, cls in known.items() if cls.listed and not cls.last_resort and cls.unavailable() is None]
     if provider_options is not None and len(provider_options) != len(requested):

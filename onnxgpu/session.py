@@ -23,7 +23,9 @@ from onnxgpu.log import logger, logging_as
 from onnxgpu.metadata import ModelMetadata, NodeArg
 from onnxgpu.options import RunOptions, SessionOptions
 from onnxgpu.programs import Programs
-from onnxgpu.selection import Requested, Selection, requested_by, select
+
+from onnxgpu.provider_override import Requested
+from onnxgpu.selection import Selection, requested_by, select
 from onnxgpu.surroundings import Surroundings
 from onnxgpu.value_runs import ValueRuns
 

@@ -14,7 +14,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from onnxgpu.model_file import array_of, load
+from onnxgpu.model_file import array_of, load, wire
 from onnxgpu.model_file.loaded import LoadedModel
 
 HEADER = '<ir_version: 10, opset_import: ["" : 18]>\n'
@@ -316,3 +316,19 @@ def test_contrib_domain_without_import() -> None:
 def test_newer_ir_version_warns(caplog: pytest.LogCaptureFixture) -> None:
     load(parsed("g (float[2] x) => (float[2] y) { y = Relu(x) }", '<ir_version: 99, opset_import: ["" : 18]>'))
     assert "IR version 99" in caplog.text
+
+
+def test_long_lists_of_numbers_are_not_read_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A forest lists millions of nodes in attributes, which protobuf does not pack."""
+    trees = onnx.helper.make_node("TreeEnsembleRegressor", ["x"], ["y"], domain="ai.onnx.ml", nodes_nodeids=list(range(5000)))
+    trees.attribute.extend([onnx.helper.make_attribute("nodes_values", [0.5] * 5000), onnx.helper.make_attribute("modes", ["LEAF"] * 5000)])
+    data = onnx.ModelProto(graph=onnx.GraphProto(node=[trees])).SerializeToString()
+    read, real = [], wire._field
+
+    def counted(data: memoryview, position: int, end: int) -> wire.Field:
+        read.append(position)
+        return real(data, position, end)
+
+    monkeypatch.setattr(wire, "_field", counted)
+    assert wire.without_payloads(memoryview(data), "payload") == data
+    assert 0 < len(read) < 20

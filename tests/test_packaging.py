@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from packaging.requirements import Requirement
 
-from onnxgpu.version import __version__
+from onnxgpu.release import __version__
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ("pyproject.toml", "MANIFEST.in", "LICENSE", "README.md", "onnxgpu", "providers", "kernels", "packaging")

@@ -16,7 +16,7 @@ import numpy as np
 from onnxgpu.explain import explanation
 from onnxgpu.explain.text import print_explanation
 from onnxgpu.options import SessionOptions
-from onnxgpu.selection import Requested
+from onnxgpu.provider_override import Requested
 from onnxgpu.session import InferenceSession
 
 if TYPE_CHECKING:

@@ -20,6 +20,9 @@ _MOST_INTEGERS = 1024
 _MOST_FLOATS = 64
 """Elements of the largest constant that is kept: integers are shapes and axes, floats the scales of a Resize."""
 
+_MOST_LISTED = 64
+"""Entries of an attribute of ai.onnx.ml that are kept: trees list millions of nodes, and inference looks at which lists there are."""
+
 _OPSET_WITH_ALL = 18
 
 _NEEDS_A_TYPE = {("ai.onnx.ml", "DictVectorizer"), ("ai.onnx.ml", "CastMap"), ("", "RegexFullMatch")}
@@ -126,6 +129,9 @@ class Outline:
             proto = made.attribute.add(name=attribute.name, type=int(attribute.type))
             for graph in graphs:
                 self._fill(proto.g if attribute.type == ir.AttributeType.GRAPH else proto.graphs.add(), graph)
+        elif made.domain == "ai.onnx.ml" and attribute.type in (ir.AttributeType.FLOATS, ir.AttributeType.INTS, ir.AttributeType.STRINGS):
+            kept = ir.Attr(attribute.name, attribute.type, attribute.value[:_MOST_LISTED])
+            ir.serde.serialize_attribute_into(made.attribute.add(), kept)
         elif attribute.type != ir.AttributeType.UNDEFINED:
             ir.serde.serialize_attribute_into(made.attribute.add(), attribute)
 

@@ -23,6 +23,9 @@ _EXTERNAL_DATA, _DATA_LOCATION = 13, 14
 _TYPED_PAYLOADS = {_FLOAT_DATA: (1, 14), _DOUBLE_DATA: (11, 15)}
 """Element types whose packed repeated field has the bytes that raw_data would have."""
 
+_LISTS = tuple(b"\xa0\x01" + bytes([kind]) for kind in (6, 7, 8))
+"""How an attribute ends that is declared to be a list of numbers or texts: it may have millions, and none is a payload."""
+
 _DEEPEST = 100
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 
@@ -54,6 +57,8 @@ def _stripped(kind: str, data: memoryview, start: int, end: int, location: str, 
     while position < end:
         number, wire_type, tag, content, position = _field(data, position, end)
         if wire_type == _LENGTH and number in children and position - content >= PAYLOAD_MINIMUM:
+            if children[number] == "attribute" and bytes(data[position - 3 : position]) in _LISTS:
+                continue
             inner = _stripped(children[number], data, content, position, location, depth + 1)
             parts.append(bytes(data[copied:tag]))
             parts.append(_varint_bytes(number << 3 | _LENGTH) + _varint_bytes(sum(map(len, inner))))

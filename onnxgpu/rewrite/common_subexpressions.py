@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 
 import onnx_ir as ir
 
@@ -15,6 +15,7 @@ _DOMAINS = ("", "ai.onnx.ml")
 """Whether an operator of another domain is a function of its inputs is not known."""
 
 _TENSOR_LIMIT = 64
+_LIST_LIMIT = 1024
 
 
 @graph_rule
@@ -57,7 +58,7 @@ def _key(node: ir.Node) -> Hashable | None:
 
 
 def _attribute_key(attribute: ir.Attr) -> Hashable | None:
-    """Equal for equal attributes (`repr` tells 0.0 from -0.0); None for graphs, large tensors and what else has no value."""
+    """Equal for equal attributes (`repr` tells 0.0 from -0.0); None for graphs, large tensors and lists, and what else has no value."""
     if attribute.is_ref() or attribute.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS):
         return None
     if attribute.type is ir.AttributeType.TENSOR:
@@ -65,6 +66,8 @@ def _attribute_key(attribute: ir.Attr) -> Hashable | None:
         if tensor.size > _TENSOR_LIMIT or tensor.dtype.is_string():
             return None
         return (tensor.dtype, tuple(tensor.shape), tensor.tobytes())
+    if isinstance(attribute.value, Sequence) and len(attribute.value) > _LIST_LIMIT:
+        return None
     simple = (
         ir.AttributeType.FLOAT,
         ir.AttributeType.INT,

@@ -8,6 +8,7 @@ import numpy as np
 
 from onnxgpu.provider import Array, Value
 from onnxgpu.providers.array_ops.registry import operator
+from onnxgpu.seeds import next_seed
 
 
 @operator("Identity", view=True)
@@ -42,6 +43,7 @@ def dropout(
     share = 0.5 if ratio is None else float(ratio.reshape(-1)[0])
     if training_mode is None or not bool(training_mode.reshape(-1)[0]) or share == 0:
         return (data, xp.ones(data.shape, bool))[:output_count]
+    seed = next_seed() if seed is None else seed
     keep = xp.random.RandomState(None if seed is None else seed % 2**32).random_sample(data.shape) >= share
     wide = data if data.dtype.itemsize >= 4 else data.astype(np.float32)
     scale = 1 / (1 - share) if share < 1 else 0.0

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from onnxgpu.provider import Array
+from onnxgpu.seeds import next_seed
 
 _MODULUS, _FACTOR = 2**31 - 1, 16807
 
@@ -16,11 +17,12 @@ class MinimalRandom:
     """The generator that onnxruntime draws with: multiplicative congruential (minimal standard), two steps for a double.
 
     Args:
-        seed: where it begins; None: anywhere.
+        seed: where it begins; None: where `set_seed` says, or anywhere.
     """
 
     def __init__(self, seed: int | None) -> None:
-        self._state = (secrets.randbelow(_MODULUS - 1) + 1 if seed is None else seed % _MODULUS) or 1
+        start = next_seed() if seed is None else seed
+        self._state = (secrets.randbelow(_MODULUS - 1) + 1 if start is None else start % _MODULUS) or 1
 
     def _next(self) -> int:
         self._state = self._state * _FACTOR % _MODULUS

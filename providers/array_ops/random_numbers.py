@@ -1,7 +1,7 @@
 """Random tensors: RandomNormal, RandomUniform, their forms like another tensor, Bernoulli and Multinomial.
 
-A kernel keeps no state, so with a seed every run draws the same numbers and without one every run draws others. The
-numbers are not onnxruntime's.
+A kernel keeps no state, so with a seed every run draws the same numbers and without one every run draws others, in a series
+that `set_seed` begins. The numbers are not onnxruntime's.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ import numpy as np
 from onnxgpu.dtypes import dtype_of
 from onnxgpu.provider import Array, Spec
 from onnxgpu.providers.array_ops.registry import operator
+from onnxgpu.seeds import next_seed
 
 FLOAT = np.dtype(np.float32)
 
 
 def generator(xp: Any, seed: float | None) -> Any:
-    """A new generator: the same stream for the same seed, another for each call without."""
-    return xp.random.default_rng(None if seed is None else int(np.float64(seed).view(np.uint64)))
+    """A new generator: the same stream for the same seed, the next of `set_seed`'s, or any, without."""
+    return xp.random.default_rng(next_seed() if seed is None else int(np.float64(seed).view(np.uint64)))
 
 
 def _drawing_dtype(dtype: np.dtype) -> np.dtype:
