@@ -200,19 +200,6 @@ def test_answers_of_packages_are_compared_in_words() -> None:
     assert packages.differences(theirs | {"spans": [{"start": 2}]}, theirs)
 
 
-def test_onnxgpu_stands_in_for_onnxruntime() -> None:
-    code = (
-        "from benchmarks.package_tasks import stand_in\n"
-        "stand_in('onnxgpu')\n"
-        "import onnxruntime, onnxgpu\n"
-        "from onnxruntime.capi import onnxruntime_pybind11_state as state\n"
-        "from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument\n"
-        "assert onnxruntime.InferenceSession is onnxgpu.InferenceSession\n"
-        "assert state.__name__.startswith('onnxgpu.')\n"
-    )
-    subprocess.run([sys.executable, "-c", code], env=child_environment(), check=True)
-
-
 def test_overhead_is_measured_in_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(overhead, "CASES", (overhead.Case(("Add", "Sigmoid"), 4, (2, 3)),))
     monkeypatch.setattr(overhead, "TURN_SECONDS", 0.0005)
