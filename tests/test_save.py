@@ -18,6 +18,7 @@ import onnxgpu
 from onnxgpu.errors import Fail, InvalidArgument, NotImplemented
 from onnxgpu.model_file.value_types import type_proto, type_text
 from tests.models import model
+from tests.random_graphs import random_graph
 from tests.side_by_side import CPU, ort, outcome
 
 N = 64
@@ -146,6 +147,23 @@ def test_the_demo_model() -> None:
     saved(str(source), file_name="weights.bin", min_size_in_bytes="256")
     images = np.random.default_rng(1).random((3, 1, 8, 8), np.float32)
     assert_close(run(ort, "saved.onnx", {"images": images}), run(ort, str(source), {"images": images}))
+
+
+@pytest.mark.parametrize("seed", range(0, 90, 3))
+def test_random_graphs_give_the_same_in_onnxruntime(seed: int) -> None:
+    graph = random_graph(seed)
+    feed = {name: array.copy() for name, array in graph.feeds(np.random.default_rng(seed), 2).items()}
+    try:
+        expected = run(ort, graph.model.SerializeToString(), feed)
+    except Exception as problem:
+        pytest.skip(f"not a valid graph: {problem}")
+    proto = saved(graph.model, file_name="weights.bin", min_size_in_bytes="16")
+    assert domains(proto.graph) <= STANDARD
+    for actual, wanted in zip(run(ort, "saved.onnx", feed), expected, strict=True):
+        if wanted.dtype.kind == "f":
+            np.testing.assert_allclose(actual, wanted, rtol=2e-4, atol=2e-4)
+        else:
+            np.testing.assert_array_equal(actual, wanted)
 
 
 def test_types_of_maps_are_declared_again() -> None:

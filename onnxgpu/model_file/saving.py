@@ -114,18 +114,27 @@ def _needed_external_file(loaded: LoadedModel, target: Path) -> str:
 
 
 def _places(values: Iterable[ir.Value], external_file: str, least_bytes: int) -> dict[ir.Value, ExternalPlace]:
-    """The large initializers, with their places in the file."""
-    import onnx_ir as ir
+    """The large initializers, with their places in the file.
 
+    Short vectors of integers stay in the model: ONNX's shape inference reads them, and refuses models that have them elsewhere.
+    """
     places: dict[ir.Value, ExternalPlace] = {}
     end = 0
     for value in values if external_file else ():
         size = _nbytes(value)
-        if value.const_value is not None and size >= least_bytes and value.const_value.dtype != ir.DataType.STRING:
+        if size >= least_bytes and value.const_value is not None and _may_be_external(value.const_value):
             start = -(-end // _ALIGNMENT) * _ALIGNMENT
             places[value] = ExternalPlace(Path(external_file).as_posix(), start, size)
             end = start + size
     return places
+
+
+def _may_be_external(tensor: ir.TensorProtocol) -> bool:
+    import onnx_ir as ir
+
+    if tensor.dtype in (ir.DataType.INT32, ir.DataType.INT64):
+        return len(tensor.shape) > 1 or tensor.nbytes >= LEAST_EXTERNAL_BYTES
+    return tensor.dtype != ir.DataType.STRING
 
 
 def _write_data(file: BinaryIO, places: Mapping[ir.Value, ExternalPlace]) -> None:

@@ -38,7 +38,7 @@ class Recorder:
         self._start = perf_counter_ns()
         self._events: list[TraceEvent] = []
         self._places: dict[int, tuple[int, Plan]] = {}
-        self._known: set[int] = set()
+        self._known: dict[int, Program] = {}
         self._finished = False
 
     @property
@@ -84,7 +84,7 @@ class Recorder:
         """Note the position of every step of `program` and of its bodies."""
         if id(program) in self._known:
             return
-        self._known.add(id(program))
+        self._known[id(program)] = program
         for index, step in enumerate(program.plan.steps):
             self._places[id(step)] = (index, program.plan)
         for _, body in program.bodies:
