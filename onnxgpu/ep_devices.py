@@ -13,6 +13,7 @@ from onnxgpu.options.enums import NamedInteger
 from onnxgpu.release import __version__
 
 if TYPE_CHECKING:
+    from onnxgpu.memory_info import OrtDeviceMemoryType, OrtMemoryInfo, OrtSyncStream
     from onnxgpu.metadata import ModelMetadata
 
 MOST_SELECTIONS = 8
@@ -55,6 +56,34 @@ class OrtEpDevice:
     ep_metadata: Mapping[str, str]
     ep_options: Mapping[str, str]
     device: OrtHardwareDevice
+
+    def memory_info(self, arg0: OrtDeviceMemoryType) -> OrtMemoryInfo | None:
+        """The memory of the device; None for the host, and for memory that the host can read, of which no provider has its own.
+
+        Args:
+            arg0: the device's own memory, or such that the host can read.
+
+        Raises:
+            TypeError: it is something else.
+        """
+        from onnxgpu.devices import memory_at
+        from onnxgpu.memory_info import OrtDeviceMemoryType, memory_info_of
+
+        if not isinstance(arg0, OrtDeviceMemoryType):
+            raise TypeError(f"memory_info(): incompatible function arguments. It takes an OrtDeviceMemoryType, got {arg0!r}")
+        if arg0 != OrtDeviceMemoryType.DEFAULT or providers()[self.ep_name].memory is None:
+            return None
+        return memory_info_of(memory_at(self.ep_name, self.device.device_id))
+
+    def create_sync_stream(self) -> OrtSyncStream:
+        """Refuse: a session orders its work itself, and lends no queue.
+
+        Raises:
+            RuntimeError: always.
+        """
+        if providers()[self.ep_name].memory is None:
+            raise RuntimeError("ep_device does not use DEFAULT memory of a non-CPU device.")
+        raise RuntimeError(f"{self.ep_name} has no queue of its own to lend; wait with IOBinding.synchronize_outputs() instead")
 
 
 def get_ep_devices() -> list[OrtEpDevice]:

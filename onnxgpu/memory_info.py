@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from onnxgpu.devices import CPU, DEFAULT_MEMORY, GPU, HOST_ACCESSIBLE_MEMORY, Device, Number, OrtDeviceVendorId, device_of, name_of_memory
+from onnxgpu.discovery import get_available_providers
 from onnxgpu.options.enums import NamedInteger
 from onnxgpu.provider import Provider
 
@@ -188,6 +189,48 @@ class OrtArenaCfg:
             if not hasattr(value, "__index__"):
                 raise TypeError(f"OrtArenaCfg.{name} wants an integer, got {type(value).__name__} {value!r}")
             setattr(self, name, int(value))
+
+
+def create_and_register_allocator(arg0: OrtMemoryInfo, arg1: OrtArenaCfg | None) -> None:
+    """Accepted for compatibility: sessions plan their arenas, and share none.
+
+    Args:
+        arg0: host memory.
+        arg1: settings.
+
+    Raises:
+        TypeError: one of the two is something else.
+        RuntimeError: the memory is not the host's.
+    """
+    _check_registration("create_and_register_allocator()", arg0, arg1)
+    if arg0.device.device_type() != CPU:
+        begin = "Error when creating and registering allocator: Only CPU devices are supported."
+        raise RuntimeError(f"{begin} Please call CreateAndRegisterAllocatorV2() for other device.")
+
+
+def create_and_register_allocator_v2(arg0: str, arg1: OrtMemoryInfo, arg2: Mapping[str, str], arg3: OrtArenaCfg | None) -> None:
+    """Accepted for compatibility: sessions plan their arenas, and share none.
+
+    Args:
+        arg0: a provider that is available.
+        arg1: memory.
+        arg2: options of the provider.
+        arg3: settings.
+
+    Raises:
+        TypeError: one of them is something else.
+        RuntimeError: the provider is not available.
+    """
+    _check_registration("create_and_register_allocator_v2()", arg1, arg3)
+    if arg0 not in get_available_providers():
+        begin = "Error when creating and registering allocator in create_and_register_allocator_v2:"
+        raise RuntimeError(f"{begin} {arg0} is not implemented in CreateAndRegisterAllocatorV2()")
+
+
+def _check_registration(caller: str, memory: OrtMemoryInfo, settings: OrtArenaCfg | None) -> None:
+    if not isinstance(memory, OrtMemoryInfo) or not (settings is None or isinstance(settings, OrtArenaCfg)):
+        got = f"{type(memory).__name__} and {type(settings).__name__}"
+        raise TypeError(f"{caller}: incompatible function arguments. It takes an OrtMemoryInfo and an OrtArenaCfg, got {got}")
 
 
 class OrtSyncStream:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -104,6 +105,47 @@ def test_arena_settings(settings: Any) -> None:
         return [getattr(made, name) for name in memory_info.OrtArenaCfg.__slots__]
 
     assert_same(program)
+
+
+@pytest.mark.parametrize(("name", "settings"), [("Cpu", True), ("Cpu", None), ("Cuda", True), (3, None)], ids=str)
+def test_allocators_are_taken(name: Any, settings: Any) -> None:
+    def program(m: Any) -> Any:
+        c = capi(m)
+        memory = c.OrtMemoryInfo(name, c.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, c.OrtMemType.DEFAULT) if name != 3 else 3
+        m.create_and_register_allocator(memory, c.OrtArenaCfg({}) if settings else None)
+
+    assert_same(program)
+
+
+@pytest.mark.parametrize("name", ["CPUExecutionProvider", "FooExecutionProvider", "CUDAExecutionProvider"])
+def test_allocators_of_a_provider_are_taken(name: str) -> None:
+    def program(m: Any) -> Any:
+        c = capi(m)
+        memory = c.OrtMemoryInfo("Cpu", c.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, c.OrtMemType.DEFAULT)
+        m.create_and_register_allocator_v2(name, memory, {}, c.OrtArenaCfg({}))
+
+    assert_same(program)
+
+
+@pytest.mark.parametrize("memory", ["DEFAULT", "HOST_ACCESSIBLE", None])
+def test_the_host_as_a_device(memory: str | None) -> None:
+    def program(m: Any) -> Any:
+        device = next(device for device in m.get_ep_devices() if device.ep_name == "CPUExecutionProvider")
+        return device.memory_info(3 if memory is None else getattr(capi(m).OrtDeviceMemoryType, memory))
+
+    assert_same(program)
+    assert_same(lambda m: m.get_ep_devices()[0].create_sync_stream())
+
+
+def test_a_device_of_a_provider() -> None:
+    host = onnxgpu.get_ep_devices()[0]
+    device = replace(host, ep_name="LoopbackExecutionProvider")
+    info = device.memory_info(onnxgpu.OrtDeviceMemoryType.DEFAULT)
+    assert info is not None
+    assert (info.name, info.device_id) == ("Loopback", 0)
+    assert OrtValue.ortvalue_from_shape_and_type([2], 1, memory_info=info).device_name() == "loopback"
+    with pytest.raises(RuntimeError, match="has no queue of its own to lend"):
+        device.create_sync_stream()
 
 
 ARRAYS = [
