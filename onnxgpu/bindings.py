@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -23,16 +22,14 @@ if TYPE_CHECKING:
     from onnxgpu.session import InferenceSession
 
 
-@dataclass(frozen=True, slots=True)
-class BoundOutput:
+class BoundOutput(NamedTuple):
     """Where an output is wanted, and the memory for it if the caller has some."""
 
     memory: Provider
     given: Value | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PreparedRun:
+class PreparedRun(NamedTuple):
     """A run whose inputs and outputs are looked at, and do not change.
 
     Attributes:
