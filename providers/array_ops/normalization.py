@@ -54,7 +54,7 @@ def _check_parameter(x: Array, parameter: Array | None, name: str) -> None:
         )
 
 
-def _layer_specs(
+def layer_specs(
     x: Array, scale: Array, bias: Array = None, *, axis: int = -1, stash_type: int = 1, output_count: int = 1, **_: Any
 ) -> tuple[Spec, ...]:
     axes = _last_axes(x, axis, "LayerNormalization")
@@ -64,7 +64,7 @@ def _layer_specs(
     return (Spec(tuple(x.shape), x.dtype, may_reuse=(0,)), statistics, statistics)[:output_count]
 
 
-@operator("LayerNormalization", since=1, specs=_layer_specs)
+@operator("LayerNormalization", since=1, specs=layer_specs)
 def layer_normalization(
     xp: Any,
     x: Array,
@@ -91,12 +91,12 @@ def layer_normalization(
     return tuple(stored(xp, value, dtype, place) for value, dtype, place in zip((result, mean, inverse), dtypes, outputs, strict=False))
 
 
-def _root_mean_square_specs(x: Array, scale: Array, **_: Any) -> Spec:
+def root_mean_square_specs(x: Array, scale: Array, **_: Any) -> Spec:
     _check_parameter(x, scale, "RMSNormalization")
     return like_first(x)
 
 
-@operator("RMSNormalization", since=23, specs=_root_mean_square_specs)
+@operator("RMSNormalization", since=23, specs=root_mean_square_specs)
 def rms_normalization(
     xp: Any, x: Array, scale: Array, *, axis: int = -1, epsilon: float = 1e-5, stash_type: int = 1, out: Array = None
 ) -> Array:

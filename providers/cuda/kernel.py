@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from onnxgpu.provider import Array, Kernel, Operation, Spec, Value
+from onnxgpu.provider import Array, Body, Kernel, Operation, Spec, Value
 from onnxgpu.providers.cuda.failures import translated
 
 
@@ -32,10 +33,21 @@ class CupyKernel:
 
     def launch(self, inputs: Sequence[Value], outputs: Sequence[Array] | None, workspace: Array | None) -> Sequence[Value]:
         """See `onnxgpu.provider.Kernel`."""
+        with self._running():
+            results = self._kernel.launch(inputs, outputs, workspace)
+            return results if outputs is not None else [self._on_device(result) for result in results]
+
+    def launch_with_bodies(self, inputs: Sequence[Value], bodies: Mapping[str, Body]) -> Sequence[Value]:
+        """See `onnxgpu.execute.bodies.ControlKernel`."""
+        kernel: Any = self._kernel
+        with self._running():
+            return [self._on_device(result) for result in kernel.launch_with_bodies(inputs, bodies)]
+
+    @contextmanager
+    def _running(self) -> Iterator[None]:
         try:
             with self._device:
-                results = self._kernel.launch(inputs, outputs, workspace)
-                return results if outputs is not None else [self._on_device(result) for result in results]
+                yield
         except Exception as error:
             raise translated(error, str(self._operation), self._module) from error
 

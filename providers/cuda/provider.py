@@ -12,15 +12,20 @@ import numpy as np
 from onnxgpu.dtypes import code_of, name_of
 from onnxgpu.errors import InvalidArgument
 from onnxgpu.libraries import first_missing, python_package
-from onnxgpu.provider import Array, Claim, DeviceMemory, Library, Operation, Place, Provider, Refusal, Spec, Subgraph, bytes_moved
-from onnxgpu.providers.array_ops import REGISTRY
+from onnxgpu.provider import Array, Claim, DeviceMemory, Library, Operation, Place, Provider, Refusal, Spec, bytes_moved
 from onnxgpu.providers.cuda import device
+from onnxgpu.providers.cuda import operators as operators
 from onnxgpu.providers.cuda.failures import translated
 from onnxgpu.providers.cuda.kernel import CupyKernel
 from onnxgpu.providers.cuda.limits import limit
+from onnxgpu.providers.cuda.registry import REGISTRY
 
 _LAST_ELEMENT_TYPE = 16
 """ONNX's number of bfloat16: CuPy has arrays of the types up to it, and none of float8 or 4-bit numbers."""
+
+
+_BODY_HOST = {"Loop": {"body": ((0, 1), (0,))}}
+"""A loop's iteration number and condition are the host's; what it carries from one iteration to the next stays on the device."""
 
 
 class CUDAProvider(Provider):
@@ -88,7 +93,7 @@ class CUDAProvider(Provider):
         claim = REGISTRY.claim(self._cupy, operation)
         if isinstance(claim, Refusal):
             return claim
-        return replace(claim, build=lambda: self._built(claim, operation))
+        return replace(claim, build=lambda: self._built(claim, operation), body_host=_BODY_HOST.get(operation.operator, {}))
 
     def cost(self, operation: Operation) -> float:
         """A launch and the traffic of its arrays, on a GPU of 1 TB/s."""
@@ -177,8 +182,6 @@ class CUDAProvider(Provider):
 
 def _refusal(operation: Operation) -> str | None:
     """Why no operator with these values runs here, whatever it does."""
-    if any(isinstance(value, Subgraph) for value in operation.attributes.values()):
-        return "control flow stays on the host; what its bodies compute does not"
     for value in (*operation.inputs, *operation.outputs):
         if value is None:
             continue

@@ -69,7 +69,7 @@ def missing() -> str | None:
         return f"the emulated device is made for cupy-cuda13x {CUPY_VERSION}, found {found}: {_INSTALL}"
     if find_spec("Cython") is None:
         return f"the emulated device needs cython: {_INSTALL}"
-    if _cuda_include() is None:
+    if cuda_include() is None:
         return f"NVIDIA's headers cuda.h, cuda_fp16.h and nvrtc.h were not found: {_INSTALL}"
     return None
 
@@ -84,11 +84,11 @@ def toolchain() -> Toolchain:
     reason = missing()
     if reason is not None:
         raise EPFail(reason)
-    compiler, cuda_include, cupy = shutil.which("g++"), _cuda_include(), find_spec("cupy")
-    assert compiler is not None and cuda_include is not None and cupy is not None and cupy.origin is not None
+    compiler, include, cupy = shutil.which("g++"), cuda_include(), find_spec("cupy")
+    assert compiler is not None and include is not None and cupy is not None and cupy.origin is not None
     folder = _cache_folder() / "emulator" / _fingerprint(compiler)
     folder.mkdir(parents=True, exist_ok=True)
-    return Toolchain(compiler, cuda_include, Path(cupy.origin).parent, folder)
+    return Toolchain(compiler, include, Path(cupy.origin).parent, folder)
 
 
 def run(command: Sequence[str | os.PathLike[str]], folder: Path | None = None) -> str:
@@ -104,7 +104,7 @@ def run(command: Sequence[str | os.PathLike[str]], folder: Path | None = None) -
     return finished.stdout
 
 
-def _cuda_include() -> Path | None:
+def cuda_include() -> Path | None:
     spec = find_spec("nvidia")
     roots = [Path(place) for place in (spec.submodule_search_locations or ())] if spec else []
     for folder in (root / "cu13" / "include" for root in roots):

@@ -1,0 +1,86 @@
+"""LayerNormalization and RMSNormalization, and onnxruntime's forms with an addition in front: one kernel for all."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from onnxgpu.provider import Array, Operation
+from onnxgpu.providers.array_ops.axes import normalized_axis
+from onnxgpu.providers.array_ops.normalization import layer_specs, root_mean_square_specs
+from onnxgpu.providers.cuda.kernels import FLOAT_NAMES, FLOATS, Template, dense, whole_warps
+from onnxgpu.providers.cuda.registry import operator
+
+ROWS = Template("normalization.cu", "normalize_rows<{T}, {centred}>", "pppppppppid", T=FLOATS, centred=("false", "true"))
+
+
+def _other_statistics(operation: Operation) -> str | None:
+    first = operation.inputs[0]
+    wide = first is not None and first.dtype == np.dtype(np.float64)
+    statistics = len(operation.outputs) > 1
+    if statistics and operation.attributes.get("stash_type", 1) != (11 if wide else 1):
+        return "keeps mean and deviation in float32, or in float64 for inputs of float64"
+    return None
+
+
+def _parameters_of_a_row(operation: Operation) -> str | None:
+    """The kernel reads one value of scale and bias for each element of a row; other shapes broadcast."""
+    x = operation.inputs[0]
+    rank = None if x is None or x.shape is None else len(x.shape)
+    axis = operation.attributes.get("axis", -1)
+    for value in operation.inputs[1:]:
+        if value is None:
+            continue
+        if rank is None or value.shape is None or x is None or x.shape is None:
+            return "needs to know the shapes of its parameters when the session is made"
+        if tuple(value.shape) != tuple(x.shape[axis % rank if rank else 0 :]):
+            return "takes a scale and a bias of the shape that is normalised"
+    return _other_statistics(operation)
+
+
+def _launch(xp: Any, x: Array, scale: Array, bias: Array | None, axis: int, epsilon: float, centred: bool, out: Array, *statistics: Array) -> None:
+    start = normalized_axis(axis, len(x.shape), "LayerNormalization")
+    count = prod(x.shape[start:])
+    rows = x.size // count if count else 0
+    mean, deviation = (*statistics, None, None)[:2]
+    kernel = ROWS.instance(T=x.dtype, centred="true" if centred else "false")
+    kernel.launch(
+        rows, whole_warps(count), dense(xp, x), None, None, dense(xp, scale), None if bias is None else dense(xp, bias), out, None, mean, deviation, count, epsilon
+    )  # fmt: skip
+
+
+@operator("LayerNormalization", since=1, specs=layer_specs, types=FLOAT_NAMES, when=_parameters_of_a_row)
+def layer_normalization(
+    xp: Any,
+    x: Array,
+    scale: Array,
+    bias: Array = None,
+    *,
+    axis: int = -1,
+    epsilon: float = 1e-5,
+    stash_type: int = 1,
+    output_count: int = 1,
+    out: Any = None,
+) -> tuple[Array, ...]:
+    """Over the axes from `axis` on; also mean and inverse deviation.
+
+    Spec: https://onnx.ai/onnx/operators/onnx__LayerNormalization.html
+    """
+    if out is None:
+        specs = layer_specs(x, scale, bias, axis=axis, stash_type=stash_type, output_count=output_count)
+        out = tuple(xp.empty(spec.shape, spec.dtype) for spec in specs)
+    outputs = out if isinstance(out, tuple) else (out,)
+    _launch(xp, x, scale, bias, axis, epsilon, True, *outputs)
+    return outputs
+
+
+@operator("RMSNormalization", since=23, specs=root_mean_square_specs, types=FLOAT_NAMES, when=_parameters_of_a_row)
+def rms_normalization(
+    xp: Any, x: Array, scale: Array, *, axis: int = -1, epsilon: float = 1e-5, stash_type: int = 1, out: Array = None
+) -> Array:
+    """Over the root mean square. Spec: https://onnx.ai/onnx/operators/onnx__RMSNormalization.html"""
+    result = xp.empty(x.shape, x.dtype) if out is None else out
+    _launch(xp, x, scale, None, axis, epsilon, False, result)
+    return result
