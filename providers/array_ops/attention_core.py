@@ -28,8 +28,9 @@ def join_heads(xp: Any, x: Array) -> Array:
     return xp.transpose(x, (0, 2, 1, 3)).reshape(x.shape[0], x.shape[2], x.shape[1] * x.shape[3])
 
 
-def _grouped(x: Array, groups: int) -> Array:
-    return x.reshape(x.shape[0], groups, x.shape[1] // groups, *x.shape[2:])
+def _by_key_head(x: Array, heads: int) -> Array:
+    """(batch, query heads, S, D) as one matrix for each key-value head: (batch, heads, query heads / heads * S, D)."""
+    return x.reshape(x.shape[0], heads, x.shape[1] // heads * x.shape[2], x.shape[3])
 
 
 def attention_scores(xp: Any, q: Array, k: Array, scale: float, operator: str) -> Array:
@@ -44,14 +45,14 @@ def attention_scores(xp: Any, q: Array, k: Array, scale: float, operator: str) -
             f"got queries {list(q.shape)} and keys {list(k.shape)}"
         )
     heads = k.shape[1]
-    scores = xp.matmul(_grouped(q * scale, heads), xp.swapaxes(k, 2, 3)[:, :, None])
+    scores = xp.matmul(_by_key_head(q * scale, heads), xp.swapaxes(k, 2, 3))
     return scores.reshape(q.shape[0], q.shape[1], q.shape[2], k.shape[2])
 
 
 def weighted_values(xp: Any, probabilities: Array, v: Array) -> Array:
     """The sum of values weighted by (batch, heads, S, T): (batch, heads, S, D)."""
     batch, heads, length, _ = probabilities.shape
-    return xp.matmul(_grouped(probabilities, v.shape[1]), v[:, :, None]).reshape(batch, heads, length, v.shape[3])
+    return xp.matmul(_by_key_head(probabilities, v.shape[1]), v).reshape(batch, heads, length, v.shape[3])
 
 
 def softcapped(xp: Any, scores: Array, softcap: float) -> Array:

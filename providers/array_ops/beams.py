@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from onnxgpu.provider import Array
+from onnxgpu.providers.array_ops.sorting import top_indices
 
 _UNUSED_BEAM = np.float32(-1e9)
 
@@ -81,7 +82,7 @@ class BeamSearchState:
         """
         vocabulary = scores.shape[1]
         flat = scores.reshape(self._batch, -1)
-        order = xp.argsort(-flat, axis=1, kind="stable")[:, : 2 * self._beams]
+        order = top_indices(xp, flat, min(2 * self._beams, flat.shape[1]), 1, True)
         best = np.array(xp.take_along_axis(flat, order, axis=1).tolist(), np.float32).reshape(self._batch, -1)
         chosen = np.array(order.tolist(), np.int64).reshape(self._batch, -1)
         tokens = np.full((self._batch, self._beams), self._pad_token, np.int32)

@@ -37,6 +37,11 @@ class Step:
         total: np.ndarray = self.past + self.new
         return total
 
+    @property
+    def in_line(self) -> bool:
+        """True if the step begins at one place for all sequences."""
+        return len(set(self.past.tolist())) == 1
+
     def query_positions(self) -> np.ndarray:
         """(batch, S)."""
         positions: np.ndarray = self.past[:, None] + np.arange(self.length)
@@ -75,6 +80,9 @@ def appended(xp: Any, past: Array | None, new: Array, step: Step, room: int, out
     cache = xp.empty((*new.shape[:2], room, new.shape[3]), new.dtype) if out is None else out
     if past is None:
         cache[...] = 0
+    elif step.in_line:
+        first = int(step.past[0])
+        cache[:, :, :first], cache[:, :, first:] = past[:, :, :first], 0
     else:
         kept = xp.asarray(np.arange(past.shape[2]) < step.past[:, None])[:, None, :, None]
         cache[:, :, : past.shape[2]] = xp.where(kept, past, xp.zeros((), past.dtype))
@@ -92,7 +100,7 @@ def put(xp: Any, cache: Array, new: Array, step: Step) -> Array:
     if step.total.max(initial=0) > room:
         raise InvalidArgument(f"expected a cache of {step.total.max()} places for the longest sequence, got {room}")
     sequences, tokens = np.nonzero((np.arange(step.length) < step.written[:, None]) & (step.query_positions() < room))
-    if len(set(step.past.tolist())) == 1 and len(sequences) == step.length * len(step.past):
+    if step.in_line and len(sequences) == step.length * len(step.past):
         first = int(step.past[0])
         cache[:, :, first : first + step.length] = new
     else:
