@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -156,7 +156,6 @@ Call = tuple[Callable[..., Any], tuple[Any, ...]]
 """A function and its arguments by position."""
 
 
-@runtime_checkable
 class InlineKernel(Kernel, Protocol):
     """A kernel that can say which functions its `launch` would call, so that a fixed plan calls them itself."""
 

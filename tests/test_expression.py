@@ -125,6 +125,14 @@ def test_the_result_may_lie_in_an_input() -> None:
     np.testing.assert_array_equal(x, expected)
 
 
+def test_scratch_memory_is_taken_only_while_an_input_is_still_read() -> None:
+    for steps, wanted in ((["Sigmoid 0"], 0), (["Add 0 1", "Sigmoid %0"], 0), (["Silu 0"], 1), (["Mul 0 1", "Sigmoid %0", "Mul %1 0"], 1)):
+        inputs = [Spec((2, 3), np.dtype(np.float32)) for _ in range(Expression(steps).inputs)]
+        out = Spec((2, 3), np.dtype(np.float32))
+        used = {id(a) for _, arguments in Expression(steps).calls(inputs, out) or () for a in arguments if isinstance(a, Spec)}
+        assert len(used - {id(spec) for spec in (*inputs, out)}) == wanted, steps
+
+
 def test_large_results_are_left_to_blocks() -> None:
     expression = Expression(["Add 0 1", "Relu %0"])
     large, empty = (Spec(shape, np.dtype(np.float32)) for shape in ((1000, 1000), (0, 4)))

@@ -52,6 +52,30 @@ def test_one_function_serves_every_signature_of_its_own() -> None:
     assert len(s.programs[0].sources()) == 3
 
 
+@pytest.mark.parametrize("name", ["pause", "v3", "results", "s0_0", "lambda", "<lambda>", "plain"])
+def test_a_function_may_have_any_name(name: str) -> None:
+    """It is called all the same, whatever the names in the text are."""
+
+    def function(x: np.ndarray, out: np.ndarray) -> None:
+        np.negative(x, out)
+
+    function.__name__ = name
+
+    class Inline:
+        def __init__(self, kernel: Any) -> None:
+            self.outputs, self.workspace, self.launch = kernel.outputs, kernel.workspace, kernel.launch
+
+        def calls(self, inputs: Any, outputs: Any) -> Any:
+            scratch = replace(outputs[0])
+            return [(function, (inputs[0], scratch)), (np.positive, (scratch, outputs[0]))]
+
+    plan = session("g (float[2,3] x) => (float[2,3] y) { y = Neg(x) }", CPU).plan
+    program = Program(replace(plan, steps=(replace(plan.steps[0], kernel=Inline(plan.steps[0].kernel)),)))
+    for _ in range(3):
+        np.testing.assert_array_equal(program([X])[0], -X)
+    assert "positive(" in program.sources()[0]
+
+
 def test_an_error_names_the_step_whose_call_raised() -> None:
     s = settled(CHAIN, {"x": X, "w": X})
     (program,) = s.programs

@@ -119,16 +119,16 @@ class Context:
         if variant not in self._functions:
             source = self.fixed.source(self._made, variant)
             steps, workspaces = self.fixed.plan.steps, self.fixed.layout.workspaces
-            own: dict[str, Any] = {f"v{slot}": self._arrays[slot] for slot in source.slots}
+            values = source.shared | {f"v{slot}": self._arrays[slot] for slot in source.slots}
             for name, (position, offset, spec) in source.scratch.items():
-                own[name] = self._view(steps[position].provider.place, workspaces[position] + offset, spec)
+                values[name] = self._view(steps[position].provider.place, workspaces[position] + offset, spec)
             for position in source.workspaces:
                 memory = self.fixed.memory[position]
                 assert memory is not None
-                own[f"w{position}"] = self._view(steps[position].provider.place, workspaces[position], byte_spec(memory.workspace))
+                values[f"w{position}"] = self._view(steps[position].provider.place, workspaces[position], byte_spec(memory.workspace))
             for name, (position, slots) in source.resumes.items():
-                own[name] = partial(_resume, self.fixed.plan, self._arrays, position, slots)
-            self._functions[variant] = source.make(**source.shared, **own)
+                values[name] = partial(_resume, self.fixed.plan, self._arrays, position, slots)
+            self._functions[variant] = source.make(*map(values.__getitem__, source.names))
         return self._functions[variant]
 
     def run(

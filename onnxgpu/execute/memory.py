@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from onnxgpu.execute.record import Record
 from onnxgpu.plan.arena import Buffer, aligned, assign_offsets
 from onnxgpu.plan.steps import ABSENT, DISCARD, Plan, Step
-from onnxgpu.provider import Call, InlineKernel, Place, Provider, Spec, Value
+from onnxgpu.provider import Call, Place, Provider, Spec, Value
 
 FOREVER = 1 << 60
 
@@ -50,7 +50,8 @@ def step_memory(step: Step, record: Record) -> StepMemory | None:
     ):
         return None
     outputs = tuple(replace(spec) for spec in specs)
-    calls = step.kernel.calls(inputs, outputs) if isinstance(step.kernel, InlineKernel) else None
+    inlined: Callable[..., Sequence[Call] | None] | None = getattr(step.kernel, "calls", None)
+    calls = None if inlined is None else inlined(inputs, outputs)
     if calls is None:
         return StepMemory(tuple(inputs), outputs, step.kernel.workspace(inputs))
     known = {id(value) for value in (*inputs, *outputs)}

@@ -14,10 +14,12 @@ kernel its `launch`.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from keyword import iskeyword
 from typing import TYPE_CHECKING, Any
 
 from onnxgpu.execute.handing_out import Form, forms
@@ -29,6 +31,9 @@ from onnxgpu.provider import Kernel, Provider, Spec, Value
 
 if TYPE_CHECKING:
     from onnxgpu.execute.fixed import FixedPlan
+
+
+_TAKEN = re.compile(r"make|run|pause|results|[vw]\d+|s\d+_\d+|resume\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +49,10 @@ class Source:
     """The text and what its names stand for.
 
     Attributes:
-        text: defines `make`, which takes the values of `shared`, `slots`, `scratch`, `workspaces` and `resumes` as keywords
-            and returns the function.
+        text: defines `make`, which takes what its names stand for and returns the function.
         make: the compiled text.
+        names: the parameters of `make`, by position: those of `shared`, `slots`, `scratch`, `workspaces` and `resumes`. (By keyword,
+            the time to hand them over grows with the square of their number.)
         positions: line (from 0) → position of the step whose call it is; None for lines that are no kernel's.
         shared: name → the same object in every context.
         slots: slots whose arrays are made beforehand.
@@ -57,6 +63,7 @@ class Source:
 
     text: str
     make: Callable[..., Callable[..., Any]]
+    names: tuple[str, ...]
     positions: tuple[int | None, ...]
     shared: dict[str, Any]
     slots: tuple[int, ...]
@@ -103,10 +110,11 @@ class _Writer:
         head = [f"def make({', '.join(outer)}):", f"    def run({', '.join(parameters)}):"]
         text = "\n".join([*head, *(f"        {line}" for line in self._lines), "    return run", ""])
         namespace: dict[str, Any] = {}
-        exec(compile(text, f"<onnxgpu plan {plan.name}>", "exec"), namespace)
+        exec(compile(text, f"<onnxgpu plan {plan.name!r}>", "exec"), namespace)
         return Source(
             text,
             namespace["make"],
+            tuple(outer),
             (*[None] * len(head), *self._positions),
             self._shared,
             tuple(self._slots),
@@ -190,31 +198,35 @@ class _Writer:
             self._scratch[f"s{position}_{number}"] = (position, offset, spec)
         for function, arguments in memory.calls:
             texts = [names.get(id(argument)) or self._name(argument, "c") for argument in arguments]
-            self._line(f"{self._name(function, getattr(function, '__name__', 'call'))}({', '.join(texts)})", position)
+            self._line(f"{self._name(function, _identifier(getattr(function, '__name__', ''), 'call'))}({', '.join(texts)})", position)
 
     def _step_of_unknown_memory(self, position: int, step: Step) -> None:
         """Its memory is asked for in every run; where a result has another shape than recorded, the loop goes on from here."""
         stores = [(index, slot) for index, slot in enumerate(step.outputs) if slot != DISCARD and slot not in self._made]
         launch = self._name(partial(_launched, step.kernel, step.provider), _stem(step))
         call = f"{launch}([{', '.join(self._value(slot) for slot in step.inputs)}])"
-        self._line(f"r = {call}" if stores else call, position)
+        self._line(f"results = {call}" if stores else call, position)
         for index, slot in stores:
             self._locals.add(slot)
-            self._line(f"v{slot} = r[{index}]", position)
+            self._line(f"v{slot} = results[{index}]", position)
         expected = [(index, kind) for index, slot in stores if (kind := self._fixed.record.kinds.get(slot)) is not None]
         if expected:
             live = tuple(sorted(self._locals))
             self._resumes[f"resume{position}"] = position, live
             differ = self._name(partial(_differ, tuple(expected)), "differ")
-            self._line(f"if {differ}(r): return resume{position}(pause, {', '.join(f'v{slot}' for slot in live)})")
+            self._line(f"if {differ}(results): return resume{position}(pause, {', '.join(f'v{slot}' for slot in live)})")
         if stores:
-            self._line("del r")
+            self._line("del results")
 
 
 def _stem(step: Step) -> str:
     """A name for a step's function in the text."""
-    name = step.operation.operator
-    return f"launch_{name}" if name.isidentifier() and name.isascii() else "launch"
+    return _identifier(f"launch_{step.operation.operator}", "launch")
+
+
+def _identifier(text: str, instead: str) -> str:
+    """`text` if it can name a shared object in the text, where some names are taken."""
+    return text if text.isidentifier() and text.isascii() and not iskeyword(text) and not _TAKEN.fullmatch(text) else instead
 
 
 def _launched(kernel: Kernel, provider: Provider, inputs: Sequence[Value]) -> Sequence[Value]:

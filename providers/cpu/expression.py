@@ -27,6 +27,8 @@ from onnxgpu.providers.cpu.expression_rules import in_order, simplified
 from onnxgpu.providers.cpu.threads import BLOCK, WORTH_SPLITTING, scratch, share
 
 _FIRST_REGISTER = 10
+_OUT = -1
+"""The result's own memory, behind all registers in the list of memory."""
 _FEW = 4096
 """Elements up to which a call's overhead outweighs its work. An operand that broadcasts is then expanded first: NumPy's call with
 operands of one shape takes a third of the time."""
@@ -85,8 +87,8 @@ class Expression:
         copies = {index: apply("Copy", Input(index)) for index in sorted(expanded)}
         order = [*copies.values(), *self._order]
         registers, count = _with_registers(order, copies)
-        memory: list[Any] = [Spec(out.shape, out.dtype) for _ in range(count)]
-        places = {node: memory[register] for node, register in registers.items()} | {self._result: out}
+        memory = [*(Spec(out.shape, out.dtype) for _ in range(count)), out]
+        places = {node: memory[register] for node, register in registers.items()}
 
         def argument(operand: Operand, reader: Node) -> Any:
             if isinstance(operand, Input):
@@ -100,23 +102,22 @@ class Expression:
         return [(function(node.primitive), (*(argument(o, node) for o in node.operands), places[node])) for node in order]
 
     def _in_one_block(self, out: Array | Spec) -> bool:
-        return out.size <= BLOCK or (len(self._order) == 1 and out.size < WORTH_SPLITTING)
+        return out.size <= BLOCK or (self._steps == 1 and out.size < WORTH_SPLITTING)
 
     def _pays(self, index: int, out: Spec) -> bool:
         return out.size <= _FEW or self._reads.count(index) > 1
 
     def block(self, inputs: Sequence[Array], out: Array) -> None:
         """`evaluate` in the calling thread, all at once."""
-        memory = [scratch(out.size, out.dtype, _FIRST_REGISTER + i).reshape(out.shape) for i in range(self._register_count)]
+        memory = [*(scratch(out.size, out.dtype, _FIRST_REGISTER + i).reshape(out.shape) for i in range(self._register_count)), out]
         places: dict[Node, Array] = {}
         for node in self._order:
             values = [
                 inputs[o.index] if isinstance(o, Input) else places[o] if isinstance(o, Node) else _constant(o, out.dtype)
                 for o in node.operands
             ]
-            target = out if node is self._result else memory[self._registers[node]]
-            node.primitive.function(*values, target)
-            places[node] = target
+            places[node] = memory[self._registers[node]]
+            node.primitive.function(*values, places[node])
 
 
 @lru_cache(1024)
@@ -136,12 +137,13 @@ def _piece(array: Array, index: tuple[Any, ...]) -> Array:
 
 
 def _with_registers(order: Sequence[Node], kept: Collection[int] = ()) -> tuple[dict[Node, int], int]:
-    """The register that takes each node's result, and how many there are; the last node's result goes elsewhere.
+    """The register that takes each node's result, and how many there are besides `_OUT`.
 
-    A result may take over the register of an operand that is not read again. The
-    first `len(kept)` nodes are copies of inputs, which stay.
+    A result may take over the register of an operand that is not read again. `_OUT`, which may be the memory of an input, serves once
+    no input is read any more. The first `len(kept)` nodes are copies of inputs, which stay.
     """
     last_use = {operand: position for position, node in enumerate(order) for operand in node.operands if isinstance(operand, Node)}
+    last_read = max((p for p, node in enumerate(order) if any(isinstance(o, Input) for o in node.operands)), default=0)
     registers: dict[Node, int] = {}
     free: list[int] = []
     count = 0
@@ -149,10 +151,13 @@ def _with_registers(order: Sequence[Node], kept: Collection[int] = ()) -> tuple[
         for operand in dict.fromkeys(node.operands):
             if isinstance(operand, Node) and last_use[operand] == position:
                 free.append(registers[operand])
+        if position == max(last_read, len(kept)):
+            free.append(_OUT)
         if not free or position < len(kept):
             free.append(count)
             count += 1
         registers[node] = free.pop()
+    registers[order[-1]] = _OUT
     return registers, count
 
 
