@@ -6,6 +6,9 @@ session = ort.InferenceSession("model.onnx", providers=["CUDAExecutionProvider",
 outputs = session.run(None, {"x": x})
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from onnxgpu.bindings import IOBinding, SessionIOBinding
 from onnxgpu.build_info import (
     cuda_version,
@@ -19,8 +22,6 @@ from onnxgpu.build_info import (
 )
 from onnxgpu.seeds import set_seed
 from onnxgpu.devices import OrtDevice, OrtDeviceVendorId
-from onnxgpu.adapters import AdapterFormat, LoraAdapter
-from onnxgpu.ep_context import OrtEpContextData, OrtEpContextDataBuffer, OrtExternalInitializerInfo
 from onnxgpu.discovery import get_all_providers, get_available_providers
 from onnxgpu.drop_in import as_onnxruntime
 from onnxgpu.ep_devices import OrtEpDevice, OrtHardwareDevice, OrtHardwareDeviceType, get_ep_devices
@@ -38,14 +39,6 @@ from onnxgpu.memory_info import (
     create_and_register_allocator_v2,
 )
 from onnxgpu.metadata import ModelMetadata, NodeArg
-from onnxgpu.model_compiler import ModelCompiler
-from onnxgpu.model_package import (
-    ModelPackage,
-    ModelPackageComponentContext,
-    ModelPackageContext,
-    ModelPackageOptions,
-    ModelPackageWriteMode,
-)
 from onnxgpu.options import (
     ExecutionMode,
     ExecutionOrder,
@@ -60,6 +53,18 @@ from onnxgpu.session import InferenceSession
 from onnxgpu.sparse import OrtSparseFormat, SparseTensor
 from onnxgpu.surroundings import set_global_thread_pool_sizes
 from onnxgpu.release import __version__
+
+if TYPE_CHECKING:
+    from onnxgpu.adapters import AdapterFormat, LoraAdapter
+    from onnxgpu.ep_context import OrtEpContextData, OrtEpContextDataBuffer, OrtExternalInitializerInfo
+    from onnxgpu.model_compiler import ModelCompiler
+    from onnxgpu.model_package import (
+        ModelPackage,
+        ModelPackageComponentContext,
+        ModelPackageContext,
+        ModelPackageOptions,
+        ModelPackageWriteMode,
+    )
 
 __all__ = [
     "__version__",
@@ -127,6 +132,26 @@ __all__ = [
     "SparseTensor",
     "version",
 ]
+
+_IMPORTED_LATER = {
+    **dict.fromkeys(("AdapterFormat", "LoraAdapter"), "onnxgpu.adapters"),
+    **dict.fromkeys(("OrtEpContextData", "OrtEpContextDataBuffer", "OrtExternalInitializerInfo"), "onnxgpu.ep_context"),
+    **dict.fromkeys(("ModelPackage", "ModelPackageComponentContext", "ModelPackageContext"), "onnxgpu.model_package"),
+    **dict.fromkeys(("ModelPackageOptions", "ModelPackageWriteMode"), "onnxgpu.model_package"),
+    "ModelCompiler": "onnxgpu.model_compiler",
+}
+"""Names that few programs use: their modules are imported when somebody asks for them."""
+
+if not TYPE_CHECKING:  # a type checker is to see that a misspelt name does not exist
+
+    def __getattr__(name: str) -> Any:
+        if name not in _IMPORTED_LATER:
+            raise AttributeError(f"module 'onnxgpu' has no attribute {name!r}")
+        value = globals()[name] = getattr(import_module(_IMPORTED_LATER[name]), name)
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *_IMPORTED_LATER})
 
 
 def get_device() -> str:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnxgpu import knobs
-from onnxgpu.adapters import with_adapters
 from onnxgpu.arguments import Arguments
 from onnxgpu.caller import warn
 from onnxgpu.errors import Fail, InvalidArgument
@@ -178,7 +177,11 @@ class InferenceSession(ValueRuns):
             return feed
         if not isinstance(run_options, RunOptions):
             raise TypeError(f"run(): incompatible function arguments. run_options is a RunOptions, got {run_options!r}")
-        return with_adapters(feed, run_options.active_adapters) if run_options.active_adapters else feed
+        if not run_options.active_adapters:
+            return feed
+        from onnxgpu.adapters import with_adapters
+
+        return with_adapters(feed, run_options.active_adapters)
 
     def _execute(
         self, program: Program, inputs: list[Any], run_options: RunOptions | None, given: Mapping[int, Array] | None = None
