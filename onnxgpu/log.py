@@ -40,9 +40,13 @@ class _StandardError(logging.Handler):
     """Writes to stderr where the program configured no handler of its own."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write `record`, unless the root logger has handlers, which get it too."""
-        if not (logging.root.handlers and _python_logger.propagate):
-            print(f"[{record.levelname}] {self.format(record)}", file=sys.stderr)
+        """Write `record`, unless another handler gets it too."""
+        if not (logging.root.handlers and _python_logger.propagate) and _python_logger.handlers == [self]:
+            self.write(record)
+
+    def write(self, record: logging.LogRecord) -> None:
+        """Write `record`."""
+        print(f"[{record.levelname}] {self.format(record)}", file=sys.stderr)
 
 
 class _ToCallback(logging.Handler):
@@ -55,7 +59,7 @@ class _ToCallback(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Call back; what the callback logs itself, and records it fails on, go to stderr."""
         if getattr(_local, "in_callback", False):
-            _standard_error.emit(record)
+            _standard_error.write(record)
             return
         _local.in_callback = True
         try:
@@ -64,7 +68,7 @@ class _ToCallback(logging.Handler):
         except Exception as error:
             hook: Any = sys.unraisablehook
             hook(_unraisable(error, self._callback))
-            _standard_error.emit(record)
+            _standard_error.write(record)
         finally:
             _local.in_callback = False
 

@@ -197,8 +197,9 @@ class InferenceSession(ValueRuns):
         between_steps = None if run_options is None else _terminator(run_options)
         if between_steps is not None:
             between_steps()
-        if self._recorder is not None:
-            return self._recorder.run(program, lambda observer: program.observed(inputs, observer, given), between_steps)
+        recorder = self._recorder
+        if recorder is not None:
+            return recorder.run(program, lambda observer: program.observed(inputs, observer, given), between_steps)
         return program(inputs, between_steps, given)
 
     def end_profiling(self) -> str:

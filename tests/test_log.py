@@ -144,3 +144,16 @@ def test_warnings_reach_stderr_without_any_configuration(capsys: pytest.CaptureF
     assert capsys.readouterr().err == "[WARNING] seen 1\n"
     made(onnxgpu, 1)
     assert "Session successfully initialized" in capsys.readouterr().err
+
+
+def test_a_handler_of_the_program_takes_the_place_of_stderr(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logging.root, "handlers", [])
+    seen: list[str] = []
+    handler = logging.Handler()
+    monkeypatch.setattr(handler, "emit", lambda record: seen.append(record.getMessage()))
+    logging.getLogger("onnxgpu").addHandler(handler)
+    try:
+        logger.warning("once")
+    finally:
+        logging.getLogger("onnxgpu").removeHandler(handler)
+    assert (seen, capsys.readouterr().err) == (["once"], "")

@@ -166,8 +166,21 @@ def test_a_file_that_is_no_trace(text: str) -> None:
 
 
 def test_a_profile_that_cannot_be_written() -> None:
+    """It is said when the session is made, and not when its runs are done."""
+    options = onnxgpu.SessionOptions()
+    options.enable_profiling = True
+    options.profile_file_prefix = "nowhere/profile"
+    with pytest.raises(InvalidArgument, match="cannot be written: there is no folder"):
+        onnxgpu.InferenceSession(model(TEXT), options, providers=CPU)
     with pytest.raises(InvalidArgument, match="cannot be written"):
-        Recorder("nowhere/profile_").finish()
+        write_trace("nowhere/trace.json", [])
+
+
+def test_the_file_lies_where_the_session_was_made(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = Path.cwd()
+    recorder = Recorder("profile")
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    assert (here / recorder.finish()).is_file()
 
 
 class _Tags(HTMLParser):

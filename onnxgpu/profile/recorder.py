@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -9,6 +10,7 @@ from time import perf_counter_ns, time_ns
 from typing import TYPE_CHECKING, Any
 
 from onnxgpu.dtypes import name_of
+from onnxgpu.errors import InvalidArgument
 from onnxgpu.log import logger
 from onnxgpu.profile.trace import TraceEvent, write_trace
 from onnxgpu.provider import ValueInfo, bytes_of
@@ -29,11 +31,17 @@ class Recorder:
 
     Args:
         prefix: of the file's name; `_` and the local time follow.
+
+    Raises:
+        InvalidArgument: there is no such folder.
     """
 
     def __init__(self, prefix: str = "") -> None:
         now = datetime.now()
         self.path = f"{prefix}_{now:%Y-%m-%d_%H-%M-%S}_{now.microsecond // 1000:03}.json"
+        self._file = os.path.abspath(self.path)
+        if not os.path.isdir(os.path.dirname(self._file)):
+            raise InvalidArgument(f"the profile '{self.path}' cannot be written: there is no folder '{os.path.dirname(self._file)}'")
         self.started_at = time_ns()
         self._start = perf_counter_ns()
         self._events: list[TraceEvent] = []
@@ -76,7 +84,7 @@ class Recorder:
         self._finished = True
         if len(self._events) >= MOST_EVENTS:
             logger.warning("the profile is full: only the first %d events are in '%s'", MOST_EVENTS, self.path)
-        write_trace(self.path, self._events)
+        write_trace(self._file, self._events)
         self._events.clear()
         return self.path
 
