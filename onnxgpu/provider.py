@@ -307,6 +307,10 @@ class Provider:
         """Copy the elements of `source`, an array of the same shape and dtype here or on the host, into `target`, one here."""
         raise NotImplementedError
 
+    def download_into(self, target: np.ndarray, source: Array) -> None:
+        """Copy the elements of `source`, an array at this provider's place, into a host array of the same shape and dtype."""
+        np.copyto(target, self.download(source))
+
     def pointer(self, array: Array) -> int:
         """The address of the first element of a dense array."""
         raise NotImplementedError

@@ -601,6 +601,47 @@ def test_the_operator_writes_into_the_bound_memory(monkeypatch: pytest.MonkeyPat
     np.testing.assert_array_equal(target.numpy(), (A + B) * B)
 
 
+@pytest.mark.parametrize("places", [("cpu", "loopback"), ("loopback", "cpu")], ids=str)
+def test_a_copy_between_places_goes_into_the_bound_memory(places: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the second run on; an output that the host computes goes up into device memory, one of the device down."""
+    provider, place = {"cpu": "CPUExecutionProvider", "loopback": "LoopbackExecutionProvider"}[places[0]], places[1]
+    made = unrewritten(CHAIN, LOOPBACK, placement=f"op:Mul={provider};op:Add={provider};mode=listed")
+    target = OrtValue.ortvalue_from_shape_and_type([2], np.float32, place, 0)
+    binding = made.io_binding()
+    x = OrtValue.ortvalue_from_numpy(A.copy(), places[0], 0)
+    binding.bind_ortvalue_input("x", x)
+    binding.bind_ortvalue_input("v", OrtValue.ortvalue_from_numpy(B, places[0], 0))
+    binding.bind_ortvalue_output("z", target)
+    made.run_with_iobinding(binding)
+    for method in ("upload", "download"):
+        monkeypatch.setattr(LoopbackProvider, method, None)
+    for shift in (0, 1, 2):
+        x.update_inplace(A + shift)
+        made.run_with_iobinding(binding)
+    monkeypatch.undo()
+    np.testing.assert_array_equal(target.numpy(), (A + 2 + B) * B)
+
+
+def test_a_shape_that_depends_on_values_and_bound_memory() -> None:
+    text = "g (float[N] x) => (int64[1,M] y) { n = NonZero(x)\n y = Neg(n) }"
+    made = unrewritten(text, LOOPBACK, placement="mode=listed")
+    target = OrtValue.ortvalue_from_shape_and_type([1, 2], np.int64)
+    binding = made.io_binding()
+    x = np.array([1, 0, 2], np.float32)
+    binding.bind_cpu_input("x", x)
+    binding.bind_ortvalue_output("y", target)
+    for _ in range(3):
+        made.run_with_iobinding(binding)
+        np.testing.assert_array_equal(target.numpy(), [[0, -2]])
+    x[1] = 5
+    with pytest.raises(RuntimeError, match=r"output y is int64\[1, 3\], but the memory given for it is int64\[1, 2\]"):
+        made.run_with_iobinding(binding)
+    x[0] = 0
+    for _ in range(3):
+        made.run_with_iobinding(binding)
+        np.testing.assert_array_equal(target.numpy(), [[-1, -2]])
+
+
 def test_memory_that_is_an_input_and_an_output() -> None:
     """The run is as if the output had memory of its own."""
     made = unrewritten("g (float[2] x) => (float[2] y, float[2] z) { y = Neg(x)\n z = Add(y, x) }", ["CPUExecutionProvider"])

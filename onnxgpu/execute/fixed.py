@@ -47,6 +47,12 @@ class FixedPlan:
         )
 
     @cached_property
+    def transferred_slots(self) -> frozenset[int]:
+        """Slots of tensors that a transfer copies: it can copy them into memory that the caller gives."""
+        slots = (step.outputs[0] for step in self.plan.steps if step.is_transfer)
+        return frozenset(slot for slot in slots if slot in self.record.kinds and slot not in self.record.static)
+
+    @cached_property
     def is_inlined(self) -> bool:
         """True if nothing is launched: every step is calls, or is skipped."""
         return all(p in self.skipped or (m is not None and m.calls is not None) for p, m in enumerate(self.memory))
@@ -139,7 +145,7 @@ class Context:
         Args:
             inputs: of the recorded kinds.
             between_steps: called between steps; may raise to end the run.
-            given: position of an output in `FixedPlan.fresh_slots` → memory for it, dense and of the recorded kind.
+            given: position of an output in `FixedPlan.fresh_slots` or `transferred_slots` → memory for it, dense and of the recorded kind.
         """
         variant = PLAIN if between_steps is None and not given else Variant(between_steps is not None, tuple(given or ()))
         function = self._plain if variant is PLAIN else self._function(variant)

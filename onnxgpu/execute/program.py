@@ -180,7 +180,7 @@ class Program:
             slot = self.plan.outputs[position]
             others = [*self._at_place_of(slot, self.plan.inputs, inputs), *self._others(position, given)]
             if (
-                slot in fixed.fresh_slots
+                (slot in fixed.fresh_slots or slot in fixed.transferred_slots)
                 and slot not in [self.plan.outputs[p] for p in direct]
                 and kind_of(array) == fixed.record.kinds[slot]
                 and array.flags.c_contiguous

@@ -26,6 +26,7 @@ from onnxgpu.execute.handing_out import Form, forms
 from onnxgpu.execute.loop import new_memory
 from onnxgpu.execute.memory import StepMemory
 from onnxgpu.execute.record import Kind, kind_of
+from onnxgpu.plan.transfer import TransferKernel
 from onnxgpu.plan.steps import ABSENT, DISCARD, Step
 from onnxgpu.provider import Kernel, Provider, Spec, Value
 
@@ -203,8 +204,7 @@ class _Writer:
     def _step_of_unknown_memory(self, position: int, step: Step) -> None:
         """Its memory is asked for in every run; where a result has another shape than recorded, the loop goes on from here."""
         stores = [(index, slot) for index, slot in enumerate(step.outputs) if slot != DISCARD and slot not in self._made]
-        launch = self._name(partial(_launched, step.kernel, step.provider), _stem(step))
-        call = f"{launch}([{', '.join(self._value(slot) for slot in step.inputs)}])"
+        call = self._call_of_unknown_memory(step)
         self._line(f"results = {call}" if stores else call, position)
         for index, slot in stores:
             self._locals.add(slot)
@@ -217,6 +217,12 @@ class _Writer:
             self._line(f"if {differ}(results): return resume{position}(pause, {', '.join(f'v{slot}' for slot in live)})")
         if stores:
             self._line("del results")
+
+    def _call_of_unknown_memory(self, step: Step) -> str:
+        if isinstance(step.kernel, TransferKernel) and step.outputs[0] in self._given:
+            return f"{self._name(step.kernel.launch_into, 'transfer_into')}(v{step.outputs[0]}, {self._value(step.inputs[0])})"
+        launch = self._name(partial(_launched, step.kernel, step.provider), _stem(step))
+        return f"{launch}([{', '.join(self._value(slot) for slot in step.inputs)}])"
 
 
 def _stem(step: Step) -> str:

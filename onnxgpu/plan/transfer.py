@@ -18,6 +18,7 @@ class TransferKernel:
     def __init__(self, provider: Provider, *, to_host: bool) -> None:
         self.provider = provider
         self._copy: Callable[[Array], Array] = provider.download if to_host else provider.upload
+        self._copy_into: Callable[[Array, Array], None] = provider.download_into if to_host else provider.copy_into
 
     def outputs(self, inputs: Sequence[Value]) -> Sequence[Spec] | None:
         """Unknown until run: the copy allocates."""
@@ -30,6 +31,13 @@ class TransferKernel:
     def launch(self, inputs: Sequence[Value], outputs: Sequence[Array] | None, workspace: Array | None) -> Sequence[Value]:
         """The copy of the single input."""
         return (self._move(inputs[0]),)
+
+    def launch_into(self, target: Array, value: Value) -> Sequence[Value]:
+        """The copy, in `target` if that has its shape and dtype."""
+        if not hasattr(value, "dtype") or (tuple(value.shape), value.dtype) != (tuple(target.shape), target.dtype):
+            return (self._move(value),)
+        self._copy_into(target, value)
+        return (target,)
 
     def _move(self, value: Value) -> Value:
         if value is None or isinstance(value, (dict, str)):

@@ -151,6 +151,14 @@ class CUDAProvider(Provider):
         except Exception as error:
             raise translated(error, f"copying {target.nbytes:,} bytes on {self.place}", self._cupy) from error
 
+    def download_into(self, target: np.ndarray, source: Array) -> None:
+        """See `onnxgpu.provider.Provider`."""
+        try:
+            with self._device:
+                source.get(out=target)
+        except Exception as error:
+            raise translated(error, f"copying {target.nbytes:,} bytes from {self.place}", self._cupy) from error
+
     def pointer(self, array: Array) -> int:
         """See `onnxgpu.provider.Provider`."""
         return int(array.data.ptr)

@@ -94,6 +94,10 @@ class LoopbackProvider(Provider):
         """See `onnxgpu.provider.Provider`."""
         np.copyto(unwrap(target), unwrap(source) if isinstance(source, OpaqueArray) else source)
 
+    def download_into(self, target: np.ndarray, source: Array) -> None:
+        """See `onnxgpu.provider.Provider`."""
+        np.copyto(target, unwrap(source))
+
     def pointer(self, array: Array) -> int:
         """See `onnxgpu.provider.Provider`."""
         return int(unwrap(array).ctypes.data)
