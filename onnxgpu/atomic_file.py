@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from secrets import token_hex
 from typing import BinaryIO
 
 
@@ -17,23 +17,14 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         OSError: its folder is not there, or cannot be written to.
     """
     target = os.path.realpath(path)
-    handle, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(target)}.", dir=os.path.dirname(target))
+    temporary = os.path.join(os.path.dirname(target), f".{os.path.basename(target)}.{token_hex(8)}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(temporary, "xb") as file:
             yield file
-        os.chmod(temporary, _mode_of_new_files(target))
+        with suppress(FileNotFoundError):
+            os.chmod(temporary, os.stat(target).st_mode & 0o7777)
         os.replace(temporary, target)
     except BaseException:
         with suppress(OSError):
             os.unlink(temporary)
         raise
-
-
-def _mode_of_new_files(target: str) -> int:
-    """The mode of the file that is replaced, or that a new file would have."""
-    try:
-        return os.stat(target).st_mode & 0o7777
-    except OSError:
-        mask = os.umask(0)
-        os.umask(mask)
-        return 0o666 & ~mask
