@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
 import onnxgpu
-from onnxgpu.errors import InvalidArgument
+from onnxgpu.errors import InvalidArgument, NotImplemented
 from tests.cases.random_arrays import normal
 from tests.cases.tolerances import assert_same
 from tests.generation_models import VOCABULARY, encoded_decoder, encoder, generation_model, gpt_decoder
@@ -226,3 +227,17 @@ def test_bad_inputs(given: dict[str, Any], message: str) -> None:
     model = generation_model("BeamSearch", inputs, ["sequences"], decoder=gpt_decoder(1), eos_token_id=9, pad_token_id=0)
     with pytest.raises(InvalidArgument, match=message):
         session(onnxgpu, model).run(None, {name: array for name, array in inputs.items() if not name.startswith("-")})
+
+
+@pytest.mark.parametrize("model_type", [0, 1, 2])
+def test_decoder_of_another_form(model_type: int) -> None:
+    """Buffers that past and present share have more inputs."""
+    decoder = encoded_decoder(masked=model_type < 2) if model_type else gpt_decoder()
+    decoder.input.append(helper.make_tensor_value_info("past_sequence_length", TensorProto.INT32, [1]))
+    graphs = {"decoder": decoder, **({"encoder": encoder(features=5 if model_type == 2 else 0)} if model_type else {})}
+    tokens = {"eos_token_id": 9, "pad_token_id": 0, "decoder_start_token_id": 2}
+    given = {"max_length": 12, "num_beams": 3, "num_return_sequences": 2}
+    inputs = {"input_ids": _FEATURES if model_type == 2 else _PROMPTS, **_inputs(_BEAMS[1:], given)}
+    model = generation_model("BeamSearch", inputs, ["sequences"], model_type=model_type, **graphs, **tokens)
+    with pytest.raises(NotImplemented, match="needs a decoder with"):
+        session(onnxgpu, model)

@@ -128,6 +128,17 @@ class EncodedDecoder:
         self._own: list[Array] = []
         self._across: list[Array] = []
 
+    @staticmethod
+    def refusal(declared: Subgraph, masked: bool) -> str | None:
+        """Why a decoder's graph is none of these, or None."""
+        before = 1 + masked + _takes_hidden_states(declared)
+        if len(declared.outputs) > 1 and len(declared.inputs) == before + 2 * (len(declared.outputs) - 1):
+            return None
+        return (
+            f"needs a decoder with input_ids{', encoder_attention_mask' if masked else ''} and perhaps encoder_hidden_states before two "
+            f"inputs for each present, this one has {len(declared.inputs)} inputs and {len(declared.outputs)} outputs"
+        )
+
     def first(self) -> Array:
         """See `Decoder`."""
         xp = self._xp
@@ -135,7 +146,7 @@ class EncodedDecoder:
         with_starts = len(self._encoder_declared.inputs) > 1 + len(masks)
         outputs = list(self._encoder(self._tokens, *masks, *([xp.asarray(self._starts)] if with_starts else [])))
         self._fixed_front = [x.repeat(self._beams, axis=0) for x in masks]
-        if self._takes_hidden_states():
+        if _takes_hidden_states(self._declared):
             if not with_starts:
                 raise InvalidArgument("BeamSearch: the decoder takes encoder_hidden_states, which this encoder does not give")
             self._fixed_front.append(outputs[1].repeat(self._beams, axis=0))
@@ -147,9 +158,6 @@ class EncodedDecoder:
         self._across = past
         self._own = [xp.zeros((rows, x.shape[1], 0, x.shape[3]), x.dtype) for x in past[: self._own_count]]
         return self._run(self._starts.repeat(self._beams, axis=0))
-
-    def _takes_hidden_states(self) -> bool:
-        return any(value.name == "encoder_hidden_states" for value in self._declared.inputs[1:3])
 
     def following(self, tokens: np.ndarray, sources: np.ndarray, sequences: np.ndarray) -> Array:
         """See `Decoder`."""
@@ -163,3 +171,7 @@ class EncodedDecoder:
         inputs = self._xp.asarray(np.ascontiguousarray(tokens, np.int32))
         logits, *self._own = self._decoder(inputs, *self._fixed_front, *self._own, *self._across)
         return last_scores(logits, len(tokens))
+
+
+def _takes_hidden_states(decoder: Subgraph) -> bool:
+    return any(value.name == "encoder_hidden_states" for value in decoder.inputs[1:3])

@@ -44,7 +44,7 @@ def _refused(operation: Operation) -> str | None:
         return f"with model_type {model_type} needs an encoder and decoder_start_token_id"
     if operation.attributes.get("decoder_output_cross_qk"):
         return "with decoder_output_cross_qk is not implemented"
-    return None
+    return EncodedDecoder.refusal(decoder, masked=model_type == _ENCODED)
 
 
 class _Generation(ControlKernel):
