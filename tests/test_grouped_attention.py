@@ -10,6 +10,7 @@ import pytest
 from onnx import TensorProto, helper
 
 import onnxgpu
+from onnxgpu.errors import InvalidArgument
 from tests.cases.random_arrays import normal, uniform
 from tests.side_by_side import ort, session
 
@@ -63,6 +64,13 @@ def test_padded_step(
         np.testing.assert_allclose(actual[0][row, :new], expected[0][row, :new], rtol=1e-4, atol=1e-5)
         for cache in (1, 2):
             np.testing.assert_allclose(actual[cache][row, :, :held], expected[cache][row, :, :held], rtol=1e-4, atol=1e-5)
+
+
+def test_past_that_is_too_short() -> None:
+    lengths = {"seqlens": np.array([5, 5], "int32"), "total": np.array(6, "int32")}
+    inputs = _projected(2, 1) | _caches(2, 3) | lengths
+    with pytest.raises(InvalidArgument, match="expected a past of 5 tokens for the longest sequence, got 3 places"):
+        session(onnxgpu, _model("GroupQueryAttention", inputs)).run(None, inputs)
 
 
 _LAYOUTS = np.array([[[1, 0, 0, 0], [1, 1, 0, 0], [0, 1, 1, 0], [0, 1, 1, 1]], [[1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0], [1, 0, 1, 1]]])

@@ -75,8 +75,11 @@ def appended(xp: Any, past: Array | None, new: Array, step: Step, room: int, out
     """The cache of `room` places with the step's tokens at their positions and zeros behind; `out` may be the past's own memory.
 
     Raises:
-        InvalidArgument: a sequence does not fit.
+        InvalidArgument: a sequence does not fit, or the past has fewer tokens than the step goes on behind.
     """
+    places = 0 if past is None else past.shape[2]
+    if step.past.max(initial=0) > places:
+        raise InvalidArgument(f"expected a past of {step.past.max()} tokens for the longest sequence, got {places} places")
     cache = xp.empty((*new.shape[:2], room, new.shape[3]), new.dtype) if out is None else out
     if past is None:
         cache[...] = 0
@@ -84,9 +87,9 @@ def appended(xp: Any, past: Array | None, new: Array, step: Step, room: int, out
         first = int(step.past[0])
         cache[:, :, :first], cache[:, :, first:] = past[:, :, :first], 0
     else:
-        kept = xp.asarray(np.arange(past.shape[2]) < step.past[:, None])[:, None, :, None]
-        cache[:, :, : past.shape[2]] = xp.where(kept, past, xp.zeros((), past.dtype))
-        cache[:, :, past.shape[2] :] = 0
+        kept = xp.asarray(np.arange(places) < step.past[:, None])[:, None, :, None]
+        cache[:, :, :places] = xp.where(kept, past, xp.zeros((), past.dtype))
+        cache[:, :, places:] = 0
     return put(xp, cache, new, step)
 
 
