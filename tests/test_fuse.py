@@ -176,8 +176,8 @@ def test_below_level_2_nothing_is_fused() -> None:
 
 
 def test_a_long_chain_is_fused_from_end_to_end() -> None:
-    steps = " ".join(f"v{i + 1} = {('Neg', 'Tanh', 'Abs', 'Relu')[i % 4]}(v{i})" for i in range(40))
-    operators = checked(model(graph(f"{steps} y = Abs(v40)".replace("(v0)", "(x)")))).operators
+    steps = " ".join(f"v{i + 1} = {('Neg', 'Tanh', 'Abs', 'Relu')[i % 4]}(v{i})" for i in range(150))
+    operators = checked(model(graph(f"{steps} y = Abs(v150)".replace("(v0)", "(x)")))).operators
     assert operators == ("FusedElementwise",) * 3
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 BINARY = frozenset({"Add", "Sub", "Mul", "Div", "Max", "Min"})
 UNARY = frozenset({"Relu", "Sigmoid", "Tanh", "Sqrt", "Exp", "Log", "Neg", "Abs", "Reciprocal", "Erf", "HardSwish"})
-MOST_STEPS = 16
+MOST_STEPS = 64
 
 
 def elementwise_chain(node: ir.Node) -> Fusion | None:
