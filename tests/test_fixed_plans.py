@@ -52,7 +52,7 @@ def test_one_function_serves_every_signature_of_its_own() -> None:
     assert len(s.programs[0].sources()) == 3
 
 
-@pytest.mark.parametrize("name", ["pause", "v3", "results", "s0_0", "lambda", "<lambda>", "plain"])
+@pytest.mark.parametrize("name", ["pause", "v3", "results", "s0_0", "lambda", "<lambda>", "c_1", "plain"])
 def test_a_function_may_have_any_name(name: str) -> None:
     """It is called all the same, whatever the names in the text are."""
 

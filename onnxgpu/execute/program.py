@@ -41,7 +41,7 @@ class _Signature:
         last_used: the number of the run that used it last.
         unsteady: the shapes inside keep changing although the inputs' do not, so that a fixed plan does not pay.
         is_inlined: its fixed plan launches no kernel.
-        idle: taken and given back by the two ends of a deque, which threads may do without a lock.
+        idle: a deque, which threads take from and give back to without a lock; what is too much falls out of its other end.
     """
 
     record: Record

@@ -134,8 +134,10 @@ class _Writer:
     def _name(self, value: Any, stem: str) -> str:
         """The name of an object that every context shares."""
         if id(value) not in self._names:
-            name = f"{stem}_{self._stems[stem]}" if stem in self._stems else stem
-            self._stems[stem] += 1
+            name = stem
+            while name in self._shared:
+                self._stems[stem] += 1
+                name = f"{stem}_{self._stems[stem]}"
             self._names[id(value)] = name
             self._shared[name] = value
         return self._names[id(value)]
