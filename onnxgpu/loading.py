@@ -83,14 +83,14 @@ def save_optimized(loaded: LoadedModel, options: SessionOptions) -> None:
         InvalidArgument: a file cannot be written, or a configuration entry makes no sense.
         NotImplemented: the options want onnxruntime's own format.
     """
-    from onnxgpu.model_file import save
+    from onnxgpu.model_file.saving import LEAST_EXTERNAL_BYTES, save
 
     path, config = options.optimized_model_filepath, options.config_entries
     format_name = config.get("session.save_model_format", "ORT" if path.endswith(".ort") else "").upper()
     if format_name == "ORT":
         raise NotImplemented(f"optimized_model_filepath '{path}': onnxgpu does not write onnxruntime's .ort format; give it a name in .onnx")
     external = config.get("session.optimized_model_external_initializers_file_name", "")
-    least = config.get("session.optimized_model_external_initializers_min_size_in_bytes", "1024")
+    least = config.get("session.optimized_model_external_initializers_min_size_in_bytes", str(LEAST_EXTERNAL_BYTES))
     if not least.isdecimal():
         raise InvalidArgument(f"session.optimized_model_external_initializers_min_size_in_bytes wants a number of bytes, got {least!r}")
     save(loaded, path, external_file=external, least_bytes=int(least))

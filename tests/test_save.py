@@ -255,6 +255,13 @@ def test_places_that_cannot_be_written(path: str) -> None:
     assert os.listdir("folder") == []
 
 
+@pytest.mark.parametrize("name", ["../w.bin", "sub/../../w.bin", "/w.bin", "saved.onnx"])
+def test_external_files_stay_in_the_folder_of_the_model(name: str) -> None:
+    with pytest.raises(InvalidArgument, match="within the model's folder|is the model's own"):
+        saved("m.onnx", file_name=name)
+    assert os.listdir() == ["m.onnx"]
+
+
 def test_a_failed_write_leaves_the_old_file(monkeypatch: pytest.MonkeyPatch) -> None:
     saved("m.onnx")
     before = Path("saved.onnx").read_bytes()

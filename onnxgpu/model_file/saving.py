@@ -28,7 +28,6 @@ _ALIGNMENT = 64
 _FIRST_IR_WITHOUT_INPUTS = 4
 """The first IR version in which an initializer need not be a graph input."""
 
-
 Placing = Callable[["ir.Value"], ExternalPlace | None]
 """Where to put an initializer; None: into the model."""
 
@@ -52,11 +51,13 @@ def save(
         place: says instead where each initializer lies, and has written it there.
 
     Raises:
-        InvalidArgument: a file cannot be written, or `external_file` is no path from the model's folder.
+        InvalidArgument: a file cannot be written, or `external_file` is no path within the model's folder, or the model itself.
     """
     target = Path(path)
     if target.is_dir() or str(path).endswith(("/", os.sep)):
         raise InvalidArgument(f"context_file_path should not point to a folder. '{path}' is one; give the path of a file")
+    if external_file and target.parent / external_file == target:
+        raise InvalidArgument(f"the external initializers file '{external_file}' is the model's own; give it another name")
     if place is None and not external_file:
         external_file = _needed_external_file(loaded, target)
     content = serialized(loaded, external_file=external_file, least_bytes=least_bytes, place=place, folder=target.parent)
@@ -74,10 +75,10 @@ def serialized(
     """The bytes of the model; arguments as of `save`, `folder` is the model's.
 
     Raises:
-        InvalidArgument: they would be more than 2 GiB, the external file cannot be written, or is no path from the model's folder.
+        InvalidArgument: they would be more than 2 GiB, the external file cannot be written, or is no path within the model's folder.
     """
-    if Path(external_file).is_absolute():
-        raise InvalidArgument(f"the external initializers file '{external_file}' has to be a path from the model's folder")
+    if Path(external_file).is_absolute() or ".." in Path(external_file).parts:
+        raise InvalidArgument(f"the external initializers file '{external_file}' has to be a path within the model's folder")
     written = list(initializers(loaded.model))
     if place is None:
         places = _places(written, external_file, least_bytes)
