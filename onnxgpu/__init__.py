@@ -56,8 +56,10 @@ from onnxgpu.release import __version__
 
 if TYPE_CHECKING:
     from onnxgpu.adapters import AdapterFormat, LoraAdapter
+    from onnxgpu.assignments import OrtEpAssignedNode, OrtEpAssignedSubgraph
     from onnxgpu.ep_context import OrtEpContextData, OrtEpContextDataBuffer, OrtExternalInitializerInfo
     from onnxgpu.model_compiler import ModelCompiler
+    from onnxgpu.plugins import register_execution_provider_library, unregister_execution_provider_library
     from onnxgpu.model_package import (
         ModelPackage,
         ModelPackageComponentContext,
@@ -67,6 +69,10 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "unregister_execution_provider_library",
+    "register_execution_provider_library",
+    "OrtEpAssignedSubgraph",
+    "OrtEpAssignedNode",
     "__version__",
     "AdapterFormat",
     "as_onnxruntime",
@@ -139,12 +145,18 @@ _IMPORTED_LATER = {
     **dict.fromkeys(("ModelPackage", "ModelPackageComponentContext", "ModelPackageContext"), "onnxgpu.model_package"),
     **dict.fromkeys(("ModelPackageOptions", "ModelPackageWriteMode"), "onnxgpu.model_package"),
     "ModelCompiler": "onnxgpu.model_compiler",
+    **dict.fromkeys(("OrtEpAssignedNode", "OrtEpAssignedSubgraph"), "onnxgpu.assignments"),
+    **dict.fromkeys(("register_execution_provider_library", "unregister_execution_provider_library"), "onnxgpu.plugins"),
 }
 """Names that few programs use: their modules are imported when somebody asks for them."""
+
+_MODULES_LATER = {"capi": "onnxgpu.capi", "onnxruntime_validation": "onnxgpu.capi.onnxruntime_validation"}
 
 if not TYPE_CHECKING:  # a type checker is to see that a misspelt name does not exist
 
     def __getattr__(name: str) -> Any:
+        if name in _MODULES_LATER:
+            return import_module(_MODULES_LATER[name])
         if name not in _IMPORTED_LATER:
             raise AttributeError(f"module 'onnxgpu' has no attribute {name!r}")
         value = globals()[name] = getattr(import_module(_IMPORTED_LATER[name]), name)

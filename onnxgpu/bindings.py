@@ -12,6 +12,7 @@ import numpy as np
 
 from onnxgpu.devices import HOST_MEMORY, Device, OrtDevice, memory_of
 from onnxgpu.errors import OnnxGpuError
+from onnxgpu.native_session import NativeSession
 from onnxgpu.options import RunOptions
 from onnxgpu.ort_value import OrtValue, OrtValueHandle, OrtValueVector
 from onnxgpu.provider import Array, Provider
@@ -66,7 +67,8 @@ class SessionIOBinding:
         arg0: the session.
     """
 
-    def __init__(self, arg0: InferenceSession) -> None:
+    def __init__(self, arg0: InferenceSession | NativeSession) -> None:
+        arg0 = arg0._session if isinstance(arg0, NativeSession) else arg0
         self._session = arg0
         self._names = {argument.name for argument in (*arg0.get_inputs(), *arg0.get_overridable_initializers())}
         self._inputs: dict[str, Value] = {}

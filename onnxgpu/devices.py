@@ -184,6 +184,26 @@ def _numbers_of(name: str) -> tuple[int, int]:
     return memories[name].device_type, memories[name].vendor_id
 
 
+def get_ort_device_type(device_type: str) -> int:
+    """The number of a kind of device: `cpu`, `cuda`, `gpu`, …
+
+    Raises:
+        Exception: there is no such kind.
+    """
+    return _numbers_of(device_type)[0]
+
+
+def get_vendor_id_for_device_type(device_type: str) -> OrtDeviceVendorId | None:
+    """The vendor that a name of a device stands for; None if it stands for none."""
+    vendors = {
+        "cuda": OrtDeviceVendorId.NVIDIA,
+        "dml": OrtDeviceVendorId.MICROSOFT,
+        "cann": OrtDeviceVendorId.HUAWEI,
+        "webgpu": OrtDeviceVendorId.NONE,
+    }
+    return vendors.get(device_type)
+
+
 HOST_MEMORY = HostProvider()
 """The provider through which the values that no session made reach host memory."""
 

@@ -28,7 +28,7 @@ class OrtHardwareDeviceType(NamedInteger):
     NPU = 2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class OrtHardwareDevice:
     """A processor of this machine."""
 
@@ -39,7 +39,7 @@ class OrtHardwareDevice:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class OrtEpDevice:
     """A device together with a provider that runs on it.
 

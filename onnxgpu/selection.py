@@ -50,10 +50,17 @@ _PREFER_GPU = (OrtExecutionProviderDevicePolicy.PREFER_GPU, OrtExecutionProvider
 
 @dataclass(frozen=True)
 class Selection:
-    """The providers of a session, and those that were asked for but are not available, with the cause."""
+    """The providers of a session.
+
+    Attributes:
+        providers: in order of preference.
+        unavailable: those that are not available here, with the cause.
+        replaced: those of them that were asked for by name, so that another stands in for them.
+    """
 
     providers: tuple[Provider, ...]
     unavailable: tuple[tuple[str, str], ...] = ()
+    replaced: tuple[tuple[str, str], ...] = ()
 
     @property
     def names(self) -> list[str]:
@@ -104,9 +111,10 @@ def select(
         chosen += [cls() for name, cls in known.items() if cls.fallback and name not in names]
         chosen += [cls() for name, cls in known.items() if cls.last_resort and name not in names]
     _report(missing, chosen, strict)
+    replaced = tuple(missing)
     if requested is None:
         missing += [(name, cause) for name, cls in known.items() if cls.listed and (cause := cls.unavailable()) is not None]
-    return Selection(tuple(chosen), tuple(dict(missing).items()))
+    return Selection(tuple(chosen), tuple(dict(missing).items()), replaced)
 
 
 def checked_providers(requested: Sequence[Requested]) -> Sequence[Requested]:
@@ -120,6 +128,27 @@ def checked_providers(requested: Sequence[Requested]) -> Sequence[Requested]:
         if name in known:
             checked_provider_options(known[name], options)
     return requested
+
+
+def check_and_normalize_provider_args(
+    providers: Sequence[Requested] | None, provider_options: Sequence[Mapping[Any, Any]] | None, available_provider_names: Sequence[str]
+) -> tuple[list[str], list[dict[str, str]]]:
+    """Names and options as texts, after the checks of a session's list; a provider that is not available is a warning.
+
+    Args:
+        providers: names or (name, options).
+        provider_options: one mapping for each name.
+        available_provider_names: what counts as available.
+
+    Raises:
+        InvalidArgument: a malformed entry, or a name nobody knows.
+    """
+    pairs = [] if providers is None else _pairs(discovery.providers(), providers, provider_options)
+    for name, _ in pairs:
+        if name not in available_provider_names:
+            listed = ", ".join(available_provider_names)
+            warn(f"Specified provider '{name}' is not in available provider names. Available providers: '{listed}'", UserWarning)
+    return [name for name, _ in pairs], [{str(key): str(value) for key, value in options.items()} for _, options in pairs]
 
 
 def is_known(name: str) -> bool:
@@ -193,7 +222,7 @@ def _report(missing: Sequence[tuple[str, str]], chosen: Sequence[Provider], stri
         return
     causes = "; ".join(f"{name} is not available: {cause}" for name, cause in missing)
     if strict:
-        asked = f"{knobs.STRICT.name}=1 or session.disable_cpu_ep_fallback"
+        asked = f"{knobs.STRICT.name}=1, session.disable_cpu_ep_fallback or disabled fallback"
         raise EPFail(f"{causes}. Strict mode ({asked}) forbids going on without; run `onnxgpu doctor`")
     message = f"{causes}. {chosen[0].name} takes over; `onnxgpu doctor` tells what is missing, {knobs.STRICT.name}=1 makes this an error"
     warn(message, ProviderFallbackWarning)

@@ -13,6 +13,7 @@ import numpy as np
 
 from onnxgpu import knobs
 from onnxgpu.arguments import Arguments
+from onnxgpu.base_session import Session
 from onnxgpu.caller import warn
 from onnxgpu.errors import Fail, InvalidArgument
 from onnxgpu.feeds import memories_of
@@ -26,7 +27,6 @@ from onnxgpu.programs import Programs
 from onnxgpu.provider_override import Requested
 from onnxgpu.selection import Selection, requested_by, select
 from onnxgpu.surroundings import Surroundings
-from onnxgpu.value_runs import ValueRuns
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,7 +50,7 @@ _PROVIDERS_TWICE = (
 )
 
 
-class InferenceSession(ValueRuns):
+class InferenceSession(Session):
     """A model, placed and planned, ready to run.
 
     A session can be pickled and copied: it is then made again, from the model's path (made absolute) or its bytes.
@@ -74,6 +74,7 @@ class InferenceSession(ValueRuns):
         provider_options: Sequence[Mapping[Any, Any]] | None = None,
         **kwargs: Any,
     ) -> None:
+        super().__init__(enable_fallback=int(kwargs.get("enable_fallback", 1)) == 1)
         options = SessionOptions() if sess_options is None else _checked_options(sess_options)
         self._options = options
         source = os.path.abspath(path_or_bytes) if isinstance(path_or_bytes, (str, os.PathLike)) else path_or_bytes
@@ -103,7 +104,8 @@ class InferenceSession(ValueRuns):
         elif not listed:
             listed = requested_by(options, lambda: metadata_of(source, options)) or providers
         forbid_fallback = options.config_entries.get("session.disable_cpu_ep_fallback") == "1"
-        return select(listed, provider_options, strict=bool(knobs.STRICT()) or forbid_fallback, forbid_fallback=forbid_fallback)
+        strict = bool(knobs.STRICT()) or forbid_fallback or not self._enable_fallback
+        return select(listed, provider_options, strict=strict, forbid_fallback=forbid_fallback)
 
     def _make(self, source: ModelSource, disabled: Sequence[str]) -> None:
         """File → graph → rewrite → partition → fuse → plan; stops between two stages if the load is canceled."""
@@ -202,16 +204,6 @@ class InferenceSession(ValueRuns):
             return recorder.run(program, lambda observer: program.observed(inputs, observer, given), between_steps)
         return program(inputs, between_steps, given)
 
-    def end_profiling(self) -> str:
-        """Write the profile, from now on record nothing, and return the file's name; "" if nothing was recorded."""
-        recorder, self._recorder = self._recorder, None
-        self._is_plain = self._surroundings.are_threads
-        return "" if recorder is None else recorder.finish()
-
-    def get_profiling_start_time_ns(self) -> int:
-        """When the profile began, in nanoseconds since 1970; 0 if there is none."""
-        return self._profile_start
-
     def run_observed(self, input_feed: Mapping[str, Any], observer: Observer) -> list[Any]:
         """All outputs; `observer` is called after each step (see `onnxgpu.execute.loop.Observer`)."""
         inputs = self._arguments.checked(input_feed)
@@ -225,34 +217,6 @@ class InferenceSession(ValueRuns):
     @property
     def _session_providers(self) -> Sequence[Provider]:
         return self._selection.providers
-
-    def get_inputs(self) -> list[NodeArg]:
-        """The inputs that a run must be given."""
-        return list(self._arguments.inputs)
-
-    def get_outputs(self) -> list[NodeArg]:
-        """The outputs, in the order of `run(None, …)`."""
-        return list(self._arguments.outputs)
-
-    def get_overridable_initializers(self) -> list[NodeArg]:
-        """Initializers that are also graph inputs, so that a run may be given another value."""
-        return list(self._arguments.overridable)
-
-    def get_modelmeta(self) -> ModelMetadata:
-        """The model's metadata."""
-        return self._metadata
-
-    def get_session_options(self) -> SessionOptions:
-        """The options the session was made with."""
-        return self._options
-
-    def get_providers(self) -> list[str]:
-        """The providers in use, in order of preference."""
-        return self._selection.names
-
-    def get_provider_options(self) -> dict[str, dict[str, str]]:
-        """Each provider's options."""
-        return {p.name: {k: str(v) for k, v in p.options.items()} for p in self._selection.providers if not p.last_resort}
 
     def __reduce__(self) -> Any:
         """The session is made again where it is unpickled or copied: from the same path or bytes, options and providers."""

@@ -67,10 +67,19 @@ def test_import_gives_onnxgpu_with_the_compatible_version() -> None:
 def test_every_submodule_is_the_one_of_onnxgpu(name: str) -> None:
     with onnxgpu.as_onnxruntime():
         served, ours = _imported(name), _imported(SERVED[name])
-        public = [n for n in dir(ours) if not n.startswith("_") and n not in ("version", "get_version_string")]
+        differs = ("version", "get_version_string")
+        public = [n for n in dir(ours) if not n.startswith("_") and n not in differs and not isinstance(getattr(ours, n), ModuleType)]
         assert all(getattr(served, n) is getattr(ours, n) for n in public)
         assert served.__name__ == name and served.__file__ == ours.__file__ and served.__doc__ == ours.__doc__
         assert set(public) <= set(dir(served)) and ("InvalidArgument" in public or name != "onnxruntime.capi._pybind_state")
+
+
+def test_submodules_are_attributes_without_being_imported() -> None:
+    with onnxgpu.as_onnxruntime():
+        ort = _imported("onnxruntime")
+        assert ort.capi._pybind_state.InvalidArgument is InvalidArgument
+        assert ort.capi is sys.modules["onnxruntime.capi"]
+        assert ort.capi.onnxruntime_pybind11_state.__name__ == "onnxruntime.capi.onnxruntime_pybind11_state"
 
 
 def test_star_import_and_errors() -> None:

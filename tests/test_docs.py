@@ -1,4 +1,4 @@
-"""The documents: links and headings exist, examples print what is shown, every knob and every gap is told.
+"""The documents: links and headings exist, examples print what is shown, every knob is told.
 
 A ```text block right behind a ```python block is what that block prints. `python -m tests.test_docs` writes the text
 blocks anew.
@@ -24,7 +24,6 @@ FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?://|mailto:)([^)#\s]*)(?:#([^)\s]+))?\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 EXAMPLE = re.compile(r"^```python\n(?P<code>.*?)^```\n(?:\n```text\n(?P<output>.*?)^```\n)?", re.MULTILINE | re.DOTALL)
-GAP = re.compile(r"^\| `(?P<path>[A-Za-z_.]+)` \| not in this version", re.MULTILINE)
 COMMAND = re.compile(r"(?:`|&& )onnxgpu (\w+)")
 END_OF_BLOCK = "\x1e"
 
@@ -87,16 +86,6 @@ def test_every_command_of_the_documents_exists(capsys: pytest.CaptureFixture[str
     named = {name for path in DOCUMENTS for name in COMMAND.findall(path.read_text("utf-8"))}
     assert known <= named, "a command that no document tells of"
     assert named <= known, "a command that does not exist"
-
-
-def test_what_is_said_to_be_missing_is_missing() -> None:
-    """Lines "| `name` | not in this version …" of docs/onnxruntime.md; an addition has to be taken off the list."""
-    gaps = GAP.findall((ROOT / "docs/onnxruntime.md").read_text("utf-8"))
-    assert gaps
-    for gap in gaps:
-        owner, _, attribute = gap.rpartition(".")
-        holder = getattr(onnxgpu, owner) if owner else onnxgpu
-        assert not hasattr(holder, attribute), f"onnxgpu.{gap} exists now: take it off the list"
 
 
 def rewritten(path: Path) -> str:

@@ -24,6 +24,7 @@ SERVED = {
     "onnxruntime.capi._pybind_state": "onnxgpu.capi._pybind_state",
     "onnxruntime.capi.onnxruntime_inference_collection": "onnxgpu.capi.onnxruntime_inference_collection",
     "onnxruntime.capi.onnxruntime_pybind11_state": "onnxgpu.capi.onnxruntime_pybind11_state",
+    "onnxruntime.capi.onnxruntime_validation": "onnxgpu.capi.onnxruntime_validation",
 }
 """Module of onnxruntime → the module of onnxgpu that stands for it. All others come from onnxruntime itself, if it is installed."""
 
@@ -44,6 +45,8 @@ class _View(ModuleType):
         self.__dict__.update((name, value) for name, value in _VERSIONED.items() if hasattr(source, name))
 
     def __getattr__(self, name: str) -> Any:
+        if f"{self.__name__}.{name}" in SERVED:
+            return import_module(f"{self.__name__}.{name}")
         try:
             return getattr(self._source, name)
         except AttributeError:
