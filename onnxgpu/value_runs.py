@@ -164,10 +164,11 @@ class ValueRuns:
             ValueError: an input is missing (everything else is told to the callback).
         """
         self._arguments.check_required(list(input_feed))
+        feed = dict(input_feed)
 
         def work() -> None:
             try:
-                results, problem = self.run(output_names, input_feed, run_options), ""
+                results, problem = self.run(output_names, feed, run_options), ""
             except OnnxGpuError as error:
                 results, problem = [], error.message
             except Exception as error:

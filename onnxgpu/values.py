@@ -61,8 +61,9 @@ class Value:
         """Whose memory the value lies in."""
         return self._memory
 
-    def _is_webgpu_buffer(self) -> bool:
-        return False
+    def __repr__(self) -> str:
+        what = f"{self.data_type()} {self.shape()} on {self._memory.place}" if self.is_tensor() or self.is_sparse_tensor() else self._type
+        return f"{type(self).__name__}({what if self.has_value() else f'{what}, absent'})"
 
     def has_value(self) -> bool:
         """False for an optional value that is absent."""
@@ -135,9 +136,10 @@ class Value:
             kinds = f"{source.dtype} and {target.dtype}"
             raise RuntimeError(f"The source and destination OrtValues must have the same data type; they have {kinds}")
         if source.size != target.size:
-            what = "The source and destination OrtValues must have" if isinstance(data, Value) else "The input size of numpy arrays does not"
-            rest = "the same size" if isinstance(data, Value) else "match the size of the OrtValue."
-            raise RuntimeError(f"{what} {rest} (shapes {list(source.shape)} and {list(target.shape)})")
+            shapes = f"the shapes are {list(source.shape)} and {list(target.shape)}"
+            if isinstance(data, Value):
+                raise RuntimeError(f"The source and destination OrtValues must have the same size: {shapes}")
+            raise RuntimeError(f"The input size of numpy arrays does not match the size of the OrtValue. Here {shapes}")
         copy(source, data.memory if isinstance(data, Value) else HOST_MEMORY, target, self._memory)
 
     def _tensor(self, otherwise: str) -> Array:

@@ -107,6 +107,13 @@ def test_arena_settings(settings: Any) -> None:
     assert_same(program)
 
 
+def test_values_print_as_what_they_are(there: OrtValue) -> None:
+    assert repr(there) == "OrtValue(tensor(float) [2, 3] on loopback:1)"
+    assert repr(there._ortvalue) == "OrtValueHandle(tensor(float) [2, 3] on loopback:1)"
+    assert repr(OrtValue(OrtValue.of([X], type_text="seq(tensor(float))"))) == "OrtValue(seq(tensor(float)))"
+    assert repr(OrtValue(OrtValue.of(None, type_text="optional(tensor(float))"))) == "OrtValue(optional(tensor(float)), absent)"
+
+
 @pytest.mark.parametrize(("name", "settings"), [("Cpu", True), ("Cpu", None), ("Cuda", True), (3, None)], ids=str)
 def test_allocators_are_taken(name: Any, settings: Any) -> None:
     def program(m: Any) -> Any:
