@@ -95,7 +95,7 @@ class Value:
         """ONNX's number (`TensorProto.DataType`) of the elements of a tensor, or of those in a sequence."""
         text = self.data_type()
         if "map(" in text or "(" not in text:
-            raise RuntimeError(f"OrtValue is not a tensor, sparse tensor or sequence of tensors; it is a {text}")
+            raise RuntimeError(f"Tensor proto_type is unavailable for this value. It is a {text}")
         return code_of(dtype_named(text.rpartition("(")[2].rstrip(")")))
 
     def tensor_size_in_bytes(self) -> int:

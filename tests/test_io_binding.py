@@ -263,6 +263,28 @@ def test_what_a_sequence_does_not_have(method: str) -> None:
     assert_same(program)
 
 
+def test_a_list_of_maps_as_a_value() -> None:
+    one = onnx.helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, [])
+    maps = onnx.helper.make_sequence_type_proto(onnx.helper.make_map_type_proto(onnx.TensorProto.INT64, one))
+    node = onnx.helper.make_node("ZipMap", ["x"], ["z"], domain="ai.onnx.ml", classlabels_int64s=[1, 2, 3])
+    inputs, outputs = [onnx.helper.make_tensor_value_info("x", 1, ["N", 3])], [onnx.helper.make_value_info("z", maps)]
+    opsets = [onnx.helper.make_opsetid("", 18), onnx.helper.make_opsetid("ai.onnx.ml", 3)]
+    made = onnx.helper.make_model(onnx.helper.make_graph([node], "g", inputs, outputs), opset_imports=opsets, ir_version=8)
+
+    def program(m: Any) -> Any:
+        (value,) = session(m, made).run_with_ort_values(None, {"x": m.OrtValue.ortvalue_from_numpy(X)})
+        return value.data_type(), value.is_tensor(), value.is_tensor_sequence(), value.is_sparse_tensor(), value.has_value()
+
+    assert_same(program)
+    for method in ("element_type", "shape", "numpy", "device_name"):
+        assert_same(lambda m, name=method: getattr(session(m, made).run_with_ort_values(None, {"x": m.OrtValue.ortvalue_from_numpy(X)})[0], name)())
+    binding = session(onnxgpu, made).io_binding()
+    binding.bind_cpu_input("x", X)
+    binding.bind_output("z", "loopback", 0)
+    binding._session.run_with_iobinding(binding)
+    assert binding.copy_outputs_to_cpu() == [[{1: 0.0, 2: 1.0, 3: 2.0}, {1: 3.0, 2: 4.0, 3: 5.0}]]
+
+
 def test_an_optional_that_is_absent() -> None:
     made = session(onnxgpu, model("g (float[2] x) => (optional(float[2]) o) { o = Optional<type = float[2]>() }"))
     (value,) = made.run_with_ort_values(None, {"x": OrtValue.ortvalue_from_numpy(np.ones(2, np.float32))})
