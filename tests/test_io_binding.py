@@ -277,7 +277,12 @@ def test_a_list_of_maps_as_a_value() -> None:
 
     assert_same(program)
     for method in ("element_type", "shape", "numpy", "device_name"):
-        assert_same(lambda m, name=method: getattr(session(m, made).run_with_ort_values(None, {"x": m.OrtValue.ortvalue_from_numpy(X)})[0], name)())
+
+        def refused(m: Any, name: str = method) -> Any:
+            (value,) = session(m, made).run_with_ort_values(None, {"x": m.OrtValue.ortvalue_from_numpy(X)})
+            return getattr(value, name)()
+
+        assert_same(refused)
     binding = session(onnxgpu, made).io_binding()
     binding.bind_cpu_input("x", X)
     binding.bind_output("z", "loopback", 0)
