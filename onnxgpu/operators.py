@@ -22,6 +22,7 @@ each node, with the methods of `onnxgpu.provider.Kernel`.
 from __future__ import annotations
 
 import inspect
+import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -279,7 +280,7 @@ def _claim(entry: Entry, xp: Any, operation: Operation) -> Claim:
         build,
         host_inputs=entry.indices(entry.host, count),
         shape_only_inputs=entry.indices(entry.shape_only, count),
-        view_of=0 if entry.view else None,
+        view_of=0 if entry.view and operation.inputs and operation.inputs[0] is not None else None,
         absorbed_inputs=entry.indices(entry.absorbs, count) & constant,
         deterministic=entry.deterministic,
     )
@@ -301,6 +302,11 @@ def _parameters(implementation: Any) -> Parameters:
         inputs=tuple(p.name for p in positional),
         variadic=any(p.kind is p.VAR_POSITIONAL for p in parameters),
         required_inputs=sum(p.default is p.empty for p in positional),
-        attribute_defaults={name: default for name, default in keywords.items() if name not in _NOT_ATTRIBUTES},
+        attribute_defaults={name: _as_attribute(default) for name, default in keywords.items() if name not in _NOT_ATTRIBUTES},
         asked=frozenset(keywords).intersection(_NOT_ATTRIBUTES),
     )
+
+
+def _as_attribute(default: Any) -> Any:
+    """A float in float32's precision, which is that of attributes in a model."""
+    return struct.unpack("f", struct.pack("f", default))[0] if type(default) is float else default

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 _PROBLEM = re.compile(r"\(op_type:(?P<operator>[^,)]*)(?:, node name: (?P<node>n\d+))?\): \[(?P<kind>\w+)\] (?P<text>.*)")
 _SEPARATOR = re.compile(r"(?:\[\w+\] )?Inference error\(s\): |\n")
 _ELEMENT_TYPES = re.compile(r"Inferred elem type differs from existing elem type: \((\d+)\) vs \((\d+)\)")
-_UNTYPED = "expected to have type but instead is null"
+_LIMITS = ("expected to have type but instead is null", "ParseData type mismatch", "Number of elements of input 'sizes' (0)")
+"""What inference says where it cannot go on, though nothing is wrong: no type, a constant that it reads as int64 only, unknown sizes."""
 _INVENTED_SYMBOL = "unk__"
 
 
@@ -64,10 +65,10 @@ def _infer(outline: Outline) -> onnx.ModelProto:
 
 
 def _error(outline: Outline, message: str) -> OnnxGpuError | None:
-    """The first contradiction in a message of ONNX's inference; None if there is none but what a missing type causes."""
+    """The first contradiction in a message of ONNX's inference; None if there are none but limits of inference itself."""
     for match in filter(None, map(_PROBLEM.match, _SEPARATOR.split(message))):
         node = outline.nodes.get(match["node"] or "")
-        if node is None or not match["text"] or _UNTYPED in match["text"]:
+        if node is None or not match["text"] or any(limit in match["text"] for limit in _LIMITS):
             continue
         types = _ELEMENT_TYPES.search(match["text"])
         if types:

@@ -27,6 +27,18 @@ def _unknown_target(operation: Operation) -> str | None:
     return None
 
 
+def _unknown_name(operation: Operation) -> str | None:
+    try:
+        dtype_named(str(operation.attributes["to"]).lower())
+    except KeyError:
+        return f"cannot cast: {operation.attributes['to']!r} is no element type's name"
+    return None
+
+
+def _cast_1_specs(x: Array, *, to: str, **_: Any) -> Spec | None:
+    return _specs_of(x, dtype_named(to.lower()))
+
+
 def _cast_specs(x: Array, *, to: int, **_: Any) -> Spec | None:
     return _specs_of(x, dtype_of(to))
 
@@ -40,7 +52,13 @@ def _specs_of(x: Array, dtype: np.dtype) -> Spec | None:
     return None if dtype.kind == "O" else Spec(tuple(x.shape), dtype, may_reuse=(0,) if x.dtype == dtype else ())
 
 
-@operator("Cast", specs=_cast_specs, when=_unknown_target)
+@operator("Cast", specs=_cast_1_specs, when=_unknown_name)
+def cast_1(xp: Any, x: Array, *, to: str, out: Array = None) -> Array:
+    """x with the element type of this name (FLOAT, INT32, …). Spec: https://onnx.ai/onnx/operators/onnx__Cast.html"""
+    return converted(xp, x, dtype_named(to.lower()), True, "up", out)
+
+
+@operator("Cast", since=6, specs=_cast_specs, when=_unknown_target)
 def cast(xp: Any, x: Array, *, to: int, saturate: int = 1, round_mode: str = "up", out: Array = None) -> Array:
     """x with another element type. Spec: https://onnx.ai/onnx/operators/onnx__Cast.html"""
     return converted(xp, x, dtype_of(to), bool(saturate), round_mode, out)

@@ -22,14 +22,14 @@ def identity(xp: Any, x: Value) -> Value:
 def dropout_1(
     xp: Any, data: Array, *, ratio: float = 0.5, is_test: int = 0, consumed_inputs: Any = None, output_count: int = 1
 ) -> tuple[Array, ...]:
-    """The data, and a mask of ones in its dtype. Spec: https://onnx.ai/onnx/operators/onnx__Dropout.html"""
-    return (data, xp.ones(data.shape, data.dtype))[:output_count]
+    """The data, and a mask of zeros in its dtype, as onnxruntime gives it. Spec: https://onnx.ai/onnx/operators/onnx__Dropout.html"""
+    return (data, xp.zeros(data.shape, data.dtype))[:output_count]
 
 
 @operator("Dropout", since=10, view=True)
 def dropout_10(xp: Any, data: Array, *, ratio: float = 0.5, output_count: int = 1) -> tuple[Array, ...]:
-    """The data, and a mask that keeps all. Spec: https://onnx.ai/onnx/operators/onnx__Dropout.html"""
-    return (data, xp.ones(data.shape, bool))[:output_count]
+    """The data, and a mask of False, as onnxruntime gives it. Spec: https://onnx.ai/onnx/operators/onnx__Dropout.html"""
+    return (data, xp.zeros(data.shape, bool))[:output_count]
 
 
 @operator("Dropout", since=12, view=True, host=("ratio", "training_mode"), deterministic=False)

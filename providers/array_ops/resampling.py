@@ -1,6 +1,6 @@
 """One axis resampled: where each output element lies in the input, and which input elements it blends.
 
-Coordinates are float32, as in onnxruntime, so that ties round the same way.
+Coordinates are float32, as in onnxruntime, so that ties round the same way; float64 where float64 numbers are blended.
 Spec: https://onnx.ai/onnx/operators/onnx__Resize.html
 """
 
@@ -16,6 +16,7 @@ from onnxgpu.errors import InvalidArgument
 from onnxgpu.provider import Array
 
 FLOAT = np.float32
+SINGLE = np.dtype(FLOAT)
 _MOST_TAPS = 4
 
 
@@ -38,31 +39,31 @@ class Taps:
     weights: np.ndarray
 
 
-def original_coordinates(mode: str, axis: AxisScale) -> np.ndarray:
-    """The position in the input of each output element, by `coordinate_transformation_mode`.
+def original_coordinates(mode: str, axis: AxisScale, dtype: np.dtype = SINGLE) -> np.ndarray:
+    """The position in the input of each output element, by `coordinate_transformation_mode`, in `dtype`.
 
     Raises:
         InvalidArgument: no such mode.
     """
-    x = np.arange(axis.output, dtype=FLOAT)
-    scale, size, output = FLOAT(axis.scale), FLOAT(axis.size), axis.output
-    half = (x + FLOAT(0.5)) / scale - FLOAT(0.5)
+    x: np.ndarray = np.arange(axis.output, dtype=dtype)
+    scale, size, output = np.asarray(axis.scale, dtype), np.asarray(axis.size, dtype), axis.output
+    half: np.ndarray = (x + 0.5) / scale - 0.5
     if mode == "half_pixel":
         return half
     if mode == "asymmetric":
-        return x / scale
+        return np.asarray(x / scale)
     if mode == "pytorch_half_pixel":
         return half if output > 1 else np.zeros_like(x)
     if mode == "align_corners":
         length = scale * size
         return x * (size - 1) / (length - 1) if output > 1 and length != 1 else np.zeros_like(x)
     if mode == "half_pixel_symmetric":
-        return size / 2 * (1 - output / (scale * size)) + half
+        return np.asarray(size / 2 * (1 - output / (scale * size)) + half)
     if mode == "tf_crop_and_resize":
-        start, end = FLOAT(axis.start), FLOAT(axis.end)
+        start, end = np.asarray(axis.start, dtype), np.asarray(axis.end, dtype)
         if output > 1:
-            return start * (size - 1) + x * (end - start) * (size - 1) / FLOAT(output - 1)
-        return np.full_like(x, FLOAT(0.5) * (start + end) * (size - 1))
+            return np.asarray(start * (size - 1) + x * (end - start) * (size - 1) / (output - 1))
+        return np.full_like(x, 0.5 * (start + end) * (size - 1))
     raise InvalidArgument(
         "Resize: expected coordinate_transformation_mode to be half_pixel, half_pixel_symmetric, pytorch_half_pixel, align_corners, "
         f"asymmetric or tf_crop_and_resize, got {mode!r}"

@@ -79,8 +79,9 @@ def _resampled(xp: Any, x: Array, scales: Scales, mode: str, transformation: str
     changed = {axis: scale for axis, scale in scales.items() if _is_changed(scale, transformation)}
     if mode != "nearest" and (not is_floating(x.dtype) or x.dtype.itemsize < 4):
         x = x.astype(FLOAT)
+    dtype = np.dtype(np.float64 if x.dtype == np.float64 and mode != "nearest" else FLOAT)
     for axis, scale in changed.items():
-        coordinates = original_coordinates(transformation, scale)
+        coordinates = original_coordinates(transformation, scale, dtype)
         if mode == "nearest":
             x = xp.take(x, xp.asarray(nearest_indices(coordinates, options["nearest_mode"], scale)), axis=axis)
             continue

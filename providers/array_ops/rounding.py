@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
 
-from onnxgpu.dtypes import is_extended
+from onnxgpu.dtypes import is_extended, is_integer
 from onnxgpu.provider import Array
 from onnxgpu.providers.array_ops.elementwise import at_least, at_most, unary
 from onnxgpu.providers.array_ops.registry import operator
@@ -35,9 +36,14 @@ def round_half_to_even(xp: Any, x: Array, *, out: Array = None) -> Array:
 
 @operator("Clip", since=11, specs=like_first)
 def clip(xp: Any, x: Array, min: Array = None, max: Array = None, *, out: Array = None) -> Array:
-    """x held between two optional scalars; `max` where they cross. Spec: https://onnx.ai/onnx/operators/onnx__Clip.html"""
-    low = None if min is None else min.reshape(())
-    high = None if max is None else max.reshape(())
+    """x held between two scalars, by default its type's finite range; `max` where they cross. Spec: https://onnx.ai/onnx/operators/onnx__Clip.html"""
+    largest = _largest(x.dtype)
+    low = _limit(xp, x, None if largest is None else -largest) if min is None else min.reshape(())
+    high = _limit(xp, x, largest) if max is None else max.reshape(())
+    return _held(xp, x, low, high, out)
+
+
+def _held(xp: Any, x: Array, low: Array, high: Array, out: Array) -> Array:
     if low is not None and high is not None and not is_extended(x.dtype):
         return xp.clip(x, low, high, out=out)
     if low is not None:
@@ -50,13 +56,23 @@ def clip_1(
     xp: Any, x: Array, *, min: float | None = None, max: float | None = None, consumed_inputs: Any = None, out: Array = None
 ) -> Array:
     """x held between two attributes, each optional. Spec: https://onnx.ai/onnx/operators/onnx__Clip.html"""
-    return clip(xp, x, _limit(xp, x, min), _limit(xp, x, max), out=out)
+    return _held(xp, x, _limit(xp, x, min), _limit(xp, x, max), out)
 
 
 @operator("Clip", since=6, specs=like_first)
 def clip_6(xp: Any, x: Array, *, min: float = -FLOAT_MAX, max: float = FLOAT_MAX, out: Array = None) -> Array:
     """x held between two attributes, float32's range by default. Spec: https://onnx.ai/onnx/operators/onnx__Clip.html"""
-    return clip(xp, x, _limit(xp, x, min), _limit(xp, x, max), out=out)
+    return _held(xp, x, _limit(xp, x, min), _limit(xp, x, max), out)
+
+
+@cache
+def _largest(dtype: np.dtype) -> float | None:
+    """The largest finite number of a floating-point type; None for integers, whose range nothing exceeds."""
+    if is_integer(dtype):
+        return None
+    import ml_dtypes
+
+    return float(ml_dtypes.finfo(dtype).max)  # type: ignore[no-untyped-call]
 
 
 def _limit(xp: Any, x: Array, limit: float | None) -> Array:

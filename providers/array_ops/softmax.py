@@ -43,8 +43,7 @@ def log_softmax_over(xp: Any, x: Array, axes: Axes, out: Array | None = None) ->
 
 
 def _flattened_axes(x: Array, axis: int, name: str) -> Axes:
-    rank = len(x.shape)
-    return tuple(range(rank if axis == rank else normalized_axis(axis, rank, name), rank))
+    return tuple(range(normalized_axis(axis, len(x.shape), name), len(x.shape)))
 
 
 def _into(xp: Any, function: Any, x: Array, axes: Axes, out: Array | None) -> Array:

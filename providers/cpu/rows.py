@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from onnxgpu.provider import Array, Operation, Spec, Value
+from onnxgpu.providers.array_ops.axes import normalized_axis
 from onnxgpu.providers.cpu.registry import operator
 from onnxgpu.providers.cpu.threads import BLOCK, share
 
@@ -117,7 +118,7 @@ class FlattenedSoftmax(_RowKernel):
         """See `onnxgpu.provider.Kernel`."""
         assert outputs is not None
         x, out = inputs[0], outputs[0]
-        axis = self._axis % x.ndim if x.ndim else 0
+        axis = normalized_axis(self._axis, x.ndim, "Softmax")
         if x.size:
             softmax_rows(_matrix(x, axis), _matrix(out, axis))
         return outputs
@@ -136,6 +137,7 @@ class _Normalization(_RowKernel):
     centred = True
 
     def __init__(self, xp: Any, operation: Operation) -> None:
+        self.operator = operation.operator
         self._axis = int(operation.attributes.get("axis", -1))
         self._epsilon = float(operation.attributes.get("epsilon", 1e-5))
 
@@ -143,7 +145,7 @@ class _Normalization(_RowKernel):
         """See `onnxgpu.provider.Kernel`."""
         assert outputs is not None
         x, scale, bias = (*inputs, None)[:3]
-        axis = self._axis % x.ndim
+        axis = normalized_axis(self._axis, x.ndim, self.operator)
         inner = x.shape[axis:]
         if x.size:
             scale, bias = (None if v is None else np.broadcast_to(v, inner).reshape(-1) for v in (scale, bias))

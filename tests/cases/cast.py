@@ -136,4 +136,11 @@ def _bits() -> list[Case]:
     ]
 
 
-CASES = [*_numeric(), *_small(), *_eight_bit(), *_powers_of_two(), *_strings(), *_bits()]
+def _by_name() -> list[Case]:
+    """Version 1 names the type."""
+    x = np.array([1.5, -2.5, 0.0], np.float32)
+    types = {"INT32": np.int32, "DOUBLE": np.float64, "BOOL": bool}
+    return [Case("Cast", [x], {"to": name}, opset=1, expected=[x.astype(dtype)], note="no oracle") for name, dtype in types.items()]
+
+
+CASES = [*_by_name(), *_numeric(), *_small(), *_eight_bit(), *_powers_of_two(), *_strings(), *_bits()]

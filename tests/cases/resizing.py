@@ -62,6 +62,14 @@ CASES = [
         for mode in ("nearest", "linear")
         for scale in ((2, 3), (0.6, 0.5))
     ),
+    Case(
+        "Resize",
+        [np.array([[[[4, -1, -1, -2], [-0.5, 0.25, -0.25, -0.75]]]]), None, None, i64(1, 1, 3, 2)],
+        {"mode": "cubic"},
+        opset=13,
+        expected=[np.array([[[[1.6369900173611112, -1.5827365451388888], [0.7109375, -1.0234375], [-0.2151150173611111, -0.4641384548611111]]]])],
+        note="in exact fractions; the oracles compute in float32",
+    ),
     *(Case("Upsample", [_X, f32(1, 1, 2, 1.5)], {"mode": mode}, opset=9) for mode in ("nearest", "linear")),
     Case("Upsample", [_X], {"scales": [1.0, 1.0, 2.0, 3.0], "mode": "linear"}, opset=7),
     *(

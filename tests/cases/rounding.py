@@ -37,6 +37,8 @@ def _clipped() -> list[Case]:
     ]
     cases += [Case("Clip", [array(5.0), array(0), array(6)], opset=13), Case("Clip", [floats((0,)), array(0), array(6)], opset=13)]
     cases += [Case("Clip", [extremes(np.float32), array(-1), array(1)], opset=13)]
+    for t in (np.float32, np.float64):
+        cases += [Case("Clip", [extremes(t), *bounds], opset=13, oracle="onnxruntime") for bounds in ([], [np.array(0, t)])]
     cases += [Case("Clip", [x], {"min": -1.0, "max": 1.0}, opset=6), Case("Clip", [x], {"min": 0.0}, opset=6), Case("Clip", [x], opset=6)]
     cases += [Case("Clip", [x], {"max": 1.0, "consumed_inputs": [0]}, opset=1, expected=[np.minimum(x, 1)])]
     return cases
