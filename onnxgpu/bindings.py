@@ -199,8 +199,14 @@ class SessionIOBinding:
             return given
         if not isinstance(given, np.ndarray):
             kind = next((a.type for a in self._session.get_inputs() if a.name == name), "tensor(")
-            begin = "Unable to create OrtValue from the given python object" if kind.startswith("tensor(") else "Only binding Tensors is currently supported"
-            raise RuntimeError(f"{begin}: input {name} got {type(given).__name__}; bind a NumPy array, or an OrtValue with bind_ortvalue_input")
+            begin = (
+                "Unable to create OrtValue from the given python object"
+                if kind.startswith("tensor(")
+                else "Only binding Tensors is currently supported"
+            )
+            raise RuntimeError(
+                f"{begin}: input {name} got {type(given).__name__}; bind a NumPy array, or an OrtValue with bind_ortvalue_input"
+            )
         return Value.of(checked_array(given))
 
     def _at_pointer(self, caller: str, device: Device, element_type: Any, shape: Sequence[int], pointer: int) -> Value:

@@ -113,7 +113,9 @@ class Borrowed:
         shape = tuple(tensor.shape[: tensor.ndim])
         self.spec = Spec(shape, _dtype_of(tensor.code, tensor.bits, tensor.lanes))
         if tensor.strides and not is_dense(shape, tensor.strides[: tensor.ndim]):
-            raise RuntimeError(f"ORT only supports contiguous tensor for now. Strides are {tensor.strides[: tensor.ndim]}, shape is {shape}")
+            raise RuntimeError(
+                f"ORT only supports contiguous tensor for now. Strides are {tensor.strides[: tensor.ndim]}, shape is {shape}"
+            )
         self.pointer = (tensor.data or 0) + tensor.byte_offset
         self.device = (int(tensor.device_type), int(tensor.device_id))
         _set_name(capsule, _USED_NAME)

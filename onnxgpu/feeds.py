@@ -54,8 +54,8 @@ def checked_feed(argument: NodeArg, value: Any) -> Any:
 
     Args:
         argument: name, type and shape; a shape of None is not checked.
-        value: an array, an OrtValue, anything with `__array__`, `__dlpack__` or `__cuda_array_interface__`, or a nested list. One element in any number of
-            dimensions will do for a scalar.
+        value: an array, an OrtValue, anything with `__array__`, `__dlpack__` or `__cuda_array_interface__`, or a nested list.
+            One element in any number of dimensions will do for a scalar.
 
     Raises:
         InvalidArgument: the element type, rank or a fixed dimension differs from what the model declares.
@@ -117,7 +117,9 @@ def _lying_somewhere(argument: NodeArg, value: Any) -> Value | None:
         if hasattr(value, "__cuda_array_interface__"):
             return Value.of(*array_from_cuda_interface(value))
     except Exception as error:
-        raise InvalidArgument(f"input {argument.name}: {_kind(value)} cannot be read where it lies ({error}); copy it to the host first") from error
+        raise InvalidArgument(
+            f"input {argument.name}: {_kind(value)} cannot be read where it lies ({error}); copy it to the host first"
+        ) from error
     return None
 
 
@@ -175,7 +177,9 @@ def _from_array_like(argument: NodeArg, value: Any) -> np.ndarray:
             return np.asarray(value.numpy())
         return _read_by_protocol(value)
     except Exception as error:
-        raise InvalidArgument(f"input {argument.name}: {_kind(value)} cannot be read as a NumPy array ({error}); convert it first") from error
+        raise InvalidArgument(
+            f"input {argument.name}: {_kind(value)} cannot be read as a NumPy array ({error}); convert it first"
+        ) from error
 
 
 def _read_by_protocol(value: Any) -> np.ndarray:

@@ -4,40 +4,34 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from onnxgpu import knobs
 from onnxgpu.arguments import Arguments
 from onnxgpu.base_session import Session
 from onnxgpu.caller import warn
-from onnxgpu.errors import Fail, InvalidArgument
+from onnxgpu.errors import Fail
 from onnxgpu.feeds import memories_of
 from onnxgpu.float_errors import quietly
 from onnxgpu.loading import disabled_rules, evaluator, known_domains, loaded_for, metadata_of, save_optimized
 from onnxgpu.log import logger, logging_as
-from onnxgpu.metadata import ModelMetadata, NodeArg
 from onnxgpu.options import RunOptions, SessionOptions
 from onnxgpu.programs import Programs
-
 from onnxgpu.provider_override import Requested
 from onnxgpu.selection import Selection, requested_by, select
 from onnxgpu.surroundings import Surroundings
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import onnx
     import onnx_ir as ir
 
     from onnxgpu.execute import Program
     from onnxgpu.execute.loop import Observer
     from onnxgpu.loading import ModelSource
-    from onnxgpu.model_file import LoadedModel, ValueType
     from onnxgpu.partition import Placement
     from onnxgpu.plan import Plan
     from onnxgpu.profile import Recorder
@@ -77,7 +71,7 @@ class InferenceSession(Session):
         super().__init__(enable_fallback=int(kwargs.get("enable_fallback", 1)) == 1)
         options = SessionOptions() if sess_options is None else _checked_options(sess_options)
         self._options = options
-        source = os.path.abspath(path_or_bytes) if isinstance(path_or_bytes, (str, os.PathLike)) else path_or_bytes
+        source = str(Path(path_or_bytes).absolute()) if isinstance(path_or_bytes, (str, os.PathLike)) else path_or_bytes
         self._made_of = source, options, providers, provider_options, kwargs
         self._surroundings = Surroundings(options)
         self._recorder = _recorder(self, options.profile_file_prefix) if options.enable_profiling else None
@@ -193,9 +187,7 @@ class InferenceSession(Session):
         with self._surroundings.entered(run_options):
             return quietly(self._run, program, inputs, run_options, given)
 
-    def _run(
-        self, program: Program, inputs: list[Any], run_options: RunOptions | None, given: Mapping[int, Array] | None
-    ) -> list[Any]:
+    def _run(self, program: Program, inputs: list[Any], run_options: RunOptions | None, given: Mapping[int, Array] | None) -> list[Any]:
         between_steps = None if run_options is None else _terminator(run_options)
         if between_steps is not None:
             between_steps()
@@ -265,7 +257,9 @@ def _refuse_none(plan: Plan, position: int, name: str) -> None:
         slot = step.outputs[0] if slot in step.inputs else slot
 
 
-def _remade(source: str | bytes, options: SessionOptions, providers: Any, provider_options: Any, others: dict[str, Any]) -> InferenceSession:
+def _remade(
+    source: str | bytes, options: SessionOptions, providers: Any, provider_options: Any, others: dict[str, Any]
+) -> InferenceSession:
     return InferenceSession(source, options, providers, provider_options, **others)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from onnxgpu.bindings import BoundOutput, IOBinding, PreparedRun, SessionIOBinding
@@ -217,7 +217,9 @@ class ValueRuns:
         """For each input, the device whose provider reads it first."""
         devices = {device.ep_name: device for device in get_ep_devices()}
         host = next((devices[p.name] for p in self._session_providers if p.place == HOST and p.name in devices), None)
-        return [devices.get(self._reader_of(slot).name, host) if self._reader_of(slot).place != HOST else host for slot in self._input_slots()]
+        return [
+            devices.get(self._reader_of(slot).name, host) if self._reader_of(slot).place != HOST else host for slot in self._input_slots()
+        ]
 
     def _input_slots(self) -> list[int]:
         return [self._plan.inputs[position] for position in self._arguments.input_positions()]
@@ -267,4 +269,3 @@ def _checked_given(given: Value, declared: str) -> Array:
     if given.data_type() != declared:
         raise InvalidArgument(f"Unexpected output data type. Actual: ({given.data_type()}) , expected: ({declared})")
     return given.content
-

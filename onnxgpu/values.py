@@ -157,7 +157,9 @@ def copy(source: Array, source_memory: Provider, target: Array, target_memory: P
         return
     if tuple(source.shape) != tuple(target.shape):
         spec = Spec(tuple(target.shape), target.dtype)
-        source = source.reshape(target.shape) if source_memory.place == HOST else source_memory.wrap(source_memory.pointer(source), spec, source)
+        source = (
+            source.reshape(target.shape) if source_memory.place == HOST else source_memory.wrap(source_memory.pointer(source), spec, source)
+        )
     target_memory.copy_into(target, source)
 
 
@@ -192,7 +194,9 @@ def checked_array(array: np.ndarray) -> np.ndarray:
     try:
         name_of(array.dtype)
     except NotImplemented:
-        raise RuntimeError(f"Numpy_type {array.dtype.num} can't be converted to MLDataType. {array.dtype} has no ONNX element type") from None
+        raise RuntimeError(
+            f"Numpy_type {array.dtype.num} can't be converted to MLDataType. {array.dtype} has no ONNX element type"
+        ) from None
     return array
 
 
@@ -211,8 +215,8 @@ def reinterpreted(array: Any, code: int) -> np.ndarray:
         dtype = dtype_of(code)
     except NotImplemented as error:
         raise RuntimeError(f"Not a valid ONNX Tensor data type: {code}: {error.message}") from None
-    if dtype == object or array.dtype.itemsize != dtype.itemsize:
-        wanted = "strings" if dtype == object else dtype.itemsize
+    if dtype.kind == "O" or array.dtype.itemsize != dtype.itemsize:
+        wanted = "strings" if dtype.kind == "O" else dtype.itemsize
         raise RuntimeError(f"Items size in the incoming array: {array.dtype.itemsize} specified by onnxtype: {wanted}")
     if not array.flags.c_contiguous:
         raise RuntimeError("the array is not dense in C order, so its memory cannot be read as another type; copy it first")
@@ -254,8 +258,10 @@ def element_dtype(element_type: Any) -> np.dtype:
         dtype = dtype_of(code_of(dtype))
     except NotImplemented as error:
         raise RuntimeError(f"tensor type {element_type} is not supported: {error.message}") from None
-    if dtype == object:
-        raise RuntimeError("Creation of OrtValues is currently only supported from non-string numpy arrays: memory for strings has no shape")
+    if dtype.kind == "O":
+        raise RuntimeError(
+            "Creation of OrtValues is currently only supported from non-string numpy arrays: memory for strings has no shape"
+        )
     return dtype
 
 

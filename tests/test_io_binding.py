@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -20,8 +19,16 @@ from tests.models import session as unrewritten
 from tests.side_by_side import assert_same, session
 from tests.test_ort_value import capi
 
-TWO = "g (float[N,3] x) => (float[N,3] y, float[N] s) { y = Add(x, x)\n axes = Constant<value_ints = [1]>()\n s = ReduceSum<keepdims = 0>(x, axes) }"
-KINDS = "g (string[N] t, seq(float[M]) q, float[2] x) => (string[N] u, seq(float[M]) r, optional(float[2]) o) { u = Identity(t)\n r = Identity(q)\n o = Optional(x) }"
+TWO = """g (float[N,3] x) => (float[N,3] y, float[N] s) {
+  y = Add(x, x)
+  axes = Constant<value_ints = [1]>()
+  s = ReduceSum<keepdims = 0>(x, axes)
+}"""
+KINDS = """g (string[N] t, seq(float[M]) q, float[2] x) => (string[N] u, seq(float[M]) r, optional(float[2]) o) {
+  u = Identity(t)
+  r = Identity(q)
+  o = Optional(x)
+}"""
 X = np.arange(6, dtype=np.float32).reshape(2, 3)
 CHAIN = "g (float[N] x, float[N] v) => (float[N] y, float[N] z) { y = Add(x, v)\n z = Mul(y, v) }"
 LOOPBACK = ["LoopbackExecutionProvider", "CPUExecutionProvider"]
@@ -61,7 +68,9 @@ def test_every_run_reads_what_the_bound_array_then_holds() -> None:
     assert_same(program)
 
 
-@pytest.mark.parametrize("array", [np.asfortranarray(X), np.arange(12, dtype=np.float32).reshape(2, 6)[:, ::2], X[:0]], ids=lambda a: str(a.shape))
+@pytest.mark.parametrize(
+    "array", [np.asfortranarray(X), np.arange(12, dtype=np.float32).reshape(2, 6)[:, ::2], X[:0]], ids=lambda a: str(a.shape)
+)
 def test_layouts_of_bound_arrays(array: np.ndarray) -> None:
     assert_same(lambda m: ran(m, "y", x=array)[1].copy_outputs_to_cpu())
 
@@ -196,7 +205,7 @@ def test_the_lower_layer() -> None:
     def program(m: Any) -> Any:
         made = session(m, model(TWO))
         c = capi(m)
-        lower = SessionIOBinding(made) if m is onnxgpu else c.SessionIOBinding(made._sess)
+        lower = c.SessionIOBinding(made._sess)
         device = c.OrtDevice(0, 0, 0)
         lower.bind_input("x", X)
         lower.bind_input("x", device, np.float32, [2, 3], X.ctypes.data)
@@ -205,10 +214,7 @@ def test_the_lower_layer() -> None:
         lower.bind_output("y", device)
         lower.bind_ortvalue_output("y", target._ortvalue)
         lower.bind_output("s", device)
-        if m is onnxgpu:
-            made.run_with_iobinding(lower)
-        else:
-            made._sess.run_with_iobinding(lower, None)
+        made._sess.run_with_iobinding(lower, None)
         vector = lower.get_outputs()
         return len(vector), [v.device_name() for v in vector], [v.numpy() for v in vector], target.numpy(), lower.copy_outputs_to_cpu()
 
@@ -232,7 +238,11 @@ def test_ort_values_that_do_not_fit(names: list[str], feed: dict[str, np.ndarray
         pytest.skip("which of two mistakes is told first does not matter")
     if names == ["q"] and feed["x"].dtype == np.float64:
         pytest.skip("as above")
-    assert_same(lambda m: session(m, model(TWO)).run_with_ort_values(names, {n: m.OrtValue.ortvalue_from_numpy(a) for n, a in feed.items()})[0].numpy())
+    assert_same(
+        lambda m: (
+            session(m, model(TWO)).run_with_ort_values(names, {n: m.OrtValue.ortvalue_from_numpy(a) for n, a in feed.items()})[0].numpy()
+        )
+    )
 
 
 def test_arrays_are_no_ort_values() -> None:
@@ -240,7 +250,11 @@ def test_arrays_are_no_ort_values() -> None:
 
 
 def test_strings_sequences_and_optionals_as_values() -> None:
-    maker = "g (float[2] x) => (string[2] t, seq(float[2]) q, optional(float[2]) o) { t = Cast<to = 8>(x)\n q = SequenceConstruct(x, x)\n o = Optional(x) }"
+    maker = """g (float[2] x) => (string[2] t, seq(float[2]) q, optional(float[2]) o) {
+        t = Cast<to = 8>(x)
+        q = SequenceConstruct(x, x)
+        o = Optional(x)
+    }"""
 
     def program(m: Any) -> Any:
         pair = m.OrtValue.ortvalue_from_numpy(np.array([1, 2], np.float32))
@@ -332,7 +346,9 @@ def test_vectors_that_do_not_fit(options: bool) -> None:
     def program(m: Any) -> Any:
         c = capi(m)
         made = session(m, model(TWO))
-        made.run_with_ortvaluevector(m.RunOptions() if options else None, ["x"], c.OrtValueVector(), ["y"], c.OrtValueVector(), [c.OrtDevice(0, 0, 0)])
+        made.run_with_ortvaluevector(
+            m.RunOptions() if options else None, ["x"], c.OrtValueVector(), ["y"], c.OrtValueVector(), [c.OrtDevice(0, 0, 0)]
+        )
 
     assert_same(program)
 
@@ -341,7 +357,15 @@ def waited_for(made: Any, names: Any, feed: Any) -> Any:
     called, heard = threading.Event(), []
 
     def callback(results: Any, user_data: Any, problem: str) -> None:
-        heard.append((type(results).__name__, list(results), user_data, problem.split(": q")[0].strip(), threading.current_thread() is threading.main_thread()))
+        heard.append(
+            (
+                type(results).__name__,
+                list(results),
+                user_data,
+                problem.split(": q")[0].strip(),
+                threading.current_thread() is threading.main_thread(),
+            )
+        )
         called.set()
 
     returned = made.run_async(names, feed, callback, {"mine": 1})
@@ -381,7 +405,7 @@ def test_memory_of_a_session(place: Any, kind: Any) -> None:
     if place[0] == "cpu":
         assert_same(program)
     else:
-        with pytest.raises(RuntimeError, match="No session allocator found for Device:.DeviceType:1.*this session has host"):
+        with pytest.raises(RuntimeError, match=r"No session allocator found for Device:.DeviceType:1.*this session has host"):
             program(onnxgpu)
 
 
@@ -404,7 +428,7 @@ def on_device(array: np.ndarray) -> OrtValue:
 
 
 @pytest.fixture
-def transfers(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def transfers(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The copies between places that a run makes, in order."""
     from onnxgpu.plan.transfer import TransferKernel
 
@@ -416,7 +440,7 @@ def transfers(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         return move(self, value)
 
     monkeypatch.setattr(TransferKernel, "_move", counted)
-    yield seen
+    return seen
 
 
 A, B = np.array([1, 2], np.float32), np.array([3, 5], np.float32)
@@ -504,7 +528,9 @@ def test_device_memory_of_the_wrong_shape(there: InferenceSession) -> None:
 
 
 def test_an_output_never_lies_in_a_bound_input() -> None:
-    made = unrewritten("g (float[N] x) => (float[N] y, float[N] z) { y = Identity(x)\n z = Identity(y) }", LOOPBACK, placement="mode=listed")
+    made = unrewritten(
+        "g (float[N] x) => (float[N] y, float[N] z) { y = Identity(x)\n z = Identity(y) }", LOOPBACK, placement="mode=listed"
+    )
     x = on_device(A)
     binding = made.io_binding()
     binding.bind_ortvalue_input("x", x)
@@ -548,7 +574,10 @@ def test_run_takes_values_on_a_device(there: InferenceSession, transfers: list[s
 
 @pytest.mark.parametrize(
     ("array", "message"),
-    [(A.astype(np.float64), r"Unexpected input data type. Actual: \(tensor\(double\)\)"), (A[None], "Invalid rank for input: x Got: 2 Expected: 1")],
+    [
+        (A.astype(np.float64), r"Unexpected input data type. Actual: \(tensor\(double\)\)"),
+        (A[None], "Invalid rank for input: x Got: 2 Expected: 1"),
+    ],
     ids=str,
 )
 def test_values_on_a_device_are_checked(there: InferenceSession, array: np.ndarray, message: str) -> None:
@@ -721,4 +750,4 @@ def test_bindings_in_threads(there: InferenceSession) -> None:
 def test_the_classes_have_onnxruntime_s_names() -> None:
     assert isinstance(bound(onnxgpu)[1], IOBinding)
     assert isinstance(bound(onnxgpu)[1]._iobinding, SessionIOBinding)
-    assert onnx.TensorProto.FLOAT == OrtValue.ortvalue_from_numpy(X).element_type()
+    assert OrtValue.ortvalue_from_numpy(X).element_type() == onnx.TensorProto.FLOAT

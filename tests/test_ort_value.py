@@ -6,7 +6,7 @@ import gc
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import ml_dtypes
@@ -15,29 +15,22 @@ import onnx
 import pytest
 
 import onnxgpu
+import onnxgpu.capi.onnxruntime_pybind11_state
 from onnxgpu import OrtValue, copy_tensors, memory_info
 from onnxgpu.devices import Device
 from onnxgpu.dtypes import dtype_of
 from onnxgpu.errors import InvalidArgument
-from onnxgpu.ort_value import OrtValueHandle, OrtValueVector
+from onnxgpu.ort_value import OrtValueHandle
 from tests.side_by_side import assert_same, described
 
 ort = pytest.importorskip("onnxruntime")
 
-OWN_CAPI = SimpleNamespace(
-    OrtDevice=Device,
-    OrtValue=OrtValueHandle,
-    OrtValueVector=OrtValueVector,
-    **{name: getattr(memory_info, name) for name in ("OrtMemoryInfo", "OrtMemType", "OrtAllocatorType", "OrtMemoryInfoDeviceType")},
-    OrtDeviceMemoryType=memory_info.OrtDeviceMemoryType,
-    OrtArenaCfg=memory_info.OrtArenaCfg,
-)
 X = np.arange(6, dtype=np.float32).reshape(2, 3)
 Program = Callable[[Any], Any]
 
 
 def capi(module: ModuleType) -> Any:
-    return OWN_CAPI if module is onnxgpu else ort.capi.onnxruntime_pybind11_state
+    return module.capi.onnxruntime_pybind11_state
 
 
 def value(module: Any, array: Any = X, *arguments: Any) -> Any:
@@ -46,7 +39,14 @@ def value(module: Any, array: Any = X, *arguments: Any) -> Any:
 
 def facts(v: Any) -> Any:
     """Everything a tensor tells of itself."""
-    return [v.shape(), v.data_type(), v.element_type(), v.tensor_size_in_bytes(), v.has_value(), v.is_tensor(), v.is_sparse_tensor()] + [
+    return [
+        v.shape(),
+        v.data_type(),
+        v.element_type(),
+        v.tensor_size_in_bytes(),
+        v.has_value(),
+        v.is_tensor(),
+        v.is_sparse_tensor(),
         v.is_tensor_sequence(),
         v.device_name(),
         v.__dlpack_device__(),
@@ -82,7 +82,9 @@ def test_memory_infos_by_name(name: str) -> None:
     def program(m: Any) -> Any:
         c = capi(m)
         info = c.OrtMemoryInfo(name, c.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 1, c.OrtMemType.CPU_OUTPUT)
-        return [int(x) for x in (info.allocator_type, info.device_mem_type, info.mem_type, info.device_id, info.device_vendor_id)], info.name
+        return [
+            int(x) for x in (info.allocator_type, info.device_mem_type, info.mem_type, info.device_id, info.device_vendor_id)
+        ], info.name
 
     assert_same(program)
 
@@ -93,7 +95,9 @@ def test_memory_infos_by_numbers(memory: str) -> None:
         c = capi(m)
         kind, allocator = c.OrtMemoryInfoDeviceType.GPU, c.OrtAllocatorType.ORT_DEVICE_ALLOCATOR
         info = c.OrtMemoryInfo.create_v2("mine", kind, 0x10DE, 1, getattr(c.OrtDeviceMemoryType, memory), 64, allocator)
-        return [str(x) for x in (info.name, info.allocator_type, info.device_mem_type, info.mem_type, info.device_id, info.device_vendor_id)]
+        return [
+            str(x) for x in (info.name, info.allocator_type, info.device_mem_type, info.mem_type, info.device_id, info.device_vendor_id)
+        ]
 
     assert_same(program)
 
@@ -237,7 +241,9 @@ def test_nothing_is_copied_on_the_host() -> None:
     assert_same(program)
 
 
-@pytest.mark.parametrize("options", [{}, {"dtype": np.float64}, {"copy": True}, {"copy": False}, {"dtype": np.int8, "copy": False}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"dtype": np.float64}, {"copy": True}, {"copy": False}, {"dtype": np.int8, "copy": False}], ids=str
+)
 def test_the_array_protocol(options: Any) -> None:
     def program(m: Any) -> Any:
         array = value(m).__array__(**options)
@@ -486,9 +492,7 @@ def sparse_facts(s: Any) -> Any:
     return int(s.format()), s.dense_shape(), s.data_type(), s.device_name(), values, values.flags.writeable
 
 
-@pytest.mark.parametrize(
-    "places", [PLACES, np.array([[0, 0], [1, 1], [2, 2]]), PLACES.astype(np.int32), [0, 4, 8], PLACES[:2]], ids=str
-)
+@pytest.mark.parametrize("places", [PLACES, np.array([[0, 0], [1, 1], [2, 2]]), PLACES.astype(np.int32), [0, 4, 8], PLACES[:2]], ids=str)
 def test_coo(places: Any) -> None:
     def program(m: Any) -> Any:
         made = coo(m, places=places)
@@ -502,7 +506,11 @@ def test_values_that_coo_refuses(values: Any) -> None:
     assert_same(lambda m: sparse_facts(coo(m, values=values)))
 
 
-@pytest.mark.parametrize(("shape", "columns", "rows"), [((3, 3), COLUMNS, ROWS), ((3, 3), COLUMNS[:2], ROWS)] + [((3, 3), COLUMNS, ROWS[:2]), ((3, 3, 3), COLUMNS, ROWS)], ids=str)
+@pytest.mark.parametrize(
+    ("shape", "columns", "rows"),
+    [((3, 3), COLUMNS, ROWS), ((3, 3), COLUMNS[:2], ROWS), ((3, 3), COLUMNS, ROWS[:2]), ((3, 3, 3), COLUMNS, ROWS)],
+    ids=str,
+)
 def test_csr(shape: Any, columns: Any, rows: Any) -> None:
     def program(m: Any) -> Any:
         made = csr(m, shape, VALUES, columns, rows)

@@ -12,7 +12,6 @@ import pytest
 
 import onnxgpu
 from onnxgpu.execute import Program
-
 from onnxgpu.model_file import infer_types, load
 from onnxgpu.partition import parse_hints, partition
 from onnxgpu.plan import make_plan, pruned
@@ -52,7 +51,7 @@ def two_devices(graph: RandomGraph, seed: int) -> Run:
         positions = tuple(outputs.index(name) for name in names or ())
         program = programs.setdefault(positions, Program(pruned(plan, positions)) if positions else programs[()])
         with np.errstate(all="ignore"):
-            return [value for value in program([feeds[value.name or ""] for value in model.graph.inputs])]
+            return list(program([feeds[value.name or ""] for value in model.graph.inputs]))
 
     return run
 
@@ -61,9 +60,7 @@ def with_bindings(graph: RandomGraph, seed: int) -> Run:
     """Inputs and outputs bound to the pretend device or the host, some outputs to memory of an earlier run."""
     options = onnxgpu.SessionOptions()
     options.add_session_config_entry("onnxgpu.placement", "mode=listed")
-    made = onnxgpu.InferenceSession(
-        graph.model.SerializeToString(), options, providers=[(LOOPBACK, {"fraction": 0.7, "seed": seed}), CPU]
-    )
+    made = onnxgpu.InferenceSession(graph.model.SerializeToString(), options, providers=[(LOOPBACK, {"fraction": 0.7, "seed": seed}), CPU])
     everything = [output.name for output in made.get_outputs()]
 
     def run(names: Sequence[str] | None, feeds: Feeds) -> list[Any]:

@@ -57,9 +57,7 @@ def test_a_copy_is_as_the_session_was_made(source: Any, copied: Callable[[Infere
 
 
 def test_provider_options_and_disabled_rules_come_along() -> None:
-    made = InferenceSession(
-        MODEL, None, ["LoopbackExecutionProvider"], [{"device_id": "3"}], disabled_optimizers=["remove_identity"]
-    )
+    made = InferenceSession(MODEL, None, ["LoopbackExecutionProvider"], [{"device_id": "3"}], disabled_optimizers=["remove_identity"])
     other = copy.deepcopy(made)
     assert other.get_provider_options() == made.get_provider_options()
     assert str(other.plan) == str(made.plan)

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from onnxgpu.execute.loop import Frame, byte_spec, pausing, run_steps, step_error
-from onnxgpu.execute.memory import Layout, StepMemory, discarded_key, lay_out, step_memory
+from onnxgpu.execute.memory import Layout, StepMemory, lay_out, step_memory
 from onnxgpu.execute.record import Record, kind_of
 from onnxgpu.execute.source import Source, Variant, write_source
 from onnxgpu.plan.steps import DISCARD, Plan, Step
@@ -150,7 +150,9 @@ class Context:
         variant = PLAIN if between_steps is None and not given else Variant(between_steps is not None, tuple(given or ()))
         function = self._plain if variant is PLAIN else self._function(variant)
         try:
-            outputs: list[Value] | Changed = function(between_steps, *inputs, *given.values()) if given else function(between_steps, *inputs)
+            outputs: list[Value] | Changed = (
+                function(between_steps, *inputs, *given.values()) if given else function(between_steps, *inputs)
+            )
             return outputs
         except Exception as error:
             position = self._position(variant, error.__traceback__)

@@ -26,8 +26,8 @@ from onnxgpu.execute.handing_out import Form, forms
 from onnxgpu.execute.loop import new_memory
 from onnxgpu.execute.memory import StepMemory
 from onnxgpu.execute.record import Kind, kind_of
-from onnxgpu.plan.transfer import TransferKernel
 from onnxgpu.plan.steps import ABSENT, DISCARD, Step
+from onnxgpu.plan.transfer import TransferKernel
 from onnxgpu.provider import Kernel, Provider, Spec, Value
 
 if TYPE_CHECKING:
