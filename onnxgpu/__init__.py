@@ -20,7 +20,6 @@ from onnxgpu.build_info import (
     print_debug_info,
     version,
 )
-from onnxgpu.seeds import set_seed
 from onnxgpu.devices import OrtDevice, OrtDeviceVendorId
 from onnxgpu.discovery import get_all_providers, get_available_providers
 from onnxgpu.drop_in import as_onnxruntime
@@ -49,17 +48,17 @@ from onnxgpu.options import (
     SessionOptions,
 )
 from onnxgpu.ort_value import OrtValue, copy_tensors
+from onnxgpu.release import __version__
+from onnxgpu.seeds import set_seed
 from onnxgpu.session import InferenceSession
 from onnxgpu.sparse import OrtSparseFormat, SparseTensor
 from onnxgpu.surroundings import set_global_thread_pool_sizes
-from onnxgpu.release import __version__
 
 if TYPE_CHECKING:
     from onnxgpu.adapters import AdapterFormat, LoraAdapter
     from onnxgpu.assignments import OrtEpAssignedNode, OrtEpAssignedSubgraph
     from onnxgpu.ep_context import OrtEpContextData, OrtEpContextDataBuffer, OrtExternalInitializerInfo
     from onnxgpu.model_compiler import ModelCompiler
-    from onnxgpu.plugins import register_execution_provider_library, unregister_execution_provider_library
     from onnxgpu.model_package import (
         ModelPackage,
         ModelPackageComponentContext,
@@ -67,33 +66,15 @@ if TYPE_CHECKING:
         ModelPackageOptions,
         ModelPackageWriteMode,
     )
+    from onnxgpu.plugins import register_execution_provider_library, unregister_execution_provider_library
 
 __all__ = [
-    "unregister_execution_provider_library",
-    "register_execution_provider_library",
-    "OrtEpAssignedSubgraph",
-    "OrtEpAssignedNode",
-    "__version__",
     "AdapterFormat",
-    "as_onnxruntime",
-    "copy_tensors",
-    "create_and_register_allocator",
-    "create_and_register_allocator_v2",
-    "cuda_version",
-    "disable_telemetry_events",
-    "enable_telemetry_events",
     "ExecutionMode",
     "ExecutionOrder",
-    "get_all_providers",
-    "get_available_providers",
-    "get_build_info",
-    "get_device",
-    "get_ep_devices",
-    "get_version_string",
     "GraphOptimizationLevel",
-    "has_collective_ops",
-    "InferenceSession",
     "IOBinding",
+    "InferenceSession",
     "LoraAdapter",
     "ModelCompiler",
     "ModelMetadata",
@@ -110,6 +91,8 @@ __all__ = [
     "OrtDevice",
     "OrtDeviceMemoryType",
     "OrtDeviceVendorId",
+    "OrtEpAssignedNode",
+    "OrtEpAssignedSubgraph",
     "OrtEpContextData",
     "OrtEpContextDataBuffer",
     "OrtEpDevice",
@@ -117,25 +100,42 @@ __all__ = [
     "OrtExternalInitializerInfo",
     "OrtHardwareDevice",
     "OrtHardwareDeviceType",
+    "OrtMemType",
     "OrtMemoryInfo",
     "OrtMemoryInfoDeviceType",
-    "OrtMemType",
     "OrtSparseFormat",
     "OrtSyncStream",
     "OrtValue",
-    "package_name",
-    "preload_dlls",
-    "print_debug_info",
     "ProviderFallbackWarning",
     "RunOptions",
     "SessionIOBinding",
     "SessionOptions",
+    "SparseTensor",
+    "__version__",
+    "as_onnxruntime",
+    "copy_tensors",
+    "create_and_register_allocator",
+    "create_and_register_allocator_v2",
+    "cuda_version",
+    "disable_telemetry_events",
+    "enable_telemetry_events",
+    "get_all_providers",
+    "get_available_providers",
+    "get_build_info",
+    "get_device",
+    "get_ep_devices",
+    "get_version_string",
+    "has_collective_ops",
+    "package_name",
+    "preload_dlls",
+    "print_debug_info",
+    "register_execution_provider_library",
     "set_default_logger_callback",
     "set_default_logger_severity",
     "set_default_logger_verbosity",
     "set_global_thread_pool_sizes",
     "set_seed",
-    "SparseTensor",
+    "unregister_execution_provider_library",
     "version",
 ]
 

@@ -6,6 +6,7 @@ import os
 import platform
 import sys
 from importlib import import_module
+from pathlib import Path
 
 from onnxgpu.release import COMPATIBLE_VERSION, __version__
 
@@ -22,7 +23,8 @@ def get_version_string() -> str:
 
 def get_build_info() -> str:
     """What this is, in one line that begins as onnxruntime's."""
-    return f"ORT Build Info: onnxgpu={__version__}, api=onnxruntime {COMPATIBLE_VERSION}, build type=Python, python={platform.python_version()}"
+    python = platform.python_version()
+    return f"ORT Build Info: onnxgpu={__version__}, api=onnxruntime {COMPATIBLE_VERSION}, build type=Python, python={python}"
 
 
 def has_collective_ops() -> bool:
@@ -52,8 +54,8 @@ def _loaded_libraries() -> list[str]:
     if not sys.platform.startswith("linux"):
         return []
     keywords = ("cublas", "cudart", "cudnn", "cufft", "curand", "libcuda.", "nvrtc", "nvinfer")
-    with open("/proc/self/maps", encoding="utf-8") as maps:
-        paths = {line.split(None, 5)[5].strip() for line in maps if len(line.split(None, 5)) == 6}
+    fields = [line.split(None, 5) for line in Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()]
+    paths = {parts[5] for parts in fields if len(parts) == 6}
     return sorted(path for path in paths if any(word in path.rsplit("/", 1)[-1] for word in keywords))
 
 

@@ -50,7 +50,9 @@ def _provider_at(location: str, name: str) -> object:
     if location.endswith((".so", ".dll", ".dylib")):
         if not Path(location).is_file():
             raise FileNotFoundError(f"{location}: cannot open shared object file: No such file or directory")
-        raise InvalidArgument(f"{location} is compiled for onnxruntime's C API, which onnxgpu does not have; a provider here is a Python class")
+        raise InvalidArgument(
+            f"{location} is compiled for onnxruntime's C API, which onnxgpu does not have; a provider here is a Python class"
+        )
     if location.endswith(".py"):
         return _module_of_file(Path(location), name).PROVIDER
     if ":" in location:

@@ -10,7 +10,6 @@ from onnxgpu import discovery, knobs, provider_override
 from onnxgpu.caller import warn
 from onnxgpu.ep_devices import chosen_by
 from onnxgpu.errors import EPFail, InvalidArgument, ProviderFallbackWarning
-from onnxgpu.log import logger
 from onnxgpu.metadata import ModelMetadata
 from onnxgpu.options import OrtExecutionProviderDevicePolicy, SessionOptions, checked_provider_options
 from onnxgpu.provider import Provider

@@ -22,7 +22,9 @@ MODULES = (
     "onnxruntime.capi.onnxruntime_pybind11_state",
     "onnxruntime.capi.onnxruntime_validation",
 )
-PYTHON_OWN = ("C", "annotations", "capi", "collections", "contextlib", "linecache", "np", "npt", "os", "platform", "typing", "warnings", "weakref")
+PYTHON_OWN = frozenset(
+    ["C", "annotations", "capi", "collections", "contextlib", "linecache", "np", "npt", "os", "platform", "typing", "warnings", "weakref"]
+)
 """Modules that onnxruntime's files import for themselves."""
 
 

@@ -91,9 +91,9 @@ def test_star_import_and_errors() -> None:
 
 def test_an_unknown_name_is_an_attribute_error_that_says_whose() -> None:
     with onnxgpu.as_onnxruntime():
-        with pytest.raises(AttributeError, match="'onnxruntime', which is onnxgpu, has no attribute 'nothing'"):
+        with pytest.raises(AttributeError, match="'onnxruntime', which is onnxgpu, has no attribute"):
             _ = _imported("onnxruntime").nothing
-        with pytest.raises(ModuleNotFoundError, match="No module named 'onnxruntime.training'"):
+        with pytest.raises(ModuleNotFoundError, match=r"No module named 'onnxruntime\.training'"):
             _imported("onnxruntime.training")
 
 
@@ -180,7 +180,11 @@ def test_the_call_comes_before_the_knob(monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.parametrize(
     ("providers", "words"),
-    [(["CPUExecutionprovider"], "Unknown Provider"), ([(CPU, {"fast": 1})], "no option 'fast'"), ([(CUDA, {"device_id": "x"})], "wants int")],
+    [
+        (["CPUExecutionprovider"], "Unknown Provider"),
+        ([(CPU, {"fast": 1})], "no option 'fast'"),
+        ([(CUDA, {"device_id": "x"})], "wants int"),
+    ],
 )
 def test_mistakes_are_told_at_once_and_change_nothing(providers: Any, words: str) -> None:
     before = list(sys.meta_path)

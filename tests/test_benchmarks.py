@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,7 @@ from benchmarks.pairing import Effort, compare
 from benchmarks.ratios import geomean_ratio, geometric_mean, paired_ratio, quartiles
 from benchmarks.recipes import RECIPES, model_names
 from benchmarks.report import markdown_table, model_rows, replace_measured, save_json
-from benchmarks.side import Side, SideFailed, SideSettings, child_environment
+from benchmarks.side import Side, SideFailed, SideSettings
 
 CPU = ("CPUExecutionProvider",)
 TINY = """
@@ -211,3 +209,12 @@ def test_overhead_is_measured_in_turns(tmp_path: Path, monkeypatch: pytest.Monke
     assert "4 × Add, Sigmoid of (2, 3)" in capsys.readouterr().out
     node = overhead.model(overhead.CASES[0]).graph.node
     assert [n.op_type for n in node] == ["Add", "Sigmoid"] * 2
+
+
+@pytest.mark.slow
+def test_packages_answer_as_with_onnxruntime(tmp_path: Path) -> None:
+    """Installs them from the package index. Those with the largest dependencies are left to the script."""
+    result = tmp_path / "result.json"
+    packages.main(["--only", "magika,openwakeword,ddddocr,text2tashkeel", "--venv", str(tmp_path / "venv"), "--json", str(result)])
+    found = json.loads(result.read_text())["packages"]
+    assert len(found) == 4 and all(entry["same"] and entry["ours_seconds"] > 0 for entry in found.values())

@@ -52,7 +52,9 @@ def _only(folder: Path) -> Any:
     return load
 
 
-def test_preload_is_quiet_where_there_is_nothing(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_preload_is_quiet_where_there_is_nothing(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     monkeypatch.setattr(ctypes, "CDLL", _only(tmp_path))
     monkeypatch.setattr(preload, "_package_folders", list)
     ort.preload_dlls()

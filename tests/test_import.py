@@ -18,7 +18,17 @@ ROOT = Path(__file__).resolve().parents[1]
 HEAVY = ("cudnn", "cupy", "email", "ml_dtypes", "onnx", "onnx_ir", "onnxruntime", "rich", "scipy", "sympy", "tensorrt")
 LONGEST_SECONDS = 0.15
 ALTERNATIONS = 5
-SHARED = {"SessionOptions", "RunOptions", "NodeArg", "ModelMetadata", "GraphOptimizationLevel", "InvalidArgument", "Fail", "IOBinding", "copy_tensors"}
+SHARED = {
+    "SessionOptions",
+    "RunOptions",
+    "NodeArg",
+    "ModelMetadata",
+    "GraphOptimizationLevel",
+    "InvalidArgument",
+    "Fail",
+    "IOBinding",
+    "copy_tensors",
+}
 TIMED = "from time import perf_counter; import numpy; start = perf_counter(); {}; print(perf_counter() - start)"
 
 

@@ -101,5 +101,7 @@ def _differences(wanted: list[list[Any]] | None, ours: list[list[Any]] | None) -
             faults.append(f"parameter {index + 1} is {ours[index][0]}, expected {name}")
         elif default is not None and name is not None and default != ours[index][1]:
             faults.append(f"default of {name} is {ours[index][1]}, expected {default}")
-    faults += [f"parameter {name} is required" for name, default in ours[len(wanted) :] if default is None and not str(name).startswith("*")]
+    faults += [
+        f"parameter {name} is required" for name, default in ours[len(wanted) :] if default is None and not str(name).startswith("*")
+    ]
     return faults

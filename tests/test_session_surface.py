@@ -14,9 +14,9 @@ import onnxgpu as ort
 from onnxgpu import discovery
 from onnxgpu.capi import onnxruntime_inference_collection as collection
 from onnxgpu.capi import onnxruntime_pybind11_state as state
+from onnxgpu.doctor import diagnosis
 from onnxgpu.errors import EPFail, Fail, InvalidArgument
 from onnxgpu.explain import explanation
-from onnxgpu.doctor import diagnosis
 from tests.models import model
 
 CPU, LOOPBACK, CUDA = "CPUExecutionProvider", "LoopbackExecutionProvider", "CUDAExecutionProvider"
@@ -95,7 +95,7 @@ def test_session_explanation_and_doctor_agree(absent: str) -> None:
 
 
 def test_graph_assignment() -> None:
-    with pytest.raises(Fail, match="must be set to \"1\" to retrieve EP graph assignment information"):
+    with pytest.raises(Fail, match='must be set to "1" to retrieve EP graph assignment information'):
         session([CPU]).get_provider_graph_assignment_info()
     options = ort.SessionOptions()
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")

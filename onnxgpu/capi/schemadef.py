@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["OpSchema", "get_all_operator_schema"]
+__all__ = ["get_all_operator_schema"]
 
 
 def get_all_operator_schema() -> list[onnx.defs.OpSchema]:
