@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from onnxgpu.errors import EPFail, Fail
 from onnxgpu.log import logger
+from onnxgpu.shown import shown
 from onnxgpu.value_runs import ValueRuns
 
 if TYPE_CHECKING:
@@ -89,8 +91,10 @@ class Session(ValueRuns):
             self.__dict__.update(before)
             raise
 
+    @abstractmethod
     def _make_anew(self, source: Any, options: SessionOptions, providers: Any, provider_options: Any, others: dict[str, Any]) -> None:
-        self.__init__(source, options, providers, provider_options, **others)  # type: ignore[misc]  # that of the derived class
+        """Become the session of these arguments."""
+        raise NotImplementedError
 
     def disable_fallback(self) -> None:
         """Forbid that another provider stands in for one that was asked for: now, and in `set_providers`.
@@ -172,55 +176,55 @@ class Session(ValueRuns):
         if not hasattr(graph_annotation_id, "__index__"):
             raise TypeError(f"release_captured_graph(): incompatible function arguments. It wants an integer, got {graph_annotation_id!r}")
 
-    @property
+    @shown
     def _sess(self) -> NativeSession:
         from onnxgpu.native_session import NativeSession
 
         return NativeSession.of(self)  # type: ignore[arg-type]  # every Session is an InferenceSession
 
-    @property
+    @shown
     def _model_path(self) -> str | None:
         source = self._made_of[0]
         return os.fspath(source) if isinstance(source, (str, os.PathLike)) else None
 
-    @property
+    @shown
     def _model_bytes(self) -> bytes | None:
         source = self._made_of[0]
         return None if self._model_path is not None else source if isinstance(source, bytes) else source.SerializeToString()
 
-    @property
+    @shown
     def _providers(self) -> list[str]:
         return self.get_providers()
 
-    @property
+    @shown
     def _provider_options(self) -> dict[str, dict[str, str]]:
         return self.get_provider_options()
 
-    @property
+    @shown
     def _fallback_providers(self) -> list[str]:
         return [provider.name for provider in self._selection.providers if provider.fallback]
 
-    @property
+    @shown
     def _sess_options(self) -> SessionOptions:
         return self._options
 
-    @property
+    @shown
     def _sess_options_initial(self) -> SessionOptions:
         return self._options
 
-    @property
+    @shown
     def _inputs_meta(self) -> list[NodeArg]:
         return self.get_inputs()
 
-    @property
+    @shown
     def _outputs_meta(self) -> list[NodeArg]:
         return self.get_outputs()
 
-    @property
+    @shown
     def _overridable_initializers(self) -> list[NodeArg]:
         return self.get_overridable_initializers()
 
-    @property
+    @shown
     def _model_meta(self) -> ModelMetadata:
         return self._metadata
 

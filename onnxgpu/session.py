@@ -23,6 +23,7 @@ from onnxgpu.options import RunOptions, SessionOptions
 from onnxgpu.programs import Programs
 from onnxgpu.provider_override import Requested
 from onnxgpu.selection import Selection, requested_by, select
+from onnxgpu.shown import shown
 from onnxgpu.surroundings import Surroundings
 
 if TYPE_CHECKING:
@@ -210,37 +211,44 @@ class InferenceSession(Session):
     def _session_providers(self) -> Sequence[Provider]:
         return self._selection.providers
 
-    def __reduce__(self) -> Any:
-        """The session is made again where it is unpickled or copied: from the same path or bytes, options and providers."""
+    def __getstate__(self) -> Any:
+        """What the session is made of: it is made again where it is unpickled or copied, from the same path or bytes."""
         source, *rest = self._made_of
-        return _remade, (source if isinstance(source, (str, bytes)) else source.SerializeToString(), *rest)
+        return (source if isinstance(source, (str, bytes)) else source.SerializeToString(), *rest)
 
-    @property
+    def __setstate__(self, state: Any) -> None:
+        source, options, providers, provider_options, others = state
+        InferenceSession.__init__(self, source, options, providers, provider_options, **others)
+
+    def _make_anew(self, source: Any, options: SessionOptions, providers: Any, provider_options: Any, others: dict[str, Any]) -> None:
+        InferenceSession.__init__(self, source, options, providers, provider_options, **others)
+
+    @shown
     def placement(self) -> Placement:
         """Where every node runs, and why."""
         return self._placement
 
-    @property
+    @shown
     def plan(self) -> Plan:
         """The steps of a run, transfers included."""
         return self._plan
 
-    @property
+    @shown
     def programs(self) -> tuple[Program, ...]:
         """The plan as it is run: for all outputs, then for each other choice of outputs and places that a run asked for."""
         return tuple(self._programs)
 
-    @property
+    @shown
     def rewrites(self) -> RewriteReport:
         """What was rewritten before the graph was placed."""
         return self._report
 
-    @property
+    @shown
     def unavailable_providers(self) -> tuple[tuple[str, str], ...]:
         """Providers that were asked for but are not available here, with the cause."""
         return self._selection.unavailable
 
-    @property
+    @shown
     def model_path(self) -> Path | None:
         """The file the model was loaded from."""
         return self._path
@@ -255,12 +263,6 @@ def _refuse_none(plan: Plan, position: int, name: str) -> None:
         if slot in step.inputs and not step.is_transfer:
             raise step_error(step, Fail(f"Missing Input: {name}. The feed holds None for it; give an array"))
         slot = step.outputs[0] if slot in step.inputs else slot
-
-
-def _remade(
-    source: str | bytes, options: SessionOptions, providers: Any, provider_options: Any, others: dict[str, Any]
-) -> InferenceSession:
-    return InferenceSession(source, options, providers, provider_options, **others)
 
 
 def _checked_options(options: SessionOptions) -> SessionOptions:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import logging
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -231,3 +233,37 @@ def test_kernels_and_schemas() -> None:
     schemas = state.get_all_operator_schema()
     assert any(schema.name == "Softmax" and schema.since_version == 13 for schema in schemas)
     assert isinstance(schemas[0], state.schemadef.OpSchema) and isinstance(kernels[0], state.opkernel.KernelDef)
+
+
+class Derived(ort.InferenceSession):
+    """As programs derive from it: another constructor, attributes of names that we have, and pickling of their own."""
+
+    def __init__(self, folder: str, **others: Any) -> None:
+        super().__init__(str(Path(folder) / "m.onnx"), **others)
+        for name, value in (("model_path", folder), ("plan", "mine"), ("_sess", "mine")):
+            setattr(self, name, value)
+
+    def __getstate__(self) -> Any:
+        return {"folder": self.model_path}
+
+    def __setstate__(self, state: Any) -> None:
+        self.__init__(state["folder"], providers=[CPU])  # type: ignore[misc]
+
+
+def test_a_derived_class_may_set_any_attribute_and_pickle_itself(tmp_path: Path) -> None:
+    (tmp_path / "m.onnx").write_bytes(MODEL.SerializeToString())
+    made: Any = Derived(str(tmp_path), providers=[CPU])
+    for one in (made, pickle.loads(pickle.dumps(made)), copy.deepcopy(made)):
+        assert type(one) is Derived and one.model_path == str(tmp_path) and one.plan == "mine" == one._sess
+        np.testing.assert_allclose(one.run(None, {"x": X})[0], -np.exp(X), rtol=1e-6)
+        one.set_providers([LOOPBACK, CPU])
+        assert one.get_providers() == [LOOPBACK, CPU]
+
+
+class Plain(ort.InferenceSession):
+    """A derived class that leaves pickling to us."""
+
+
+def test_a_derived_class_stays_one_when_it_is_pickled() -> None:
+    made = pickle.loads(pickle.dumps(Plain(MODEL, providers=[CPU])))
+    assert type(made) is Plain and made.get_providers() == [CPU]
