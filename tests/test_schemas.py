@@ -9,14 +9,15 @@ from typing import Any
 
 import onnx
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from hypothesis.errors import Flaky
 
-from tests.schemas import operators
 from tests.schemas.disagreements import KNOWN, Disagreement
 from tests.schemas.draw import Draw
-from tests.schemas.examples import GENERATORS, Example
+from tests.schemas.examples import Example
 from tests.schemas.not_comparable import reason
+from tests.schemas.operators import GENERATORS
 from tests.schemas.verdict import is_needed, judge
 
 FEW, MANY = 4, 60
@@ -74,18 +75,29 @@ def test_schema_at_length(schema: onnx.defs.OpSchema) -> None:
     assert (verdicts["onnxruntime"] + verdicts["reference"] > 0) == (reason(schema) is None), dict(verdicts)
 
 
+class Met(Exception):
+    """An example that a known disagreement explains."""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("entry", KNOWN, ids=str)
 def test_known_disagreement(entry: Disagreement) -> None:
-    """An entry that no example meets any more, or whose oracle is right, has to go."""
-    concerned = [s for s in GENERATED if (s.domain, s.name) == (entry.domain, entry.operator) and entry.since <= s.since_version <= entry.until]
-    needed: list[bool] = []
+    """An entry that no example meets any more, or whose oracle is right, has to go; the search ends at the first that needs it."""
+    named = [schema for schema in GENERATED if (schema.domain, schema.name) == (entry.domain, entry.operator)]
+    concerned = [schema for schema in named if entry.since <= schema.since_version <= entry.until]
 
-    @settings(derandomize=True, max_examples=4 * MANY, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(
+        derandomize=True,
+        max_examples=30 * MANY,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate],
+    )
     @given(data=st.data(), schema=st.sampled_from(concerned))
     def looked(data: Any, schema: onnx.defs.OpSchema) -> None:
-        if not any(needed):
-            needed.append(is_needed(entry, schema, example_of(data, schema)))
+        if is_needed(entry, schema, example_of(data, schema)):
+            raise Met
 
-    looked()
-    assert any(needed), f"{entry.oracle} is not wrong on {entry.operator}: {entry.reason}"
+    with pytest.raises((Met, Flaky)):  # what an oracle reads from uninitialised memory is not the same when it is looked at again
+        looked()

@@ -115,7 +115,7 @@ def model_of(schema: onnx.defs.OpSchema, example: Example, fed_types: Callable[[
 
 def initializer(name: str, array: np.ndarray) -> onnx.TensorProto:
     """The array as a named tensor, of any element type."""
-    if array.dtype == object:
+    if array.dtype.kind == "O":
         return helper.make_tensor(name, onnx.TensorProto.STRING, array.shape, [text.encode() for text in array.reshape(-1)])
     if is_extended(array.dtype):
         return onnx.numpy_helper.from_array(array, name)

@@ -147,6 +147,12 @@ def where(draw: Draw) -> Example:
     return Example([draw.plain(bool, condition), draw.anything(dtype, left), draw.anything(dtype, right)])
 
 
+FLOAT8 = ("float8e4m3fn", "float8e4m3fnuz", "float8e5m2", "float8e5m2fnuz")
+FLOAT8_EDGES = (240, 248, 448, 464, 465, 57344, 61439, 61440, 65504, 2.5)
+WIDE = (np.float16, np.float32, np.float64, np.uint16, np.int32, np.int64)
+"""Types that hold the numbers at which 8-bit floats end."""
+
+
 @generates("Cast")
 def cast(draw: Draw) -> Example:
     """Numbers in the target's range, and beyond it where the result is defined: between floating-point types with a sign."""
@@ -163,13 +169,15 @@ def cast_like(draw: Draw) -> Example:
 
 def _converted(draw: Draw, source: np.dtype, target: np.dtype) -> Example:
     shape = draw.shape()
-    if source == object:
+    if source.kind == "O":
         x = draw.words(("1", "0", "3", "1e2") if target.kind not in "biu" else ("1", "0", "3", "7"), shape)
-    elif target == object or is_integer(target) or target == bool:
+    elif target.kind == "O" or is_integer(target) or target.kind == "b":
         low = 0 if name_of(target).startswith("uint") else -2
         x = draw.plain(source, shape, low, 1 if name_of(target).endswith("int2") else 3)
     elif name_of(target) == "float8e8m0":
         x = draw.plain(source, shape, 1, 4)
+    elif name_of(target) in FLOAT8 and source in WIDE and draw.flag():
+        x = np.asarray(draw.generator.choice(FLOAT8_EDGES, shape)).astype(source)
     else:
         x = draw.anything(source, shape)
     attributes = {"to": name_of(target).upper()} if draw.version < 6 and draw.schema.name == "Cast" else {"to": code_of(target)}

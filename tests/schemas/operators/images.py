@@ -20,7 +20,9 @@ def resize(draw: Draw) -> Example:
     scales = np.array([1, 1, *(draw.among([0.5, 1.0, 1.5, 2.0, 3.0]) for _ in range(2))], np.float32)
     if draw.version < 11:
         return Example([x, scales], attributes)
-    coordinates = ["half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel"] + (["half_pixel_symmetric"] if draw.version >= 19 else [])
+    coordinates = ["half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel"] + (
+        ["half_pixel_symmetric"] if draw.version >= 19 else []
+    )
     attributes |= draw.some(
         {
             "coordinate_transformation_mode": lambda: draw.among(coordinates),
@@ -36,7 +38,10 @@ def resize(draw: Draw) -> Example:
         return Example([x, roi, scales], attributes)
     sizes = [1, x.shape[1], draw.integer(1, 6), draw.integer(1, 6)]
     if draw.version >= 18 and draw.flag():
-        attributes |= {"axes": [2, 3], **draw.some({"keep_aspect_ratio_policy": lambda: draw.among(["stretch", "not_larger", "not_smaller"])})}
+        attributes |= {
+            "axes": [2, 3],
+            **draw.some({"keep_aspect_ratio_policy": lambda: draw.among(["stretch", "not_larger", "not_smaller"])}),
+        }
         sizes = sizes[2:]
     empty = np.zeros(0, np.float32) if draw.version < 13 else None
     return Example([x, roi, empty, np.array(sizes)], attributes)

@@ -70,7 +70,7 @@ def feature_vectorizer(draw: Draw) -> Example:
 def one_hot_encoder(draw: Draw) -> Example:
     dtype = draw.dtype("X")
     zeros = draw.some({"zeros": lambda: 1})
-    if dtype == object:
+    if dtype.kind == "O":
         return Example([draw.words(WORDS, draw.shape((1, 2), (1, 3)))], {"cats_strings": ["b", "a", ""], **zeros})
     return Example([draw.plain(dtype, draw.shape((1, 2), (1, 3)))], {"cats_int64s": [0, 3, -1], **zeros})
 
@@ -79,7 +79,7 @@ def one_hot_encoder(draw: Draw) -> Example:
 def category_mapper(draw: Draw) -> Example:
     pairs: dict[str, Any] = {"cats_strings": ["a", "é", "b"], "cats_int64s": [1, 0, -2]}
     pairs |= draw.some({"default_string": lambda: "?", "default_int64": lambda: 99})
-    return Example([draw.words(WORDS, draw.shape()) if draw.dtype("X") == object else draw.plain(np.int64, draw.shape())], pairs)
+    return Example([draw.words(WORDS, draw.shape()) if draw.dtype("X").kind == "O" else draw.plain(np.int64, draw.shape())], pairs)
 
 
 KEYS: dict[str, Any] = {"string": ["a", "é", "b"], "int64": [1, 0, -2], "float": [1.0, 0.5, -2.0]}
@@ -91,7 +91,7 @@ DEFAULTS: dict[str, Any] = {"string": "none", "int64": 99, "float": 0.25}
 def label_encoder(draw: Draw) -> Example:
     """Keys and values as lists or, from version 4 on, as tensors of any type."""
     source = draw.dtype("X")
-    x = draw.words(WORDS, draw.shape()) if source == object else draw.plain(source, draw.shape())
+    x = draw.words(WORDS, draw.shape()) if source.kind == "O" else draw.plain(source, draw.shape())
     if draw.version == 1:
         return Example([x], {"classes_strings": ["a", "b", "é"], **draw.some({"default_string": lambda: "?", "default_int64": lambda: 9})})
     target = draw.dtype("Y")
@@ -100,8 +100,8 @@ def label_encoder(draw: Draw) -> Example:
         key, value = names[source], names[target]
         default = draw.some({f"default_{value}": lambda: DEFAULTS[value]})
         return Example([x], {f"keys_{key}s": KEYS[key], f"values_{value}s": VALUES[value], **default})
-    keys = np.array(KEYS["string"] if source == object else KEYS["int64"]).astype(source)
-    values = np.array(VALUES["string"] if target == object else VALUES["int64"]).astype(target)
+    keys = np.array(KEYS["string"] if source.kind == "O" else KEYS["int64"]).astype(source)
+    values = np.array(VALUES["string"] if target.kind == "O" else VALUES["int64"]).astype(target)
     tensors = {"keys_tensor": initializer("keys", keys), "values_tensor": initializer("values", values)}
     return Example([x], tensors | {"default_tensor": initializer("default", values[:1])})
 
@@ -109,7 +109,7 @@ def label_encoder(draw: Draw) -> Example:
 @generates("CastMap", domain=ML)
 def cast_map(draw: Draw) -> Example:
     strings = "string" in draw.type("X")
-    kind = "TO_FLOAT TO_INT64 TO_STRING".split()
+    kind = ["TO_FLOAT", "TO_INT64", "TO_STRING"]
     entries: dict[int, Any] = {k: ("1" if strings else draw.real()) for k in sorted(draw.order(4)[: draw.integer(1, 4)])}
     dense = {"map_form": "SPARSE", "max_map": 5} if draw.flag() else {}
     code = code_of(np.dtype(object if strings else np.float32))

@@ -35,7 +35,7 @@ def reduction(draw: Draw) -> Example:
 
 def without_nan(x: np.ndarray) -> np.ndarray:
     """Zeros in place of NaN, whose order the specification leaves open."""
-    return x if x.dtype == object else np.where(x != x, np.zeros((), x.dtype), x)
+    return x if x.dtype.kind == "O" else np.where(x != x, np.zeros((), x.dtype), x)
 
 
 def _reduce(draw: Draw, x: np.ndarray, axes: list[int] | None, attributes: dict[str, object], invalid: str = "") -> Example:

@@ -42,7 +42,7 @@ def regex_full_match(draw: Draw) -> Example:
 def tf_idf(draw: Draw) -> Example:
     """Unigrams and bigrams of three tokens."""
     dtype = draw.dtype("X")
-    tokens = np.array(["a", "b", "c"], object) if dtype == object else np.array([1, 2, 3], dtype)
+    tokens = np.array(["a", "b", "c"], object) if dtype.kind == "O" else np.array([1, 2, 3], dtype)
     x = tokens[draw.generator.integers(0, 3, draw.among([(6,), (1, 6), (2, 4)]))]
     low, high = draw.among([(1, 1), (1, 2), (2, 2)])
     pool = [0, 1, 2, 0, 1, 1, 2]
@@ -53,6 +53,6 @@ def tf_idf(draw: Draw) -> Example:
         "mode": draw.among(["TF", "IDF", "TFIDF"]),
         "ngram_counts": [0, 3],
         "ngram_indexes": draw.order(5),
-        ("pool_strings" if dtype == object else "pool_int64s"): [tokens[i] if dtype == object else int(tokens[i]) for i in pool],
+        ("pool_strings" if dtype.kind == "O" else "pool_int64s"): [tokens[i] if dtype.kind == "O" else int(tokens[i]) for i in pool],
     }
     return Example([x], attributes | draw.some({"weights": lambda: [draw.real() for _ in range(5)]}))

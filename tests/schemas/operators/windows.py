@@ -138,9 +138,7 @@ def columns_to_image(draw: Draw) -> Example:
     spatial = len(block)
     pads = attributes.get("pads", [0] * 2 * spatial)
     dilations, strides = (attributes.get(n, [1] * spatial) for n in ("dilations", "strides"))
-    blocks = [
-        (image[i] + pads[i] + pads[spatial + i] - dilations[i] * (block[i] - 1) - 1) // strides[i] + 1 for i in range(spatial)
-    ]
+    blocks = [(image[i] + pads[i] + pads[spatial + i] - dilations[i] * (block[i] - 1) - 1) // strides[i] + 1 for i in range(spatial)]
     shape = (draw.integer(1, 2), draw.integer(1, 2) * int(np.prod(block)), int(np.prod(blocks)))
     return Example([draw.plain(draw.dtype("input"), shape), np.array(image), np.array(block)], attributes)
 
