@@ -6,7 +6,13 @@ from typing import Any
 
 from onnxgpu.errors import DeviceReset, EPFail, InvalidArgument, NotImplemented, OnnxGpuError, OutOfMemory, RuntimeException
 
-_POISONED = ("cudaErrorIllegalAddress", "cudaErrorLaunchFailure", "CUDA_ERROR_ILLEGAL_ADDRESS", "CUDA_ERROR_LAUNCH_FAILED", "cudaErrorMisalignedAddress")
+_POISONED = (
+    "cudaErrorIllegalAddress",
+    "cudaErrorLaunchFailure",
+    "CUDA_ERROR_ILLEGAL_ADDRESS",
+    "CUDA_ERROR_LAUNCH_FAILED",
+    "cudaErrorMisalignedAddress",
+)
 _NO_IMAGE = ("CUDA_ERROR_NO_BINARY_FOR_GPU", "cudaErrorNoKernelImageForDevice")
 
 

@@ -24,9 +24,13 @@ def checked(device: Any) -> None:
 
 def run(cp: Any, kernel: Any, *launch: Any, **options: Any) -> str:
     """What the device reports of a launch."""
-    with pytest.raises(cp.cuda.runtime.CUDARuntimeError) as error:
+
+    def launched() -> None:
         kernel(*launch, **options)
         cp.cuda.Device().synchronize()
+
+    with pytest.raises(cp.cuda.runtime.CUDARuntimeError) as error:
+        launched()
     return str(error.value)
 
 
@@ -64,7 +68,14 @@ def test_too_little_dynamic_shared_memory(cp: Any) -> None:
 
 
 def test_uninitialised_memory(cp: Any) -> None:
-    report = run(cp, function(cp, sources.ROW_SUM, "row_sum"), (1,), (64,), (cp.empty(100, np.float32), cp.empty(1, np.float32), np.int32(100)), shared_mem=256)
+    report = run(
+        cp,
+        function(cp, sources.ROW_SUM, "row_sum"),
+        (1,),
+        (64,),
+        (cp.empty(100, np.float32), cp.empty(1, np.float32), np.int32(100)),
+        shared_mem=256,
+    )
     assert "read of global memory that nobody wrote" in report
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from onnxgpu.provider import Claim
 import onnxgpu.providers.cuda.operators  # noqa: F401  registers the operators
+from onnxgpu.provider import Claim
 from onnxgpu.providers.cuda.registry import REGISTRY
 from tests.cases import Case, all_cases
 from tests.cases.oracles import expected_outputs

@@ -99,8 +99,9 @@ class TestSession:
     def test_a_faulted_device_says_so(self, cp: Any, device: Any) -> None:
         session = ort.InferenceSession(model("g (float[4] x) => (float[4] y) { y = Neg (x) }"), providers=[CUDA, CPU])
         kernel = cp.RawKernel('extern "C" __global__ void trap() { __trap(); }', "trap")
+        device.configure(replace(PLAIN, lazy=True))  # the kernel runs when the session's copy waits for it
+        kernel((1,), (1,), ())
         with pytest.raises(DeviceReset, match="start a new one"):
-            kernel((1,), (1,), ())
             session.run(None, {"x": np.zeros(4, np.float32)})
 
 

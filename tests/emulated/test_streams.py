@@ -12,7 +12,6 @@ import pytest
 from tests.emulated import PLAIN
 
 
-
 @pytest.fixture
 def lazy(device: Any) -> Any:
     device.configure(replace(PLAIN, lazy=True))
@@ -142,7 +141,7 @@ def test_what_a_capture_forbids(cp: Any, device: Any, fault: Callable[..., None]
 
 
 def test_an_event_from_outside_of_a_capture(cp: Any, device: Any) -> None:
-    first, second, a, _ = two_streams(cp)
+    first, second, _, _ = two_streams(cp)
     event = second.record(cp.cuda.Event(disable_timing=True))
     first.begin_capture()
     with pytest.raises(cp.cuda.runtime.CUDARuntimeError, match="Isolation"):

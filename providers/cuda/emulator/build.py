@@ -70,7 +70,15 @@ def _build_alias(tools: Toolchain, driver: Path, target: Path) -> None:
     """A library with one of CUDA's names and nothing in it but the dependence on the driver."""
     empty = target.with_suffix(".c")
     empty.write_text("")
-    _link(tools, ["-x", "c", empty, "-x", "none"], target, f"-Wl,-soname,{target.name}", "-Wl,--no-as-needed", driver, f"-Wl,-rpath,{driver.parent}")
+    _link(
+        tools,
+        ["-x", "c", empty, "-x", "none"],
+        target,
+        f"-Wl,-soname,{target.name}",
+        "-Wl,--no-as-needed",
+        driver,
+        f"-Wl,-rpath,{driver.parent}",
+    )
     empty.unlink()
 
 
@@ -83,10 +91,18 @@ def _build_cublas(tools: Toolchain, driver: Path, target: Path) -> None:
         run([tools.compiler, *_OPTIONS, "-O3", "-march=native", *tools.includes[1:], "-c", HERE / "libraries" / "cublas.cpp", "-o", code])
         stubs = stubs_for(tools, folder, extension, code, r"cublas\w+", _NOT_SUPPORTED)
         versions.write_text("libcublas.so.13 { global: cublas*; };\n")
-        _link(tools, [code, stubs], target, f"-Wl,-soname,{target.name}", f"-Wl,--version-script,{versions}", driver, f"-Wl,-rpath,{driver.parent}")
+        _link(
+            tools,
+            [code, stubs],
+            target,
+            f"-Wl,-soname,{target.name}",
+            f"-Wl,--version-script,{versions}",
+            driver,
+            f"-Wl,-rpath,{driver.parent}",
+        )
 
 
 def _link(tools: Toolchain, inputs: Sequence[str | Path], target: Path, *options: str | Path) -> None:
     made = target.with_suffix(".new")
     run([tools.compiler, "-shared", "-fPIC", *inputs, "-o", made, *options, "-ldl"])
-    os.replace(made, target)
+    made.replace(target)

@@ -41,7 +41,9 @@ class CompileError(Exception):
     """g++ refused a source; the text is its own."""
 
 
-def compile_source(source: str, *, name: str, options: Sequence[str] = (), expressions: Sequence[str] = (), checked: bool = False) -> Compiled:
+def compile_source(
+    source: str, *, name: str, options: Sequence[str] = (), expressions: Sequence[str] = (), checked: bool = False
+) -> Compiled:
     """Compile CUDA C++.
 
     Args:
@@ -77,7 +79,7 @@ def compile_source(source: str, *, name: str, options: Sequence[str] = (), expre
         # Linked by itself, without -fsanitize=thread: the driver answers the instrumented accesses, not the sanitizer's library.
         _compile([tools.compiler, "-shared", folder / "module.o", "-o", folder / "module.so"])
         _publish(folder / "module.names", names, "\n".join(result.lowered))
-        os.replace(folder / "module.so", path)
+        (folder / "module.so").replace(path)
     return Compiled(path, result.lowered)
 
 
@@ -94,7 +96,7 @@ def precompiled(*, checked: bool, with_cupy: bool) -> Path:
         made = Path(scratch)
         _publish(made / "text", folder / "on_host.h", "".join(f"#include <{line}>\n" for line in lines))
         run([tools.compiler, *_flags(checked), *tools.includes, "-x", "c++-header", header, "-o", made / "header.gch"])
-        os.replace(made / "header.gch", folder / "on_host.h.gch")
+        (made / "header.gch").replace(folder / "on_host.h.gch")
     return header
 
 
@@ -105,8 +107,9 @@ def _flags(checked: bool) -> tuple[str, ...]:
 def _preprocessed(tools: Toolchain, file: Path, source: str, options: Sequence[str]) -> str:
     """The source with its macros and own headers expanded; of the headers that are precompiled nothing."""
     file.write_text(source)
-    command: list[str | Path] = [tools.compiler, *_LANGUAGE, "-E", "-nostdinc", "-I", _stand_ins(), *options, "-I", tools.cupy_include, "-I", tools.cuda_include,
-               "-include", HERE / "include" / "markers.h", "-x", "c++", file]  # fmt: skip
+    markers = ("-include", HERE / "include" / "markers.h")
+    folders: tuple[str | Path, ...] = ("-I", _stand_ins(), *options, "-I", tools.cupy_include, "-I", tools.cuda_include)
+    command: list[str | Path] = [tools.compiler, *_LANGUAGE, "-E", "-nostdinc", *folders, *markers, "-x", "c++", file]
     return _compile(command).replace(str(file), file.name)
 
 
@@ -123,22 +126,59 @@ def _stand_ins() -> Path:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
         try:
-            os.replace(Path(scratch) / "made", folder)
+            (Path(scratch) / "made").replace(folder)
         except OSError:
             if not folder.exists():
                 raise
     return folder
 
 
-_STANDARD = (
-    "algorithm assert.h cassert cfloat climits cmath cstddef cstdint cstdio cstring ctype.h float.h initializer_list limits limits.h math.h "
-    "stddef.h stdint.h stdio.h stdlib.h string.h tuple type_traits utility"
-).split()
-_NVIDIA = (
-    "builtin_types.h cuda.h cuda_bf16.h cuda_bf16.hpp cuda_fp16.h cuda_fp16.hpp cuda_fp8.h cuda_fp8.hpp cuda_pipeline.h "
-    "cuda_pipeline_primitives.h cuda_runtime.h cuda_runtime_api.h device_launch_parameters.h math_constants.h mma.h nv/target "
-    "vector_functions.h vector_types.h"
-).split()
+_STANDARD = [
+    "algorithm",
+    "assert.h",
+    "cassert",
+    "cfloat",
+    "climits",
+    "cmath",
+    "cstddef",
+    "cstdint",
+    "cstdio",
+    "cstring",
+    "ctype.h",
+    "float.h",
+    "initializer_list",
+    "limits",
+    "limits.h",
+    "math.h",
+    "stddef.h",
+    "stdint.h",
+    "stdio.h",
+    "stdlib.h",
+    "string.h",
+    "tuple",
+    "type_traits",
+    "utility",
+]
+_NVIDIA = [
+    "builtin_types.h",
+    "cuda.h",
+    "cuda_bf16.h",
+    "cuda_bf16.hpp",
+    "cuda_fp16.h",
+    "cuda_fp16.hpp",
+    "cuda_fp8.h",
+    "cuda_fp8.hpp",
+    "cuda_pipeline.h",
+    "cuda_pipeline_primitives.h",
+    "cuda_runtime.h",
+    "cuda_runtime_api.h",
+    "device_launch_parameters.h",
+    "math_constants.h",
+    "mma.h",
+    "nv/target",
+    "vector_functions.h",
+    "vector_types.h",
+]
 
 
 def _compile(command: Sequence[str | os.PathLike[str]]) -> str:
@@ -151,7 +191,7 @@ def _compile(command: Sequence[str | os.PathLike[str]]) -> str:
 def _publish(scratch: Path, path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch.write_text(text)
-    os.replace(scratch, path)
+    scratch.replace(path)
 
 
 @cache

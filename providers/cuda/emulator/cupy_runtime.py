@@ -6,7 +6,6 @@ extensions are those of the installed package.
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 import sysconfig
@@ -33,13 +32,16 @@ def build_runtime(tools: Toolchain, driver: Path, target: Path) -> None:
         folder = Path(scratch)
         source = _source(folder)
         generated, code = folder / "runtime.cpp", folder / "runtime.o"
-        run([sys.executable, "-m", "cython", *_CYTHON, "-w", source, "-E", _CONSTANTS, "-o", generated, f"{MODULE.replace('.', '/')}.pyx"], source)
+        run(
+            [sys.executable, "-m", "cython", *_CYTHON, "-w", source, "-E", _CONSTANTS, "-o", generated, f"{MODULE.replace('.', '/')}.pyx"],
+            source,
+        )
         (folder / "cuda_profiler_api.h").write_text(_PROFILER)
         includes = (tools.cuda_include, folder, Path(sysconfig.get_paths()["include"]), source / "cupy_backends" / "cuda" / "api", source)
         run([tools.compiler, "-std=c++17", "-O1", "-w", "-fPIC", *(f"-I{path}" for path in includes), "-c", generated, "-o", code])
         stubs = stubs_for(tools, folder, code, driver, r"cuda\w+", _NOT_SUPPORTED)
         run([tools.compiler, "-shared", code, stubs, "-o", folder / "made.so", f"-Wl,-rpath,{driver.parent}", driver])
-        os.replace(folder / "made.so", target)
+        (folder / "made.so").replace(target)
 
 
 def stubs_for(tools: Toolchain, folder: Path, wanting: Path, having: Path, pattern: str, code: int) -> Path:
@@ -55,12 +57,26 @@ def stubs_for(tools: Toolchain, folder: Path, wanting: Path, having: Path, patte
 
 def _source(folder: Path) -> Path:
     """CuPy's sources, fetched from the package index that pip is set up for."""
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", "cupy", "--dest", str(folder), f"cupy=={CUPY_VERSION}"]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--no-binary",
+        "cupy",
+        "--dest",
+        str(folder),
+        f"cupy=={CUPY_VERSION}",
+    ]
     try:
         # pip asks the source for its metadata, which it gives without looking for CUDA when documentation is built.
         run(["env", "READTHEDOCS=True", *command])
     except EPFail as error:
-        raise EPFail(f"the emulated device is built once from CuPy's source distribution {CUPY_VERSION}, which pip could not fetch. {error.message}") from error
+        raise EPFail(
+            f"the emulated device is built once from CuPy's source distribution {CUPY_VERSION}, which pip could not fetch. {error.message}"
+        ) from error
     archive = next(folder.glob("cupy-*.tar.gz"))
     with tarfile.open(archive) as packed:
         packed.extractall(folder, filter="data")

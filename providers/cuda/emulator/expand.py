@@ -18,7 +18,9 @@ from hashlib import sha256
 _KERNEL = re.compile(r"__global__\b((?:\s|static|inline|void|__launch_bounds__\s*\([^)]*\)|__attribute__\s*\(\(.*?\)\))*)(\w+)\s*\(")
 _DYNAMIC = re.compile(r"extern\s+__shared__\s+([^;\[\]]*?)\b(\w+)\s*\[\s*\]\s*;")
 _ATTRIBUTES = re.compile(r"(?:alignas|__align__)\s*\(.*?\)|__attribute__\s*\(\(.*?\)\)")
-_SYNCHRONIZES = re.compile(r"\b__syncthreads|\b__\w+_sync\b|\b__syncwarp|\b__activemask|\bwmma\b|\bemulated_|\b__pipeline_|\bcooperative_groups\b")
+_SYNCHRONIZES = re.compile(
+    r"\b__syncthreads|\b__\w+_sync\b|\b__syncwarp|\b__activemask|\bwmma\b|\bemulated_|\b__pipeline_|\bcooperative_groups\b"
+)
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,9 @@ def expanded(source: str, expressions: Sequence[str], *, checked: bool, strict: 
     text = re.sub(r"\b__global__\b", "", text)
     entries = [(name, name) for name in kernels] + list(zip(expressions, lowered, strict=True))
     flags = {"synchronizes": synchronizes, "strict": strict, "checked": checked}
-    return Expanded("\n".join([text, '# 1 "entry points"', *map(_entry, entries), _shared_table(shared_count), *map(_flag, flags.items())]), lowered)
+    return Expanded(
+        "\n".join([text, '# 1 "entry points"', *map(_entry, entries), _shared_table(shared_count), *map(_flag, flags.items())]), lowered
+    )
 
 
 def _plain_kernels(source: str) -> list[str]:
@@ -109,7 +113,8 @@ def _shared_table(count: int) -> str:
         for i in range(count)
     )
     rows = ", ".join(f"{{__start_emulated_shared_{i}, __stop_emulated_shared_{i}}}" for i in range(count))
-    return f'{bounds}extern "C" {{ EmulatedSharedVariable emulated_shared_variables[{count + 1}] = {{{rows}}}; int emulated_shared_count = {count}; }}'
+    table = f"EmulatedSharedVariable emulated_shared_variables[{count + 1}] = {{{rows}}};"
+    return f'{bounds}extern "C" {{ {table} int emulated_shared_count = {count}; }}'
 
 
 def _flag(flag: tuple[str, bool]) -> str:

@@ -20,10 +20,21 @@ from onnxgpu.providers.cuda.emulator.cupy_runtime import MODULE
 from onnxgpu.providers.cuda.emulator.settings import Settings
 from onnxgpu.providers.cuda.emulator.toolchain import toolchain
 
-_COUNTERS = (
-    "launches library_calls graph_launches copies_to_device copies_to_host copies_on_device bytes_to_device bytes_to_host bytes_on_device "
-    "memsets synchronizations allocations releases"
-).split()
+_COUNTERS = [
+    "launches",
+    "library_calls",
+    "graph_launches",
+    "copies_to_device",
+    "copies_to_host",
+    "copies_on_device",
+    "bytes_to_device",
+    "bytes_to_host",
+    "bytes_on_device",
+    "memsets",
+    "synchronizations",
+    "allocations",
+    "releases",
+]
 _REAL = ("libcuda.so", "libcudart.so", "libnvrtc.so", "libcublas.so", "libcudnn.so")
 _TEXTS = ctypes.POINTER(ctypes.c_char_p)
 _COMPILE = ctypes.CFUNCTYPE(
@@ -133,7 +144,9 @@ def install(settings: Settings | None = None) -> EmulatedDevice:
 
 def _refuse_if_too_late() -> None:
     if MODULE in sys.modules:
-        raise EPFail("cupy was imported before the emulated device was installed; choose it (ONNXGPU_CUDA=emulated) before anything imports cupy")
+        raise EPFail(
+            "cupy was imported before the emulated device was installed; choose it (ONNXGPU_CUDA=emulated) before anything imports cupy"
+        )
     mapped = Path("/proc/self/maps").read_text()
     real = [name for name in _REAL if f"/{name}" in mapped]
     if real:

@@ -105,6 +105,7 @@ def run(command: Sequence[str | os.PathLike[str]], folder: Path | None = None) -
 
 
 def cuda_include() -> Path | None:
+    """NVIDIA's headers, as the packages of CUDA 13 install them."""
     spec = find_spec("nvidia")
     roots = [Path(place) for place in (spec.submodule_search_locations or ())] if spec else []
     for folder in (root / "cu13" / "include" for root in roots):

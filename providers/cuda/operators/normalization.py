@@ -40,15 +40,16 @@ def _parameters_of_a_row(operation: Operation) -> str | None:
     return _other_statistics(operation)
 
 
-def _launch(xp: Any, x: Array, scale: Array, bias: Array | None, axis: int, epsilon: float, centred: bool, out: Array, *statistics: Array) -> None:
+def _launch(
+    xp: Any, x: Array, scale: Array, bias: Array | None, axis: int, epsilon: float, centred: bool, out: Array, *statistics: Array
+) -> None:
     start = normalized_axis(axis, len(x.shape), "LayerNormalization")
     count = prod(x.shape[start:])
     rows = x.size // count if count else 0
     mean, deviation = (*statistics, None, None)[:2]
     kernel = ROWS.instance(T=x.dtype, centred="true" if centred else "false")
-    kernel.launch(
-        rows, whole_warps(count), dense(xp, x), None, None, dense(xp, scale), None if bias is None else dense(xp, bias), out, None, mean, deviation, count, epsilon
-    )  # fmt: skip
+    parameters = (dense(xp, scale), None if bias is None else dense(xp, bias))
+    kernel.launch(rows, whole_warps(count), dense(xp, x), None, None, *parameters, out, None, mean, deviation, count, epsilon)
 
 
 @operator("LayerNormalization", since=1, specs=layer_specs, types=FLOAT_NAMES, when=_parameters_of_a_row)

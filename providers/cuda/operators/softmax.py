@@ -17,7 +17,9 @@ ROWS = Template("softmax.cu", "softmax_rows<{T}, {logarithm}>", "ppil", T=FLOATS
 def _launch(xp: Any, x: Array, count: int, inner: int, logarithm: bool, out: Array | None) -> Array:
     result = xp.empty(x.shape, x.dtype) if out is None else out
     rows = x.size // count if count else 0
-    ROWS.instance(T=x.dtype, logarithm="true" if logarithm else "false").launch(rows, whole_warps(count), dense(xp, x), result, count, inner)
+    ROWS.instance(T=x.dtype, logarithm="true" if logarithm else "false").launch(
+        rows, whole_warps(count), dense(xp, x), result, count, inner
+    )
     return result
 
 

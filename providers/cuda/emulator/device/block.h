@@ -39,6 +39,7 @@ struct Block {
     unsigned index;          // linear
     unsigned epoch;          // grows with every barrier
     bool direct;             // plain calls, no fibers
+    const char* frame;       // of the function that makes them: what lies below it on the stack is the kernel's
     bool failed;
     std::string fault;
 };

@@ -154,6 +154,7 @@ enum class Region { own, shared, global, nowhere };
 
 Region region_of(const char* pointer, size_t bytes, const void* caller) {
     if (is_fiber_stack(pointer)) return Region::own;
+    if (block.direct && pointer < block.frame && pointer > static_cast<const char*>(__builtin_frame_address(0))) return Region::own;
     if (dynamic_shared.holds(pointer)) {
         if (pointer + bytes > dynamic_shared.end) report("access past the end of the dynamic shared memory", caller);
         return Region::shared;

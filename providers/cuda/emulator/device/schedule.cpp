@@ -76,6 +76,7 @@ void report_deadlock() {
 
 bool run_directly() {
     block.direct = true;
+    block.frame = static_cast<const char*>(__builtin_frame_address(0));
     if (!setjmp(out_of_block)) {
         for (size_t i = 0; i < block.threads.size(); ++i) {
             emulated_thread = &block.threads[block.queue.empty() ? i : block.queue[i]];

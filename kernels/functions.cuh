@@ -1,0 +1,59 @@
+// ONNX's elementwise operators on float and double.
+
+#pragma once
+
+#include "scalar.cuh"
+
+#define FLOAT_FUNCTION(NAME, SINGLE, DOUBLE)              \
+    __device__ inline float NAME(float x) { return SINGLE; } \
+    __device__ inline double NAME(double x) { return DOUBLE; }
+
+FLOAT_FUNCTION(absolute, fabsf(x), fabs(x))
+FLOAT_FUNCTION(arc_cosine, acosf(x), acos(x))
+FLOAT_FUNCTION(arc_sine, asinf(x), asin(x))
+FLOAT_FUNCTION(arc_tangent, atanf(x), atan(x))
+FLOAT_FUNCTION(cosine, cosf(x), cos(x))
+FLOAT_FUNCTION(sine, sinf(x), sin(x))
+FLOAT_FUNCTION(tangent, tanf(x), tan(x))
+FLOAT_FUNCTION(hyperbolic_cosine, coshf(x), cosh(x))
+FLOAT_FUNCTION(hyperbolic_sine, sinhf(x), sinh(x))
+FLOAT_FUNCTION(hyperbolic_tangent, tanhf(x), tanh(x))
+FLOAT_FUNCTION(area_cosine, acoshf(x), acosh(x))
+FLOAT_FUNCTION(area_sine, asinhf(x), asinh(x))
+FLOAT_FUNCTION(area_tangent, atanhf(x), atanh(x))
+FLOAT_FUNCTION(square_root, sqrtf(x), sqrt(x))
+FLOAT_FUNCTION(error_function, erff(x), erf(x))
+FLOAT_FUNCTION(round_up, ceilf(x), ceil(x))
+FLOAT_FUNCTION(round_down, floorf(x), floor(x))
+FLOAT_FUNCTION(round_to_even, rintf(x), rint(x))
+FLOAT_FUNCTION(exponential_less_one, expm1f(x), expm1(x))
+FLOAT_FUNCTION(logarithm_of_one_more, log1pf(x), log1p(x))
+
+__device__ inline float power(float x, float y) { return powf(x, y); }
+__device__ inline double power(double x, double y) { return pow(x, y); }
+
+// NaN wins, as in NumPy.
+template <typename A> __device__ inline A maximum(A a, A b) { return a > b || a != a ? a : b; }
+template <typename A> __device__ inline A minimum(A a, A b) { return a < b || a != a ? a : b; }
+template <typename A> __device__ inline A clip(A x, A low, A high) { return x != x ? x : minimum(maximum(x, low), high); }
+
+template <typename A> __device__ inline A sigmoid(A x) { return A(1) / (A(1) + exponential(-x)); }
+template <typename A> __device__ inline A silu(A x) { return x * sigmoid(x); }
+template <typename A> __device__ inline A quick_gelu(A x, A alpha) { return x * sigmoid(alpha * x); }
+template <typename A> __device__ inline A relu(A x) { return x < A(0) ? A(0) : x; }
+template <typename A> __device__ inline A leaky_relu(A x, A alpha) { return x < A(0) ? alpha * x : x; }
+template <typename A> __device__ inline A thresholded_relu(A x, A alpha) { return x > alpha ? x : A(0); }
+template <typename A> __device__ inline A elu(A x, A alpha) { return x < A(0) ? alpha * exponential_less_one(x) : x; }
+template <typename A> __device__ inline A celu(A x, A alpha) { return maximum(x, A(0)) + minimum(alpha * exponential_less_one(x / alpha), A(0)); }
+template <typename A> __device__ inline A selu(A x, A alpha, A gamma) { return x > A(0) ? gamma * x : gamma * alpha * exponential_less_one(x); }
+template <typename A> __device__ inline A hard_sigmoid(A x, A alpha, A beta) { return clip(alpha * x + beta, A(0), A(1)); }
+template <typename A> __device__ inline A hard_swish(A x) { return x * clip(x / A(6) + A(0.5), A(0), A(1)); }
+template <typename A> __device__ inline A softplus(A x) { return maximum(x, A(0)) + logarithm_of_one_more(exponential(-absolute(x))); }
+template <typename A> __device__ inline A softsign(A x) { return x / (A(1) + absolute(x)); }
+template <typename A> __device__ inline A mish(A x) { return x * hyperbolic_tangent(softplus(x)); }
+template <typename A> __device__ inline A sign(A x) { return x != x ? x : A((x > A(0)) - (x < A(0))); }
+template <typename A> __device__ inline A gelu(A x) { return A(0.5) * x * (A(1) + error_function(x * A(0.70710678118654752440))); }
+template <typename A> __device__ inline A gelu_tanh(A x) {
+    return A(0.5) * x * (A(1) + hyperbolic_tangent(A(0.79788456080286535588) * (x + A(0.044715) * x * x * x)));
+}
+template <typename A> __device__ inline A shrink(A x, A bias, A lambda) { return x < -lambda ? x + bias : x > lambda ? x - bias : A(0); }

@@ -1,0 +1,198 @@
+"""Kernels generated from elementwise expressions: one pass over memory, whatever the chain.
+
+An expression is a list of steps `"<operator> <operand> …"`; an operand is `3` (input 3), `%0` (the result of step 0) or `=0.5` (a
+constant), and the last step's result is the result. For `["Sigmoid 0", "Mul 0 %0"]` the source is
+
+    struct Expression {
+        template <typename A> __device__ A operator()(A x0) const {
+            const A s0 = sigmoid(x0);
+            const A s1 = x0 * s0;
+            return s1;
+        }
+    };
+
+between `elementwise.cuh`, which walks the arrays, and a kernel that calls it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from onnxgpu.dtypes import name_of
+from onnxgpu.errors import InvalidGraph
+from onnxgpu.provider import Array
+from onnxgpu.providers.cuda.device import cupy
+from onnxgpu.providers.cuda.kernels import C_TYPES, FOLDER, OPTIONS
+
+MOST_OPERANDS = 6
+MOST_AXES = 8
+_THREADS = 256
+_MOST_BLOCKS = 65535
+
+FORMS = {
+    "Add": "{0} + {1}", "Sub": "{0} - {1}", "Mul": "{0} * {1}", "Div": "{0} / {1}", "Pow": "power({0}, {1})",
+    "Max": "maximum({0}, {1})", "Min": "minimum({0}, {1})", "Clip": "clip({0}, {1}, {2})", "Neg": "-{0}", "Abs": "absolute({0})",
+    "Reciprocal": "A(1) / {0}", "Exp": "exponential({0})", "Log": "logarithm({0})", "Sqrt": "square_root({0})", "Square": "{0} * {0}",
+    "Sin": "sine({0})", "Cos": "cosine({0})", "Tan": "tangent({0})", "Asin": "arc_sine({0})", "Acos": "arc_cosine({0})",
+    "Atan": "arc_tangent({0})", "Sinh": "hyperbolic_sine({0})", "Cosh": "hyperbolic_cosine({0})", "Tanh": "hyperbolic_tangent({0})",
+    "Asinh": "area_sine({0})", "Acosh": "area_cosine({0})", "Atanh": "area_tangent({0})", "Ceil": "round_up({0})",
+    "Floor": "round_down({0})", "Round": "round_to_even({0})", "Sign": "sign({0})", "Erf": "error_function({0})", "Relu": "relu({0})",
+    "Sigmoid": "sigmoid({0})", "Silu": "silu({0})", "QuickGelu": "quick_gelu({0}, {1})", "LeakyRelu": "leaky_relu({0}, {1})",
+    "ThresholdedRelu": "thresholded_relu({0}, {1})", "Elu": "elu({0}, {1})", "Celu": "celu({0}, {1})", "Selu": "selu({0}, {1}, {2})",
+    "HardSigmoid": "hard_sigmoid({0}, {1}, {2})", "HardSwish": "hard_swish({0})", "Softplus": "softplus({0})",
+    "Softsign": "softsign({0})", "Mish": "mish({0})", "Gelu": "gelu({0})", "GeluTanh": "gelu_tanh({0})", "Shrink": "shrink({0}, {1}, {2})",
+}  # fmt: skip
+"""Step → its formula over accumulators."""
+
+_KERNEL = """#include "elementwise.cuh"
+struct {name} {{
+    template <typename A> __device__ A operator()({parameters}) const {{
+{steps}
+        return s{last};
+    }}
+}};
+extern "C" __global__ void __launch_bounds__(256) {name}_dense(Operands<{T}, {N}> x, {T}* y, long long count) {{
+    elementwise_dense<{T}, {name}, {N}, {scalars}>(x, y, count);
+}}
+extern "C" __global__ void __launch_bounds__(256) {name}_broadcast(Operands<{T}, {N}> x, {T}* y, Layout<{N}> layout, long long count) {{
+    elementwise_broadcast<{T}, {name}, {N}, {axes}>(x, y, layout, count);
+}}
+"""
+
+
+def source(steps: Sequence[str], dtype: np.dtype, operands: int, scalars: int = 0, axes: int = 1, name: str = "Expression") -> str:
+    """The CUDA C++ of an expression: the kernels `<name>_dense` and `<name>_broadcast`.
+
+    Args:
+        steps: see the module's docstring.
+        dtype: of all operands and the result.
+        operands: how many inputs it reads.
+        scalars: bit n is set if operand n has one element (for the kernel `dense`).
+        axes: collapsed axes of the result (for the kernel `broadcast`).
+        name: what the function object is called.
+
+    Raises:
+        InvalidGraph: a step is no known operator, or has the wrong operands.
+    """
+    lines = [f"        const A s{position} = {_formula(step, position, operands)};" for position, step in enumerate(steps)]
+    parameters = ", ".join(f"A x{n}" for n in range(operands))
+    return _KERNEL.format(
+        name=name,
+        parameters=parameters,
+        steps="\n".join(lines),
+        last=len(steps) - 1,
+        T=C_TYPES[name_of(dtype)],
+        N=operands,
+        scalars=scalars,
+        axes=axes,
+    )
+
+
+def _formula(step: str, position: int, operands: int) -> str:
+    name, *words = step.split()
+    form = FORMS.get(name)
+    if form is None or len(words) != _arity(form):
+        raise InvalidGraph(f"step {position} of an elementwise expression, {step!r}: no such operator, or not its number of operands")
+    return form.format(*(_operand(word, position, operands, step) for word in words))
+
+
+def _arity(form: str) -> int:
+    return 1 + max(n for n in range(4) if f"{{{n}}}" in form)
+
+
+def _operand(word: str, position: int, operands: int, step: str) -> str:
+    if word.startswith("="):
+        return f"A({_literal(float(word[1:]))})"
+    index, limit = (int(word[1:]), position) if word.startswith("%") else (int(word), operands)
+    if not 0 <= index < limit:
+        raise InvalidGraph(f"step {position} of an elementwise expression, {step!r}: operand {word!r} is not there")
+    return f"s{index}" if word.startswith("%") else f"x{index}"
+
+
+def _literal(value: float) -> str:
+    if value != value:
+        return "-(infinity<A>() - infinity<A>())"
+    if value in (float("inf"), float("-inf")):
+        return f"{'-' if value < 0 else ''}infinity<A>()"
+    return repr(value)
+
+
+def arity(operator: str) -> int:
+    """How many operands a step with this operator has."""
+    return _arity(FORMS[operator])
+
+
+def evaluate(steps: Sequence[str], inputs: Sequence[Array], out: Array) -> None:
+    """Write the expression's result for `inputs`, which broadcast to `out`'s shape, into `out`, a dense array."""
+    if out.size == 0:
+        return
+    count = len(inputs)
+    blocks = min(_MOST_BLOCKS, -(-out.size // _THREADS))
+    scalars = sum(1 << n for n, x in enumerate(inputs) if x.size == 1)
+    pointers = np.array([x.data.ptr for x in inputs], np.uint64)
+    if all(x.size == 1 or (x.shape == out.shape and x.flags.c_contiguous) for x in inputs):
+        scalars = 0 if out.size == 1 else scalars
+        kernel = _compiled(tuple(steps), out.dtype, count, scalars, 1, "dense", cupy().cuda.Device().id)
+        per_thread = max(1, 16 // out.dtype.itemsize)
+        kernel((max(1, blocks // per_thread),), (_THREADS,), (_by_value(pointers), out, np.int64(out.size)))
+        return
+    sizes, strides = collapsed(out.shape, [_strides(x, out.shape) for x in inputs])
+    kernel = _compiled(tuple(steps), out.dtype, count, 0, len(sizes), "broadcast", cupy().cuda.Device().id)
+    kernel((blocks,), (_THREADS,), (_by_value(pointers), out, _layout(sizes, strides), np.int64(out.size)))
+
+
+def collapsed(shape: Sequence[int], strides: Sequence[Sequence[int]]) -> tuple[list[int], list[list[int]]]:
+    """Sizes and strides with neighbouring axes joined wherever every operand lets them be.
+
+    Args:
+        shape: of the result.
+        strides: in elements, for each operand one an axis; 0 where it repeats.
+    """
+    sizes: list[int] = []
+    joined: list[list[int]] = [[] for _ in strides]
+    for axis in reversed(range(len(shape))):
+        size = shape[axis]
+        if size == 1:
+            continue
+        steps = [each[axis] for each in strides]
+        if sizes and all(step == kept[-1] * sizes[-1] for step, kept in zip(steps, joined, strict=True)):
+            sizes[-1] *= size
+            continue
+        sizes.append(size)
+        for step, kept in zip(steps, joined, strict=True):
+            kept.append(step)
+    if not sizes:
+        return [1], [[0] for _ in strides]
+    return sizes[::-1], [kept[::-1] for kept in joined]
+
+
+def can_broadcast(shapes: Sequence[Sequence[int]]) -> bool:
+    """True if the arrays are few enough, and of ranks, that a generated kernel takes."""
+    return len(shapes) <= MOST_OPERANDS and all(len(shape) <= MOST_AXES for shape in shapes)
+
+
+def _strides(array: Array, shape: tuple[int, ...]) -> list[int]:
+    missing = len(shape) - array.ndim
+    own = [0 if size == 1 else stride // array.itemsize for size, stride in zip(array.shape, array.strides, strict=True)]
+    return [0] * missing + own
+
+
+def _layout(sizes: Sequence[int], strides: Sequence[Sequence[int]]) -> np.void:
+    pad = MOST_AXES - len(sizes)
+    rows = [[1] * pad + list(sizes), *([0] * pad + list(each) for each in strides)]
+    return _by_value(np.array(rows, np.int64))
+
+
+def _by_value(array: np.ndarray) -> np.void:
+    """An array's bytes as a structure that is passed by value."""
+    return np.frombuffer(array.tobytes(), np.dtype((np.void, array.nbytes)))[0]  # type: ignore[no-any-return]
+
+
+@cache
+def _compiled(steps: tuple[str, ...], dtype: np.dtype, operands: int, scalars: int, axes: int, name: str, device: int) -> Any:
+    text = source(steps, dtype, operands, scalars, axes)
+    return cupy().RawModule(code=text, options=(*OPTIONS, f"-I{FOLDER}")).get_function(f"Expression_{name}")
