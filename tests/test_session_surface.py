@@ -253,8 +253,10 @@ class Derived(ort.InferenceSession):
 def test_a_derived_class_may_set_any_attribute_and_pickle_itself(tmp_path: Path) -> None:
     (tmp_path / "m.onnx").write_bytes(MODEL.SerializeToString())
     made: Any = Derived(str(tmp_path), providers=[CPU])
-    for one in (made, pickle.loads(pickle.dumps(made)), copy.deepcopy(made)):
-        assert type(one) is Derived and one.model_path == str(tmp_path) and one.plan == "mine" == one._sess
+    every: list[Any] = [made, pickle.loads(pickle.dumps(made)), copy.deepcopy(made)]
+    for one in every:
+        seen: list[Any] = [type(one), one.model_path, one.plan, one._sess]
+        assert seen == [Derived, str(tmp_path), "mine", "mine"]
         np.testing.assert_allclose(one.run(None, {"x": X})[0], -np.exp(X), rtol=1e-6)
         one.set_providers([LOOPBACK, CPU])
         assert one.get_providers() == [LOOPBACK, CPU]

@@ -29,7 +29,7 @@ SERVED = {
 """Module of onnxruntime → the module of onnxgpu that stands for it. All others come from onnxruntime itself, if it is installed."""
 
 _PACKAGES = frozenset({"onnxruntime", "onnxruntime.backend", "onnxruntime.capi"})
-_TOOLS = frozenset({"onnxruntime.quantization", "onnxruntime.tools", "onnxruntime.transformers"})
+_TOOLS = frozenset({"onnxruntime.datasets", "onnxruntime.quantization", "onnxruntime.tools", "onnxruntime.transformers"})
 _VERSIONED = {"__version__": COMPATIBLE_VERSION, "version": COMPATIBLE_VERSION, "get_version_string": lambda: COMPATIBLE_VERSION}
 
 
