@@ -72,14 +72,17 @@ def tree_of_nodes(nodes: Nodes, roots: np.ndarray) -> np.ndarray:
     """
     trees = np.full(len(nodes.mode), -1)
     trees[roots] = np.arange(len(roots))
-    frontier = roots
+    frontier, visits = roots, 0
     for _ in range(len(nodes.mode) + 1):
+        visits += len(frontier)
+        if visits > len(nodes.mode):  # in trees every node is reached once; only what is no tree pays for the sorting
+            frontier = np.unique(frontier)
         frontier = frontier[nodes.mode[frontier] != LEAF]
         if not len(frontier):
             return trees
         for children in (nodes.true, nodes.false):
             trees[children[frontier]] = trees[frontier]
-        frontier = np.unique(np.concatenate([nodes.true[frontier], nodes.false[frontier]]))
+        frontier = np.concatenate([nodes.true[frontier], nodes.false[frontier]])
     raise InvalidGraph("a tree of the ensemble has a node that leads back to itself; export the model again")
 
 
