@@ -160,8 +160,8 @@ def _is_custom(node: ir.Node, imports: dict[str, int]) -> bool:
 
 def _decides_shapes(tensor: ir.TensorProtocol) -> bool:
     kind = int(tensor.dtype)
-    most = _MOST_FLOATS if kind in (1, 10, 11, 16) else 0 if kind == 8 else _MOST_INTEGERS
-    return int(tensor.size) <= most
+    most = _MOST_FLOATS if kind in (1, 10, 11, 16) else _MOST_INTEGERS
+    return kind != 8 and int(tensor.size) <= most
 
 
 def _tensor_type(tensor: ir.TensorProtocol) -> ir.TensorType:

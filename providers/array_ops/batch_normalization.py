@@ -25,13 +25,18 @@ def _checked(x: Array, parameters: tuple[Array, ...], spatial: int) -> None:
             )
 
 
+def _at_least(x: Array, dtype: Any) -> Array:
+    return x.astype(dtype) if x.dtype.itemsize < dtype.itemsize else x
+
+
 def _normalized(xp: Any, x: Array, parameters: tuple[Array, ...], epsilon: float, spatial: int) -> Array:
-    scale, bias, mean, variance = (widened(p) for p in parameters)
+    wide = widened(x)
+    scale, bias, mean, variance = (_at_least(widened(p), wide.dtype) for p in parameters)
     factor = scale / xp.sqrt(variance + epsilon)
     shift = bias - mean * factor
     if spatial and len(x.shape) > 1:
         factor, shift = per_channel(factor, len(x.shape)), per_channel(shift, len(x.shape))
-    return widened(x) * factor + shift
+    return wide * factor + shift
 
 
 def _batch_statistics(xp: Any, x: Array, spatial: int) -> tuple[Array, Array]:

@@ -166,6 +166,20 @@ def _in_training(example: Example) -> bool:
     return not example.values
 
 
+def _infinite_halves(example: Example) -> bool:
+    x = example.inputs[0]
+    return bool(x.dtype == np.float16 and np.isinf(x).any())
+
+
+def _capped_scores(example: Example) -> bool:
+    capped = "softcap" in example.attributes and example.attributes.get("qk_matmul_output_mode", 0) == 0
+    return capped and "y3" in example.output_names
+
+
+def _grouped_bias(example: Example) -> bool:
+    return example.attributes.get("group", 1) > 1 and len(example.inputs) > 2
+
+
 def _large_integers(example: Example) -> bool:
     x = example.inputs[0]
     return is_integer(x.dtype) and bool((abs(x.astype(np.float64)) > 2**24).any())
@@ -199,6 +213,8 @@ KNOWN: list[Disagreement] = [
         repair=as_inferred,
     ),
     Disagreement("reference", "MaxPool", _same_pool_with_gaps, "pads negatively; SAME gives input / stride, rounded up"),
+    Disagreement("reference", "Attention", _capped_scores, "gives the scores after the soft cap as those before it"),
+    Disagreement("reference", "ConvTranspose", _grouped_bias, "adds the first group's bias to every group"),
     Disagreement("reference", "CenterCropPad", _first_is("object"), "pads strings with the number 0"),
     *(
         Disagreement("reference", name, _odd_zero_point, "adds the zero point before it rounds, which moves ties")
@@ -232,7 +248,7 @@ KNOWN: list[Disagreement] = [
         until=6,
         repair=as_inferred,
     ),
-    Disagreement("reference", "GridSample", _first_is("object"), "pads strings with the number 0"),
+    *(Disagreement("reference", name, _first_is("object"), "pads strings with the number 0") for name in ("GridSample", "Pad")),
     Disagreement("reference", "GlobalMaxPool", lambda e: e.inputs[0].ndim != 4, "reduces two axes whatever the rank"),
     Disagreement("reference", "LpPool", _has("ceil_mode"), "takes elements that are not in the last window", since=18),
     Disagreement("reference", "Loop", _always, "joins the scan outputs along their first axis instead of a new one"),
@@ -282,6 +298,10 @@ KNOWN: list[Disagreement] = [
         for name in ("Cast", "CastLike")
     ),
     Disagreement("onnxruntime", "ReduceLogSumExp", _unsigned_not_reduced, "cuts off log(exp(x)), which is x", since=18),
+    Disagreement(
+        "onnxruntime", "Clip", _infinite_halves, "clips float16 to float32's range; the limits are those of the type", since=11, until=11
+    ),
+    Disagreement("onnxruntime", "Loop", lambda e: e.inputs[2].dtype == object, "copies the first string of a scan output only"),
     Disagreement("onnxruntime", "Shrink", _large_integers, "computes integers in float32, which does not hold these"),
     Disagreement("onnxruntime", "Gather", _many_strings_a_row, "copies the first string of each row only"),
     Disagreement(
