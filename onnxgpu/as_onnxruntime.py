@@ -7,13 +7,16 @@ python -m onnxgpu.as_onnxruntime --providers CUDAExecutionProvider,CPUExecutionP
 from __future__ import annotations
 
 import argparse
+import os
 import runpy
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
+from onnxgpu import knobs
 from onnxgpu.drop_in import as_onnxruntime
+from onnxgpu.drop_in.children import FOLDER
 from onnxgpu.errors import OnnxGpuError
 
 
@@ -36,10 +39,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if not options.module and options.script is None:
         parser.error("give a script, or -m and a module")
+    providers = None if options.providers is None else [name.strip() for name in options.providers.split(",") if name.strip()]
     try:
-        as_onnxruntime(None if options.providers is None else [name.strip() for name in options.providers.split(",") if name.strip()])
+        as_onnxruntime(providers)
     except OnnxGpuError as error:
         parser.error(error.message)
+    _include_children(providers)
     if options.module:
         sys.argv = list(options.module)
         runpy.run_module(options.module[0], run_name="__main__", alter_sys=True)
@@ -47,6 +52,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.argv = [options.script, *options.arguments]
         sys.path[0] = str(Path(options.script).resolve().parent)
         runpy.run_path(options.script, run_name="__main__")
+
+
+def _include_children(providers: Sequence[str] | None) -> None:
+    """Python processes that this one starts do the same."""
+    others = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(FOLDER), *([others] if others else [])])
+    if providers is not None:
+        os.environ[knobs.PROVIDERS.name] = ",".join(providers)
 
 
 if __name__ == "__main__":

@@ -227,6 +227,34 @@ def test_command_runs_scripts_and_modules(tmp_path: Path) -> None:
     assert module.stdout.splitlines()[2] == f"['{CPU}']"
 
 
+PARENT = """
+import multiprocessing, subprocess, sys
+import onnxruntime as ort
+
+def told():
+    import onnxruntime
+    return onnxruntime.InferenceSession(MODEL).get_providers()
+
+MODEL = bytes.fromhex("{model}")
+if __name__ == "__main__":
+    print(told())
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        print(pool.apply(told))
+    program = "import onnxruntime, hidden; print(onnxruntime.InferenceSession.__module__, hidden.ran)"
+    print(subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout)
+"""
+
+
+def test_processes_that_the_program_starts_do_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "hidden.py").write_text("ran = False")
+    (tmp_path / "sitecustomize.py").write_text("import hidden; hidden.ran = True")
+    (tmp_path / "program.py").write_text(PARENT.format(model=MODEL.hex()))
+    monkeypatch.setattr("tests.test_as_onnxruntime.ROOT", f"{tmp_path}{os.pathsep}{ROOT}")
+    outcome = _run("--providers", LOOPBACK, "program.py", cwd=tmp_path)
+    assert outcome.returncode == 0, outcome.stderr
+    assert outcome.stdout.split("\n")[:3] == [f"['{LOOPBACK}', '{CPU}']"] * 2 + ["onnxgpu.session True"]
+
+
 def test_command_says_what_is_wrong(tmp_path: Path) -> None:
     assert "give a script, or -m and a module" in _run(cwd=tmp_path).stderr
     wrong = _run("--providers", "Nope", "x.py", cwd=tmp_path)
