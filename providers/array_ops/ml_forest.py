@@ -19,10 +19,12 @@ _ACCEPTED = np.array([[1, 1, 0, 0], [1, 0, 0, 0], [0, 1, 1, 0], [0, 0, 1, 0], [0
 """For each mode but BRANCH_MEMBER: true of a value that is less, equal, greater, not a number."""
 
 _LEVELS_AT_ONCE = 2
-_KEPT_FROM = 1.25
+_KEPT_FROM = 1.5
 """After how many levels finished walks are counted (a leaf is its own child), and how many fewer are worth a copy."""
 
 _COMPARISONS = ("less_equal", "less", "greater_equal", "greater", "equal", "not_equal")
+_NOT_EQUAL = MODES.index("BRANCH_NEQ")
+"""The one comparison that holds for NaN, which stands in the place of a leaf's split."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,33 +91,43 @@ def tree_of_nodes(nodes: Nodes, roots: np.ndarray) -> np.ndarray:
 class Forest:
     """Trees laid out for walking, in an array module's memory.
 
+    The children of a node lie side by side, so that one number leads to both, and what a step reads of a node is one
+    record of 16 bytes (24 in float64): a forest is larger than the caches, and each record that is read costs one miss.
+
     Args:
         xp: the array module.
         nodes: without BRANCH_MEMBER.
         roots: positions of the trees' first nodes.
         dtype: floating point type in which features and splits are compared.
+        labels: what `labels` gives for each leaf, one whole number a node.
     """
 
-    def __init__(self, xp: Any, nodes: Nodes, roots: np.ndarray, dtype: np.dtype) -> None:
-        leaf = nodes.mode == LEAF
-        own = np.arange(len(leaf))
-        children = np.stack([np.where(leaf, own, nodes.false), np.where(leaf, own, nodes.true)], axis=1)
-        accepted = _ACCEPTED[np.where(leaf, 0, nodes.mode)]
-        accepted[:, 3] |= nodes.missing.astype(bool)
-        modes = np.unique(nodes.mode[~leaf])
-        uniform = len(modes) < 2 and not nodes.missing[~leaf].any()
+    def __init__(self, xp: Any, nodes: Nodes, roots: np.ndarray, dtype: np.dtype, labels: np.ndarray) -> None:
+        branches = np.flatnonzero(nodes.mode != LEAF)
+        children = np.stack([nodes.false[branches], nodes.true[branches]], axis=1).reshape(-1)
+        order = np.concatenate([roots, children])
+        first_child = np.full(len(nodes.mode), LEAF, np.int64)
+        first_child[branches] = len(roots) + 2 * np.arange(len(branches))
+        child = first_child[order]
+        leaf = child == LEAF
+        child[leaf] = np.flatnonzero(leaf)
+        modes = np.unique(nodes.mode[branches])
         self._xp, self._dtype = xp, dtype
-        self._compare = getattr(xp, _COMPARISONS[modes[0] if len(modes) else 0]) if uniform else None
-        self._features = xp.asarray(np.where(leaf, 0, nodes.feature).astype(np.intp))
-        self._splits = xp.asarray(nodes.split.astype(dtype))
-        self._children, self._branch = xp.asarray(children.astype(np.intp).reshape(-1)), xp.asarray(~leaf)
-        self._accepted = xp.asarray(accepted.reshape(-1))
-        self._roots = xp.asarray(roots.astype(np.intp))
+        self._compare = getattr(xp, _COMPARISONS[modes[0] if len(modes) else 0]) if len(modes) < 2 and _NOT_EQUAL not in modes else None
+        self._reads_missing = bool(nodes.missing[branches].any())
+        self._accepted: Any = None
+        if self._compare is None or self._reads_missing:
+            accepted = _ACCEPTED[np.where(leaf, 0, nodes.mode[order])] & ~leaf[:, None]
+            accepted[:, 3] |= nodes.missing[order].astype(bool) & ~leaf
+            self._accepted = xp.asarray(accepted.reshape(-1))
+        split = np.where(leaf, np.nan, nodes.split[order]).astype(dtype)
+        self._records = xp.asarray(_records(split, np.where(leaf, 0, nodes.feature[order]), child))
+        self._labels = xp.asarray(labels[order].astype(np.int32))
         self.tree_count = len(roots)
-        self.feature_count = int(nodes.feature[~leaf].max(initial=-1)) + 1
+        self.feature_count = int(nodes.feature[branches].max(initial=-1)) + 1
 
-    def leaves(self, x: Array) -> Array:
-        """The leaf that each row of `x` [N,F] reaches in each tree: positions [T,N].
+    def labels(self, x: Array, first: int, last: int) -> Array:
+        """The label of the leaf that each row of `x` [N,F] reaches in the trees from `first` up to `last`: [T,N].
 
         Raises:
             InvalidArgument: the trees ask for a feature that `x` does not have.
@@ -125,13 +137,15 @@ class Forest:
             raise InvalidArgument(f"the trees ask for {self.feature_count} features, the input has {width}")
         xp = self._xp
         values = xp.ascontiguousarray(x, dtype=self._dtype).reshape(-1)
-        node = xp.repeat(self._roots, count)
-        start = xp.tile(xp.arange(count, dtype=np.intp) * width, self.tree_count)
+        compare = None if self._reads_missing and bool(xp.isnan(values).any()) else self._compare
+        node = xp.repeat(xp.arange(first, last, dtype=np.intp), count)
+        start = xp.tile(xp.arange(count, dtype=np.intp) * width, last - first)
         reached, place = node, None
-        while True:
-            going = xp.flatnonzero(self._branch.take(node))
-            if not going.size:
-                break
+        while node.size:
+            for _ in range(_LEVELS_AT_ONCE):
+                before = node
+                node = self._step(values, node, start, compare)
+            going = xp.flatnonzero(node != before)
             if _KEPT_FROM * going.size < node.size:
                 if place is None:
                     reached = node
@@ -139,23 +153,33 @@ class Forest:
                     reached[place] = node
                 place = going if place is None else place.take(going)
                 node, start = node.take(going), start.take(going)
-            for _ in range(_LEVELS_AT_ONCE):
-                node = self._step(values, node, start)
-        if place is None:
-            reached = node
-        else:
-            reached[place] = node
-        return reached.reshape(self.tree_count, count)
+        return self._labels.take(reached).reshape(last - first, count)
 
-    def _step(self, values: Array, node: Array, start: Array) -> Array:
-        feature = self._features.take(node)
-        feature += start
-        value, split = values.take(feature), self._splits.take(node)
-        if self._compare is not None:
-            true = self._compare(value, split)
-        else:
-            outcome = 3 - 3 * (value < split).astype(np.intp) - 2 * (value == split) - (value > split)
-            true = self._accepted.take(4 * node + outcome)
-        child = node + node
-        child += true
-        return self._children.take(child)
+    def _step(self, values: Array, node: Array, start: Array, compare: Any) -> Array:
+        """The child that each walk goes on to; a leaf's is the leaf."""
+        record = self._records.take(node, axis=0)
+        split, feature, child = _fields(record, self._dtype)
+        value = values.take(feature + start)
+        if compare is not None:
+            return child + compare(value, split)
+        outcome = 3 - 3 * (value < split).astype(np.intp) - 2 * (value == split) - (value > split)
+        return child + self._accepted.take(4 * node + outcome)
+
+
+def _records(split: np.ndarray, feature: np.ndarray, child: np.ndarray) -> np.ndarray:
+    """Columns as records of int64: the split and the feature (together in one where the split is float32), and the child."""
+    columns = 2 if split.dtype == np.float32 else 3
+    records = np.empty((len(split), columns), np.int64)
+    records.view(split.dtype)[:, 0] = split
+    if columns == 2:
+        records.view(np.int32)[:, 1] = feature
+    else:
+        records[:, 1] = feature
+    records[:, -1] = child
+    return records
+
+
+def _fields(record: Array, dtype: np.dtype) -> tuple[Array, Array, Array]:
+    """Split, feature and child of records."""
+    feature = record.view(np.int32)[:, 1] if dtype == np.float32 else record[:, 1]
+    return record.view(dtype)[:, 0], feature, record[:, -1]

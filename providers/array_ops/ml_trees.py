@@ -59,7 +59,7 @@ def _listed_nodes(operation: Operation) -> tuple[Nodes, np.ndarray, _Finder]:
     """Nodes, roots and how to find a node of the operators that list nodes of all kinds by tree and number."""
     attributes = operation.attributes
     trees, numbers = _integers(attributes, "nodes_treeids"), _integers(attributes, "nodes_nodeids")
-    names = list(attributes.get("nodes_modes", ()))
+    names: Sequence[str] = attributes.get("nodes_modes", ())
     feature, split = _integers(attributes, "nodes_featureids"), _numbers(attributes, "nodes_values")
     true, false = _integers(attributes, "nodes_truenodeids"), _integers(attributes, "nodes_falsenodeids")
     sizes = {len(column) for column in (trees, numbers, names, feature, split, true, false)}
@@ -69,7 +69,7 @@ def _listed_nodes(operation: Operation) -> tuple[Nodes, np.ndarray, _Finder]:
     unknown = sorted(set(names) - set(codes))
     if unknown:
         raise InvalidGraph(f"{operation}: expected nodes_modes {', '.join(codes)}, got {unknown[0]!r}")
-    mode = np.array([codes[name] for name in names])
+    mode = np.fromiter(map(codes.__getitem__, names), np.int8, len(names))
     branch, find = mode != LEAF, _Finder(trees, numbers)
     children = []
     for column, what in ((true, "nodes_truenodeids"), (false, "nodes_falsenodeids")):
@@ -94,6 +94,14 @@ def _listed_weights(operation: Operation, part: str, ids: str, find: _Finder) ->
     return Weights(find(trees, numbers, f"{part}_nodeids"), target, weight)
 
 
+def _row_dtype(operation: Operation) -> np.dtype | None:
+    """The type that `_Trees.rows` will give, if the input's is known."""
+    declared = operation.inputs[0].dtype if operation.inputs and operation.inputs[0] else None
+    if declared is None:
+        return None
+    return declared if declared == np.float64 else FLOAT
+
+
 class _Trees:
     """A kernel of trees; comparisons and sums are in float64 for a float64 input, else in float32."""
 
@@ -104,7 +112,7 @@ class _Trees:
         if targets < 1 or (len(weights.target) and not 0 <= weights.target.min() <= weights.target.max() < targets):
             raise InvalidGraph(f"{operation}: expected at least one target or class, and ids from 0 to {targets - 1}")
         self._xp, self._name = xp, operation.operator
-        self._ensemble = Ensemble(xp, nodes, roots, weights, targets)
+        self._ensemble = Ensemble(xp, nodes, roots, weights, targets, _row_dtype(operation))
         self._base = _numbers(operation.attributes, "base_values")
 
     def outputs(self, inputs: Sequence[Value]) -> None:

@@ -7,11 +7,18 @@ from typing import Any
 
 import numpy as np
 
+from onnxgpu.errors import InvalidArgument
 from onnxgpu.provider import Array
 from onnxgpu.providers.array_ops.ml_forest import Forest, Nodes, tree_of_nodes
 
-_WALKED_AT_ONCE = 1 << 15
+_WALKED_AT_ONCE = 1 << 14
 """Pairs of row and tree that are walked together, so that their state stays in a cache."""
+
+_ROWS_WALKED_AT_ONCE = 1 << 10
+"""Rows that go through a few trees together, so that the trees stay in a cache while they do."""
+
+_NEUTRAL = {"MIN": np.inf, "MAX": -np.inf}
+"""What changes no aggregate; 0 for sums."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +31,19 @@ class Weights:
 
 
 class Ensemble:
-    """Trees whose leaves have weights for targets; float32 or float64, as the rows are."""
+    """Trees whose leaves have weights for targets.
 
-    def __init__(self, xp: Any, nodes: Nodes, roots: np.ndarray, weights: Weights, targets: int) -> None:
-        self._xp, self._nodes, self._roots = xp, nodes, roots
+    Args:
+        xp: the array module.
+        nodes, roots: see `Forest`.
+        weights: of the leaves.
+        targets: how many there are.
+        dtype: that of the rows, if it is known; then the forest is laid out at once, and `nodes` are kept no longer.
+    """
+
+    def __init__(self, xp: Any, nodes: Nodes, roots: np.ndarray, weights: Weights, targets: int, dtype: np.dtype | None) -> None:
+        self._xp, self._roots = xp, roots
+        self._nodes: Nodes | None = nodes
         self._forests: dict[np.dtype, Forest] = {}
         self._tables: dict[tuple[str, np.dtype], Array] = {}
         self.tree_count = len(roots)
@@ -37,10 +53,13 @@ class Ensemble:
         row[leaves] = np.arange(len(leaves))
         kept = np.isin(weights.node, leaves)
         self._weights = Weights(row[weights.node[kept]], weights.target[kept], weights.weight[kept])
-        self._row = xp.asarray(row)
+        self._row = row
         self._has: np.ndarray = np.zeros((len(leaves), targets), bool)
         self._has[self._weights.node, self._weights.target] = True
         self._read_targets(trees[leaves])
+        if dtype is not None:
+            self._forest(dtype)
+            self._nodes = None
 
     def _read_targets(self, tree: np.ndarray) -> None:
         """Find out whether every leaf of a tree has the same targets, and whether each tree has only one."""
@@ -50,7 +69,7 @@ class Ensemble:
         np.logical_or.at(lacking, tree, ~self._has)
         self._same_everywhere = None if (some & lacking).any() else self._xp.asarray(some.max(axis=0, keepdims=True))
         single = some.shape[1] > 1 and bool((some.sum(axis=1) <= 1).all())
-        self._groups = [np.flatnonzero(column) for column in some.T] if single else None
+        self._target_of_tree = some.argmax(axis=1) if single else None
 
     def totals(self, x: Array, function: str) -> tuple[Array, Array]:
         """Aggregate over the trees.
@@ -63,30 +82,38 @@ class Ensemble:
             Scores [N,K] of the dtype of `x`, 0 where no leaf has a weight; and whether one has, [N,K] or [1,K].
         """
         xp, targets = self._xp, self._has.shape[1]
-        scores = xp.zeros((x.shape[0], targets), x.dtype)
+        scores = xp.full((x.shape[0], targets), _NEUTRAL.get(function, 0), x.dtype)
         has = xp.zeros((x.shape[0], targets), bool) if self._same_everywhere is None else self._same_everywhere
-        forest, width = self._forest(x.dtype), 1 if self._groups is not None else targets
-        step = max(1, _WALKED_AT_ONCE // max(self.tree_count * width, 1))
-        for start in range(0, x.shape[0], step):
-            rows = self._row[forest.leaves(x[start : start + step])]
-            self._aggregate(rows, function, scores[start : start + step])
-            if self._same_everywhere is None:
-                has[start : start + step] = self._table("HAS", x.dtype)[rows].any(axis=0)
+        forest, width = self._forest(x.dtype), 1 if self._target_of_tree is not None else targets
+        rows_at_once = max(1, min(x.shape[0], _ROWS_WALKED_AT_ONCE // width))
+        trees_at_once = max(1, _WALKED_AT_ONCE // (rows_at_once * width))
+        for start in range(0, x.shape[0], rows_at_once):
+            part = slice(start, start + rows_at_once)
+            for first in range(0, self.tree_count, trees_at_once):
+                last = min(first + trees_at_once, self.tree_count)
+                leaves = forest.labels(x[part], first, last)
+                self._aggregate(leaves, first, function, scores[part])
+                if self._same_everywhere is None:
+                    has[part] |= self._table("HAS", x.dtype)[leaves].any(axis=0)
         return (scores if function in ("SUM", "AVERAGE") else xp.where(has, scores, 0)), has
 
-    def _aggregate(self, rows: Array, function: str, out: Array) -> None:
-        table = self._table(function, out.dtype)
-        reduce = {"MIN": self._xp.min, "MAX": self._xp.max}.get(function, self._xp.sum)
-        if self._groups is None:
-            out[...] = reduce(table[rows], axis=0)
+    def _aggregate(self, leaves: Array, first: int, function: str, out: Array) -> None:
+        """Add what the leaves [T,N] of the trees from `first` on give to `out` [N,K]."""
+        xp, table = self._xp, self._table(function, out.dtype)
+        combine = {"MIN": xp.minimum, "MAX": xp.maximum}.get(function, xp.add)
+        if self._target_of_tree is None:
+            combine(out, _reduced(xp, table[leaves], function), out=out)
             return
-        for target, trees in enumerate(self._groups):
-            if len(trees):
-                out[:, target] = reduce(table[:, target][rows[trees]], axis=0)
+        targets = self._target_of_tree[first : first + len(leaves)]
+        for target in np.unique(targets).tolist():
+            given = table[:, target][leaves[xp.asarray(np.flatnonzero(targets == target))]]
+            out[:, target] = combine(out[:, target], _reduced(xp, given, function))
 
     def _forest(self, dtype: np.dtype) -> Forest:
         if dtype not in self._forests:
-            self._forests[dtype] = Forest(self._xp, self._nodes, self._roots, dtype)
+            if self._nodes is None:
+                raise InvalidArgument(f"expected rows of {next(iter(self._forests))}, as the model says, got {dtype}")
+            self._forests[dtype] = Forest(self._xp, self._nodes, self._roots, dtype, self._row)
         return self._forests[dtype]
 
     def _table(self, function: str, dtype: np.dtype) -> Array:
@@ -97,8 +124,13 @@ class Ensemble:
         return self._tables[key]
 
     def _weight_table(self, function: str, dtype: np.dtype) -> np.ndarray:
-        neutral = {"MIN": np.inf, "MAX": -np.inf}.get(function, 0)
-        table = np.full(self._has.shape, neutral, dtype)
+        table = np.full(self._has.shape, _NEUTRAL.get(function, 0), dtype)
         combine = {"MIN": np.minimum, "MAX": np.maximum}.get(function, np.add)
         combine.at(table, (self._weights.node, self._weights.target), self._weights.weight.astype(dtype))
         return table
+
+
+def _reduced(xp: Any, given: Array, function: str) -> Array:
+    """What all trees (the first axis) give together."""
+    reduce = {"MIN": xp.min, "MAX": xp.max}.get(function, xp.sum)
+    return reduce(given, axis=0)
