@@ -14,6 +14,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+import onnx
 import pytest
 
 import onnxgpu
@@ -127,6 +129,28 @@ def test_tools_come_from_the_real_package_and_run_on_onnxgpu() -> None:
         calibrate = _imported("onnxruntime.quantization.calibrate")
         assert "onnxgpu" not in calibrate.__file__
         assert calibrate.onnxruntime.InferenceSession is onnxgpu.InferenceSession
+
+
+def test_onnxruntimes_tools_quantise_with_our_functions(tmp_path: Path) -> None:
+    weights = ", ".join(["0.5", "-1"] * 64)
+    product = model(f"g (float[b, 16] x) => (float[b, 8] y) <float[16, 8] w = {{{weights}}}> {{ y = MatMul(x, w) }}")
+    onnx.save(product, tmp_path / "m.onnx")
+    x = np.ones((1, 16), np.float32)
+    pytest.importorskip("onnxruntime.quantization.matmul_nbits_quantizer")
+    for name in _of_onnxruntime():
+        del sys.modules[name]
+    with onnxgpu.as_onnxruntime():
+        dynamic, blocks = tmp_path / "dynamic.onnx", tmp_path / "blocks.onnx"
+        _imported("onnxruntime.quantization").quantize_dynamic(tmp_path / "m.onnx", dynamic)
+        tool = _imported("onnxruntime.quantization.matmul_nbits_quantizer")
+        assert tool.quantize_matmul_4bits is _imported("onnxgpu.weight_packing").quantize_matmul_4bits
+        quantizer = tool.MatMulNBitsQuantizer(product, block_size=16, is_symmetric=True)
+        quantizer.process()
+        onnx.save(quantizer.model.model, blocks)
+        for path, operator in ((dynamic, "MatMulInteger"), (blocks, "MatMulNBits")):
+            assert operator in [node.op_type for node in onnx.load(path).graph.node]
+            found = _imported("onnxruntime").InferenceSession(path).run(None, {"x": x})[0]
+            np.testing.assert_allclose(found, [[8, -16] * 4], atol=0.1)
 
 
 @pytest.mark.parametrize("tool", ["quantization", "transformers", "tools"])

@@ -45,7 +45,8 @@ class Serving:
             return
         self._active = False
         provider_override.force(self._providers_before)
-        sys.meta_path.remove(self._finder)
+        if self._finder in sys.meta_path:
+            sys.meta_path.remove(self._finder)
         for name in imported():
             del sys.modules[name]
         sys.modules.update(self._replaced)
