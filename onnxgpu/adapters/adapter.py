@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -104,7 +105,7 @@ class LoraAdapter:
     def __init__(self) -> None:
         self._parameters: Mapping[str, np.ndarray] = {}
 
-    def Load(self, file_path: str) -> None:  # noqa: N802
+    def Load(self, file_path: str) -> None:
         """Map the file and take its parameters.
 
         Raises:
@@ -129,11 +130,12 @@ def with_adapters(feed: Mapping[str, Any], adapters: tuple[LoraAdapter, ...]) ->
 
 def _read(path: str | os.PathLike[str]) -> AdapterFile:
     try:
-        empty = os.path.getsize(path) == 0
+        empty = Path(path).stat().st_size == 0
         data = memoryview(b"") if empty else memoryview(np.memmap(path, np.uint8, "r").data)
         return decoded(data)
     except OSError as error:
-        raise RuntimeError(f"[ONNXRuntimeError] : 2 : INVALID_ARGUMENT : the adapter '{os.fspath(path)}' cannot be opened: {error}") from error
+        where = f"the adapter '{os.fspath(path)}'"
+        raise RuntimeError(f"[ONNXRuntimeError] : 2 : INVALID_ARGUMENT : {where} cannot be opened: {error}") from error
     except NotAnAdapter as error:
         raise RuntimeError(f"{error} ('{os.fspath(path)}')") from None
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from time import perf_counter_ns, time_ns
 from typing import TYPE_CHECKING, Any
 
@@ -39,9 +39,9 @@ class Recorder:
     def __init__(self, prefix: str = "") -> None:
         now = datetime.now()
         self.path = f"{prefix}_{now:%Y-%m-%d_%H-%M-%S}_{now.microsecond // 1000:03}.json"
-        self._file = os.path.abspath(self.path)
-        if not os.path.isdir(os.path.dirname(self._file)):
-            raise InvalidArgument(f"the profile '{self.path}' cannot be written: there is no folder '{os.path.dirname(self._file)}'")
+        self._file = Path(self.path).absolute()
+        if not self._file.parent.is_dir():
+            raise InvalidArgument(f"the profile '{self.path}' cannot be written: there is no folder '{self._file.parent}'")
         self.started_at = time_ns()
         self._start = perf_counter_ns()
         self._events: list[TraceEvent] = []

@@ -37,6 +37,7 @@ def _table(title: str, rows: Sequence[Row]) -> Table:
     table.add_column("provider", overflow="fold")
     for row in rows:
         rate = "-" if row.gigabytes_per_second is None else f"{row.gigabytes_per_second:.2f}"
-        table.add_row(row.name, str(row.calls), f"{row.seconds * 1e3:.3f}", f"{row.share:.1%}", rate, row.provider.replace("ExecutionProvider", ""))
+        table.add_row(
+            row.name, str(row.calls), f"{row.seconds * 1e3:.3f}", f"{row.share:.1%}", rate, row.provider.replace("ExecutionProvider", "")
+        )
     return table
-
