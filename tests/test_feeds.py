@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import ModuleType
 from typing import Any
 
@@ -36,6 +37,11 @@ def good() -> dict[str, Any]:
     return {"x": X, "s": np.array(["a", "ü"]), "h": np.ones(2, np.float16), "b": np.array(True)}
 
 
+def named(value: Any) -> str:
+    """A test's name for a value: what it prints as, without the address of an object."""
+    return re.sub(r" at 0x[0-9a-f]+", "", str(value))
+
+
 def run(text: str | onnx.ModelProto, feed: Any, names: Any = None) -> Any:
     made = model(text) if isinstance(text, str) else text
     return lambda module: session(module, made).run(names, feed)
@@ -60,7 +66,7 @@ def run(text: str | onnx.ModelProto, feed: Any, names: Any = None) -> Any:
         ("s", np.array(["a", None], object)),
         ("h", [1.0, 2.0]),
     ],
-    ids=str,
+    ids=named,
 )
 def test_taken_as_onnxruntime_takes_it(name: str, value: Any) -> None:
     assert_same(run(TENSORS, good() | {name: value}))
@@ -93,23 +99,23 @@ def test_taken_as_onnxruntime_takes_it(name: str, value: Any) -> None:
         ("b", np.array(1)),
         ("b", True),
     ],
-    ids=str,
+    ids=named,
 )
 def test_refused_as_onnxruntime_refuses_it(name: str, value: Any) -> None:
     assert_same(run(TENSORS, good() | {name: value}))
 
 
-@pytest.mark.parametrize("feed", [{}, {"x": X}, good() | {"q": X}, good() | {"": X}, {b"x": X}, [X], None], ids=str)
+@pytest.mark.parametrize("feed", [{}, {"x": X}, good() | {"q": X}, good() | {"": X}, {b"x": X}, [X], None], ids=named)
 def test_feeds_that_do_not_fit(feed: Any) -> None:
     assert_same(run(TENSORS, feed))
 
 
-@pytest.mark.parametrize("value", [[PAIR, PAIR], [], [np.ones((2, 2), np.float32)], PAIR, [PAIR, 3], None], ids=str)
+@pytest.mark.parametrize("value", [[PAIR, PAIR], [], [np.ones((2, 2), np.float32)], PAIR, [PAIR, 3], None], ids=named)
 def test_sequences(value: Any) -> None:
     assert_same(run(SEQUENCE, {"s": value, "x": PAIR}))
 
 
-@pytest.mark.parametrize("value", [PAIR, [1.0, 2.0], None, PAIR.astype(np.float64), PAIR[None]], ids=str)
+@pytest.mark.parametrize("value", [PAIR, [1.0, 2.0], None, PAIR.astype(np.float64), PAIR[None]], ids=named)
 def test_optionals(value: Any) -> None:
     assert_same(run(OPTIONAL, {"p": value}))
 
@@ -134,7 +140,7 @@ def test_none_for_an_input_that_nobody_reads() -> None:
 BFLOAT16 = "g (bfloat16[2] x) => (float[2] y) { y = Cast<to = 1>(x) }"
 
 
-@pytest.mark.parametrize("value", [np.ones(2, ml_dtypes.bfloat16), [1.0, 1.0]], ids=str)
+@pytest.mark.parametrize("value", [np.ones(2, ml_dtypes.bfloat16), [1.0, 1.0]], ids=named)
 def test_bfloat16_is_taken_as_ml_dtypes_have_it(value: Any) -> None:
     """onnxruntime's Python API does not take it at all."""
     np.testing.assert_array_equal(session(onnxgpu, model(BFLOAT16)).run(None, {"x": value})[0], [1, 1])
@@ -154,7 +160,7 @@ def test_bits_of_bfloat16_are_no_bfloat16() -> None:
         ("b", np.array([True]), np.array(False)),
         ("b", [[True]], np.array(False)),
     ],
-    ids=str,
+    ids=named,
 )
 def test_taken_although_onnxruntime_does_not_or_gives_nonsense(name: str, value: Any, expected: np.ndarray) -> None:
     """Tuples; bytes as UTF-8; NumPy scalars; a scalar in brackets, which the model gets as the scalar it declares."""

@@ -26,6 +26,8 @@ def texts() -> Iterator[tuple[str, str]]:
         subfolders[:] = [name for name in subfolders if name not in SKIPPED_FOLDERS and not name.endswith((".egg-info", "__pycache__"))]
         subfolders[:] = [name for name in subfolders if not name.startswith(".") or name == ".ci"]
         for name in names:
+            if name == ".git":  # in a worktree, a file that says where the repository is
+                continue
             path = Path(folder, name)
             if path.suffix in TEXT_SUFFIXES and not path.is_symlink():
                 yield path.relative_to(ROOT).as_posix(), path.read_text("utf-8")

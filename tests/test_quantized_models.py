@@ -1,8 +1,9 @@
 """Models that onnxruntime's own tools quantised: QDQ and QOperator, static and dynamic, per tensor and per channel.
 
-Results are those of onnxruntime without graph optimisations to one step of the output's scale, in a few elements: sums are whole numbers and
-exact, the rest rounds float32 numbers at other places. Its optimisations fuse QDQ nodes into operators that round once more or once less, which
-moves its own results by up to two steps. Weights have seven bits (`reduce_range`), since onnxruntime's sums of uint8 times int8 saturate at 16 bits on x86 without VNNI.
+Results are those of onnxruntime without graph optimisations to one step of the output's scale, in a few elements: sums are whole numbers
+and exact, the rest rounds float32 numbers at other places. Its optimisations fuse QDQ nodes into operators that round once more or once
+less, which moves its own results by up to two steps. Weights have seven bits (`reduce_range`), since onnxruntime's sums of uint8 times
+int8 saturate at 16 bits on x86 without VNNI.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from onnx import helper, numpy_helper
+from onnx import numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
 
 import onnxgpu as ort
@@ -188,7 +189,6 @@ QDQ = """<ir_version: 10, opset_import: ["" : 21]>
         },
         "p = MatMul(a, c) q = QuantizeLinear(p, s, z) y = DequantizeLinear(q, s, z)": {"QLinearMatMul", "DequantizeLinear"},
     }.items(),
-    ids=str,
 )
 def test_what_is_fused(nodes: str, expected: set[str]) -> None:
     """A float bias, a factor, and a Relu whose zero is not the least integer are no part of integer operators; weights may stay narrow."""
