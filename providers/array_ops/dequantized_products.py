@@ -1,4 +1,4 @@
-"""Products with a constant matrix of 4- or 8-bit integers, a scale for all, for each column, or for each block of one (internal operator)."""
+"""Products with a constant matrix of 4- or 8-bit integers; a scale is for all, a column, or a block of one (internal operator)."""
 
 from __future__ import annotations
 

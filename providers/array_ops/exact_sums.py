@@ -1,14 +1,15 @@
 """Matrix products of whole numbers in float32, exact: that is where the fast kernels are, on any device.
 
-float32 holds every whole number up to 2**24. If Σ|w|·r ≤ 2**24 over the summed axis, where r bounds the other factor, then every product and
-every partial sum, in whatever order and with or without fused multiply-add, is such a number, and none is rounded. Where the whole axis breaks that
-bound it is cut into blocks that keep it, whose results are added in int32. (255·255·257 < 2**24: a block is never shorter than 257 for 8-bit
-numbers, and with real weights one block is nearly always enough.)
+float32 holds every whole number up to 2**24. If Σ|w|·r ≤ 2**24 over the summed axis, where r bounds the other factor, then every
+product and every partial sum, in whatever order and with or without fused multiply-add, is such a number, and none is rounded.
+Where the whole axis breaks that bound it is cut into blocks that keep it, whose results are added in int32.
+(255·255·257 < 2**24: a block is never shorter than 257 for 8-bit numbers, and with real weights one block is nearly always enough.)
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,7 @@ def exact_blocks(xp: Any, weights: Array, bound: int, greatest: int = GREATEST) 
     sizes = xp.abs(weights)
     for count in range(1, depth + 1):
         ends = [depth * i // count for i in range(count + 1)]
-        blocks = [slice(start, stop) for start, stop in zip(ends[:-1], ends[1:], strict=True)]
+        blocks = [slice(start, stop) for start, stop in pairwise(ends)]
         if all(float(xp.max(xp.sum(sizes[..., block, :], axis=-2))) * bound <= EXACT_UP_TO for block in blocks):
             return blocks
     return []

@@ -133,9 +133,7 @@ def ngram_hash_mapping(
     return _stored((hashes.reshape(batch, length, -1), present), (out,) if output_count == 1 else out, output_count)
 
 
-def _substituted(
-    xp: Any, history: Array, reset_on_eos: int, pad_id: int, end_token: Array | None, segments: Array | None
-) -> Array:
+def _substituted(xp: Any, history: Array, reset_on_eos: int, pad_id: int, end_token: Array | None, segments: Array | None) -> Array:
     """The history with what lies behind a break replaced by the end token, or by `pad_id` if there is none."""
     if not (reset_on_eos and end_token is not None) and segments is None:
         return history

@@ -57,6 +57,11 @@ def _check_parameter(x: Array, parameter: Array | None, name: str) -> None:
 def layer_specs(
     x: Array, scale: Array, bias: Array = None, *, axis: int = -1, stash_type: int = 1, output_count: int = 1, **_: Any
 ) -> tuple[Spec, ...]:
+    """Of `layer_normalization`: the result, like `x`, then mean and inverse standard deviation in `stash_type`.
+
+    Raises:
+        InvalidArgument: `axis` is out of range, or `scale` or `bias` does not broadcast to `x`.
+    """
     axes = _last_axes(x, axis, "LayerNormalization")
     _check_parameter(x, scale, "LayerNormalization")
     _check_parameter(x, bias, "LayerNormalization")
@@ -92,6 +97,11 @@ def layer_normalization(
 
 
 def root_mean_square_specs(x: Array, scale: Array, **_: Any) -> Spec:
+    """Of `rms_normalization`: like `x`.
+
+    Raises:
+        InvalidArgument: `scale` does not broadcast to `x`.
+    """
     _check_parameter(x, scale, "RMSNormalization")
     return like_first(x)
 

@@ -1,9 +1,9 @@
 """Weights of a few bits that stay packed: bytes, a scale for each block, and the products with what is unpacked piece by piece.
 
-A matrix (K, N) lies in bytes (K / slots, N), `slots` weights a byte, each in a slot of its own. For one slot the weights of some byte rows
-are a dense piece of the matrix, of which the product takes the input's columns that belong there (`order`); nothing is interleaved. Along N,
-which is contiguous, a piece has one scale, so that it is scaled in long rows. Zero points are left out of the pieces: the sum of q - z over a block
-is that of q, minus z times the sum of the block's inputs, a product with (K / block) rows.
+A matrix (K, N) lies in bytes (K / slots, N), `slots` weights a byte, each in a slot of its own. For one slot the weights of some
+byte rows are a dense piece of the matrix, of which the product takes the input's columns that belong there (`order`); nothing is
+interleaved. Along N, which is contiguous, a piece has one scale, so that it is scaled in long rows. Zero points are left out of the
+pieces: the sum of q - z over a block is that of q, minus z times the sum of the block's inputs, a product with (K / block) rows.
 """
 
 from __future__ import annotations

@@ -10,9 +10,9 @@ from typing import Any
 
 from onnxgpu.errors import InvalidArgument
 from onnxgpu.provider import Array, Operation
-from onnxgpu.providers.array_ops.packed_weights import unpacked
 from onnxgpu.providers.array_ops.host_values import braced
 from onnxgpu.providers.array_ops.moe import activated, mixed, mixture_specs, refused_mixture, routed
+from onnxgpu.providers.array_ops.packed_weights import unpacked
 from onnxgpu.providers.array_ops.precision import stored, widened
 from onnxgpu.providers.array_ops.registry import operator
 

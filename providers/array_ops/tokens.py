@@ -6,8 +6,6 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import numpy as np
-
 from onnxgpu.errors import InvalidArgument
 from onnxgpu.provider import Array, Operation, Spec
 from onnxgpu.providers.array_ops.gathering import check_bounds
@@ -95,10 +93,10 @@ def _splitter(separators: Sequence[str], tokenexp: str, shortest: int) -> Callab
 def tokenizer(
     xp: Any, x: Array, *, mark: int, mincharnum: int, pad_value: str, separators: Sequence[str] = (), tokenexp: str = ""
 ) -> Array:
-    """The tokens of each string of [C] or [N,C] along a new last axis, filled up with `pad_value`.
+    r"""The tokens of each string of [C] or [N,C] along a new last axis, filled up with `pad_value`.
 
     Tokens are what lies between separators or, without them, the matches of `tokenexp` (RE2 patterns, longest match);
-    those of fewer than `mincharnum` characters are left out. With `mark` those of a string stand between \\x02 and \\x03.
+    those of fewer than `mincharnum` characters are left out. With `mark` those of a string stand between \x02 and \x03.
     Spec: onnxruntime's ContribOperators.md
     """
     if x.ndim not in (1, 2):
@@ -137,12 +135,8 @@ def word_conv_embedding(
 ) -> Array:
     """The greatest of tanh(convolution) over the characters of each word; 0 is no character, and an empty word gives zeros.
 
-    Args:
-        sequence: characters (words, length).
-        w: weights (filters, 1, window, size).
-        b: (filters,).
-        c: vectors of the characters (characters, size).
-
+    Shapes: `sequence`, the characters, (words, length); the weights `w` (filters, 1, window, size) and `b` (filters,); the
+    characters' vectors `c` (characters, size); the result (words, filters). The attributes repeat what the shapes say.
     Spec: onnxruntime's ContribOperators.md
     """
     check_bounds(sequence, c.shape[0])

@@ -22,7 +22,16 @@ from onnxgpu.errors import InvalidGraph
 from onnxgpu.provider import Array, Call, Spec, Value
 from onnxgpu.providers.cpu.blocks import block_indices, collapsed
 from onnxgpu.providers.cpu.elementwise_operators import (
-    COMPOSITES, PRIMITIVES, BlockFunction, Primitive, Input, Node, Operand, apply, elementwise_operators)
+    COMPOSITES,
+    PRIMITIVES,
+    BlockFunction,
+    Input,
+    Node,
+    Operand,
+    Primitive,
+    apply,
+    elementwise_operators,
+)
 from onnxgpu.providers.cpu.expression_rules import in_order, simplified
 from onnxgpu.providers.cpu.threads import BLOCK, WORTH_SPLITTING, scratch, share
 

@@ -57,7 +57,9 @@ def _without_minus(result: Operand) -> Operand:
     """exp(-x) with the minus moved into x, wherever that saves a call."""
     readers = _readers(result)
     order = in_order(result)
-    movable = {node for node in order if node.primitive.name == "Neg" and all(r.primitive.name == "Exp" for r in order if node in r.operands)}
+    movable = {
+        node for node in order if node.primitive.name == "Neg" and all(r.primitive.name == "Exp" for r in order if node in r.operands)
+    }
     movable = {node for node in movable if isinstance(node.operands[0], float) or readers[node.operands[0]] == 1}
     wanted = Counter(operand.index for node in movable for operand in {o for o in _inside(node) if isinstance(o, Input)})
     shared = {index: apply("Neg", Input(index)) for index, times in wanted.items() if times > 1}

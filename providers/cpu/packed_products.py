@@ -1,8 +1,9 @@
 """Products with packed weights on the host: pieces are unpacked into each thread's cache and multiplied there.
 
-Processor time over onnxruntime's, paired runs on AVX2, 4096 x 4096 weights in blocks of 32, for 1, 16 and 128 rows: 2.4, 1.8 and 1.3 in 4 bits,
-0.1, 0.2 and 0.4 in 8 bits, 0.1, 0.2 and 0.5 in 2 bits; with blocks of 128 and accuracy level 4, where it rounds A to 8 bits, 8.8, 3.1 and 1.6.
-Twelve such layers in 4 bits, a file of 120 MiB, take 226 MiB above what the imports take, 219 MiB in onnxruntime; as float32 they were 768 MiB.
+Processor time over onnxruntime's, paired runs on AVX2, 4096 x 4096 weights in blocks of 32, for 1, 16 and 128 rows: 2.4, 1.8 and 1.3
+in 4 bits, 0.1, 0.2 and 0.4 in 8 bits, 0.1, 0.2 and 0.5 in 2 bits; with blocks of 128 and accuracy level 4, where it rounds A to 8 bits,
+8.8, 3.1 and 1.6. Twelve such layers in 4 bits, a file of 120 MiB, take 226 MiB above what the imports take, 219 MiB in onnxruntime; as
+float32 they were 768 MiB.
 """
 
 from __future__ import annotations
