@@ -17,7 +17,10 @@ from tests.models import model
 from tests.side_by_side import CPU, assert_same, ort, outcome
 
 DTYPES = ["float32", "float64", "float16", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
-SUMS = "g (float[2] x, float[2] la, float[2] lb) => (float[2] y) <float[2] la = {0, 0}, float[2] lb = {0, 0}> { t = Add (x, la)\n y = Add (t, lb) }"
+SUMS = """g (float[2] x, float[2] la, float[2] lb) => (float[2] y) <float[2] la = {0, 0}, float[2] lb = {0, 0}> {
+  t = Add (x, la)
+  y = Add (t, lb)
+}"""
 BOTH = [(ort, onnxgpu), (onnxgpu, ort), (onnxgpu, onnxgpu)]
 
 
@@ -39,7 +42,9 @@ def contents(module: ModuleType, path: str) -> Any:
 
 @pytest.mark.parametrize(("writer", "reader"), BOTH, ids=["theirs to ours", "ours to theirs", "ours to ours"])
 def test_a_file_of_one_is_read_by_the_other(writer: ModuleType, reader: ModuleType, tmp_path: Path) -> None:
-    parameters: dict[str, np.ndarray] = {f"{name}.{dtype}": np.arange(count, dtype=dtype) for count, dtype in enumerate(DTYPES) for name in ("a", "lora_B.ä")}
+    parameters: dict[str, np.ndarray] = {
+        f"{name}.{dtype}": np.arange(count, dtype=dtype) for count, dtype in enumerate(DTYPES) for name in ("a", "lora_B.ä")
+    }
     parameters |= {"matrix": np.arange(6, dtype=np.float32).reshape(2, 3), "empty": np.zeros((0, 3), np.int64), "cube": np.ones((1, 2, 3))}
     path = written(writer, tmp_path / "a.onnx_adapter", parameters)
     expected = {name: (str(array.dtype), array.shape, array.tolist()) for name, array in sorted(parameters.items())}

@@ -15,16 +15,21 @@ def test_a_file_appears_when_it_is_whole(tmp_path: Path) -> None:
         file.write(b"new")
         assert not (tmp_path / "a").exists()
     assert (tmp_path / "a").read_bytes() == b"new"
-    assert os.listdir(tmp_path) == ["a"]
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
 def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"old")
-    with pytest.raises(ValueError, match="in between"), whole_file(tmp_path / "a") as file:
-        file.write(b"new")
-        raise ValueError("in between")
+
+    def fail_halfway() -> None:
+        with whole_file(tmp_path / "a") as file:
+            file.write(b"new")
+            raise ValueError("in between")
+
+    with pytest.raises(ValueError, match="in between"):
+        fail_halfway()
     assert (tmp_path / "a").read_bytes() == b"old"
-    assert os.listdir(tmp_path) == ["a"]
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes of files are those of POSIX")

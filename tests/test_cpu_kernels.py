@@ -13,10 +13,10 @@ import pytest
 from onnxgpu.errors import InvalidArgument, InvalidGraph
 from onnxgpu.provider import Claim, Operation, ValueInfo
 from onnxgpu.providers.cpu import blas, threads
+from onnxgpu.providers.cpu.blocks import collapsed
 from onnxgpu.providers.cpu.conv import Conv, method_for
 from onnxgpu.providers.cpu.conv_problem import Problem
 from onnxgpu.providers.cpu.elementwise import FusedElementwise, elementwise_operators
-from onnxgpu.providers.cpu.blocks import collapsed
 from onnxgpu.providers.cpu.expression import Expression
 from onnxgpu.providers.cpu.geometry import windows
 from onnxgpu.providers.cpu.provider import CPUProvider

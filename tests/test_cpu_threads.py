@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -92,7 +93,7 @@ print(ticks() - before)
 """
 
 
-@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="the time of each thread is read from Linux's /proc")
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="the time of each thread is read from Linux's /proc")
 @pytest.mark.skipif(not blas.can_limit_threads(), reason="this BLAS takes no thread count from onnxgpu")
 def test_with_one_thread_no_other_thread_does_anything() -> None:
     """Neither our workers nor the BLAS's threads use any processor time, whatever the kernels call."""

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-import onnxgpu
 from onnxgpu import knobs
 from onnxgpu.cli import main
 

@@ -16,7 +16,9 @@ GENERATOR = np.random.default_rng(0)
 NEGATED = ["Sub", "Exp", "Add", "Div"]
 
 
-def called(steps: Sequence[str], inputs: Sequence[np.ndarray], shape: tuple[int, ...], dtype: Any = np.float32) -> tuple[np.ndarray, list[str]]:
+def called(
+    steps: Sequence[str], inputs: Sequence[np.ndarray], shape: tuple[int, ...], dtype: Any = np.float32
+) -> tuple[np.ndarray, list[str]]:
     """The result of the calls, and their names."""
     expression = Expression(steps)
     out = Spec(shape, np.dtype(dtype))
@@ -108,7 +110,11 @@ def test_a_sigmoid_is_right_far_from_zero(dtype: Any) -> None:
         wide = np.exp(x.astype(np.longdouble))
         expected = np.where(x > 0, 1 / (1 + 1 / wide), wide / (1 + wide)).astype(dtype)
     tiny = np.finfo(dtype).tiny
-    for steps, inputs in ((["Sigmoid 0"], [x]), (["Mul 0 1", "Sigmoid %0"], [x, np.ones_like(x)]), (["Sub 0 1", "Sigmoid %0"], [x, np.zeros_like(x)])):
+    for steps, inputs in (
+        (["Sigmoid 0"], [x]),
+        (["Mul 0 1", "Sigmoid %0"], [x, np.ones_like(x)]),
+        (["Sub 0 1", "Sigmoid %0"], [x, np.zeros_like(x)]),
+    ):
         result = called(steps, inputs, x.shape, dtype)[0]
         np.testing.assert_allclose(result, expected, rtol=4 * np.finfo(dtype).eps, atol=tiny)
 

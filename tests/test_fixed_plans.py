@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -181,11 +182,11 @@ def test_given_memory_of_the_wrong_kind() -> None:
 def test_a_changed_shape_with_given_memory_and_pauses() -> None:
     s = session(NON_ZERO, CPU)
     generator = np.random.default_rng(0)
-    pauses = []
+    pauses: list[int] = []
     for run in range(12):
         x = np.where(generator.random(6) < (1 if run < 3 else 0.5), 1, -1).astype(np.float32)
         memory = np.empty(6, np.float32)
-        y, z = s.programs[0]([x], lambda: pauses.append(1) if run % 2 else None, {1: memory})
+        y, z = s.programs[0]([x], partial(pauses.append, run) if run % 2 else None, {1: memory})
         np.testing.assert_array_equal(y, np.stack([np.flatnonzero(x > 0)] * 2))
         assert z is memory
         np.testing.assert_array_equal(z, -np.maximum(x, 0))

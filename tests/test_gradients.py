@@ -18,7 +18,10 @@ STEP = 1e-6
 
 # Body, types of the inputs, and the shapes at which it is tried: the gradient of the sum of `y` is taken.
 FORMULAS: dict[str, tuple[str, Mapping[str, tuple[int, ...]]]] = {
-    **{name: (f"y = {name} (a)", {"a": (2, 3)}) for name in ("Abs", "Cos", "Erf", "Exp", "Identity", "Neg", "Reciprocal", "Relu", "Sigmoid")},
+    **{
+        name: (f"y = {name} (a)", {"a": (2, 3)})
+        for name in ("Abs", "Cos", "Erf", "Exp", "Identity", "Neg", "Reciprocal", "Relu", "Sigmoid")
+    },
     **{name: (f"y = {name} (a)", {"a": (2, 3)}) for name in ("Sin", "Softplus", "Tanh", "Sign", "Floor")},
     **{name: (f"p = Exp (a) y = {name} (p)", {"a": (2, 3)}) for name in ("Log", "Sqrt")},
     **{f"{name} broadcast": (f"y = {name} (a, b)", {"a": (2, 3), "b": (3,)}) for name in ("Add", "Sub", "Mul", "Div", "Max", "Min")},
@@ -181,7 +184,7 @@ def test_left_out_and_constant_outputs() -> None:
     [
         ("y = MaxPool <kernel_shape = [2]> (a)", NotImplemented, "there is no rule for MaxPool; there are rules for Abs, Add"),
         ("y, i = TopK (a, k)", NotImplemented, "no rule for TopK"),
-        ("y = Conv <auto_pad = \"SAME_UPPER\"> (a, a)", NotImplemented, "pads automatically"),
+        ('y = Conv <auto_pad = "SAME_UPPER"> (a, a)', NotImplemented, "pads automatically"),
     ],
 )
 def test_what_has_no_rule(body: str, error: type[Exception], message: str) -> None:
@@ -199,4 +202,4 @@ def test_bad_gradients() -> None:
         with pytest.raises(InvalidGraph, match=message):
             session_of(parsed(f"y = Exp (a) {node}", {"a": "2"}, "da", 21))
     with pytest.raises(NotImplemented, match="needs a model of opset 11 or newer"):
-        session_of(parsed(f'y = Exp (a) {gradient_node(["a"])}', {"a": "2"}, "da", 10))
+        session_of(parsed(f"y = Exp (a) {gradient_node(['a'])}", {"a": "2"}, "da", 10))

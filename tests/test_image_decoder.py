@@ -28,7 +28,9 @@ def encoded(image: Any, form: str, **options: Any) -> np.ndarray:
 
 
 def claim(**attributes: Any) -> Claim | Refusal:
-    return CPUProvider().claim(Operation("ImageDecoder", (ValueInfo("x", np.dtype("u1"), (None,)),), (ValueInfo("y"),), "", 20, "", attributes))
+    return CPUProvider().claim(
+        Operation("ImageDecoder", (ValueInfo("x", np.dtype("u1"), (None,)),), (ValueInfo("y"),), "", 20, "", attributes)
+    )
 
 
 def decoded(data: np.ndarray, **attributes: Any) -> np.ndarray:

@@ -41,7 +41,7 @@ TENSORS = """g (float[N,4] x) => (float[N,4] y, float[4,N] t, int64[2,K] i) {
   t = Transpose<perm=[1,0]>(b)
   i = NonZero(a)
 }"""
-STRINGS = "g (string[N] x) => (string[N] u, string[N] y) { u = StringNormalizer<case_change_action=\"UPPER\">(x)\n y = Identity(x) }"
+STRINGS = 'g (string[N] x) => (string[N] u, string[N] y) { u = StringNormalizer<case_change_action="UPPER">(x)\n y = Identity(x) }'
 SEQUENCES = """g (float[3,4] x) => (seq(float[A,4]) s, float[3,4] y) {
   s = SplitToSequence<axis = 0>(x)
   y = ConcatFromSequence<axis = 0>(s)

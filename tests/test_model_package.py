@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,18 +24,17 @@ RUNS = {"ep": "CPUExecutionProvider", "executor_info": {"ort": {"model_file": "m
 
 
 @pytest.fixture(autouse=True)
-def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("asset/d").mkdir(parents=True)
     Path("asset/a.txt").write_text("hello")
     Path("asset/d/b.txt").write_text("b")
-    yield
 
 
 def write_package(manifest: Any, components: dict[str, Any] | None = None, models: tuple[str, ...] = ()) -> None:
     """The folder `pk` with these files."""
     shutil.rmtree("pk", ignore_errors=True)
-    os.makedirs("pk")
+    Path("pk").mkdir()
     Path("pk/manifest.json").write_text(json.dumps(manifest))
     for name, body in (components or {}).items():
         Path(f"pk/{name}").mkdir()
@@ -128,7 +127,7 @@ def test_manifests(manifest: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("content", ["", "junk", "[]"])
 def test_manifests_that_are_no_json_object(content: str) -> None:
-    os.makedirs("pk")
+    Path("pk").mkdir()
     Path("pk/manifest.json").write_text(content)
     assert_alike(lambda module: module.ModelPackageContext("pk"))
     assert_alike(lambda module: module.ModelPackage.open("pk"))
@@ -267,7 +266,7 @@ def test_dense_packages_have_everything_in_the_manifest() -> None:
     package.commit("dense", onnxgpu.ModelPackageWriteMode.DENSE)
     assert isinstance(json.loads(Path("dense/manifest.json").read_text())["components"]["c"], dict)
     shutil.rmtree("pk")
-    os.rename("dense", "pk")
+    Path("dense").rename("pk")
     for module in (ort, onnxgpu):
         assert chosen(module)[:2] == ["v", "pk/c/v"]
 
@@ -297,7 +296,7 @@ def test_shared_assets_hold_weights(writer: ModuleType) -> None:
     entries = {"session.model_external_initializers_file_folder_path": uri}
     package.set_variant_executor_info_inline("c", "v", "ort", json.dumps({"model_file": "m.onnx", "session_options": entries}))
     package.commit("pk")
-    os.makedirs("pk/v")
+    Path("pk/v").mkdir()
     Path("pk/v/m.onnx").write_bytes(proto.SerializeToString())
     for module in (ort, onnxgpu):
         component = module.ModelPackageContext("pk").select_component("c", module.ModelPackageOptions(module.SessionOptions()))
@@ -319,7 +318,7 @@ def test_a_later_provider_has_a_variant() -> None:
 
 def test_nothing_outside_of_the_package_is_deleted() -> None:
     write_package({"schema_version": "1.0", "components": {}})
-    os.makedirs("kept")
+    Path("kept").mkdir()
     package = onnxgpu.ModelPackage.open("pk")
     package.remove_shared_asset("../../kept")
     package.remove_shared_asset("sha256:/../../kept")
@@ -329,14 +328,14 @@ def test_nothing_outside_of_the_package_is_deleted() -> None:
 
 def test_links_out_of_the_package_are_refused() -> None:
     write_package({"schema_version": "1.0", "components": {"c": {"variants": {"v": RUNS}}}})
-    os.makedirs("outside")
+    Path("outside").mkdir()
     onnx.save(model(NEG), "outside/model.onnx")
-    os.symlink("../outside", "pk/v")
+    Path("pk/v").symlink_to("../outside")
     with pytest.raises(RuntimeError, match="escapes package_root"):
         onnxgpu.ModelPackageContext("pk")
     assert onnxgpu.ModelPackage.open("pk", follow_symlinks=False).get_info()["components"][0]["name"] == "c"
     assert onnxgpu.ModelPackage.open("pk", allow_external_paths=True).get_info()["components"][0]["name"] == "c"
-    os.symlink("a.txt", "asset/link")
+    Path("asset/link").symlink_to("a.txt")
     assert_alike(lambda module: module.ModelPackage.compute_directory_hash("asset"))
 
 

@@ -38,12 +38,22 @@ PACKED: list[np.ndarray] = [*zeros((2, 32)), np.zeros((4, 2, 8), np.uint8), *zer
 TABLE: list[np.ndarray] = [np.zeros((4, 16), np.uint8), np.zeros(2, np.int64), *zeros((4, 2))]
 
 FAULTS: list[tuple[str, Sequence[np.ndarray | None], dict[str, Any], str]] = [
-    ("BranchwiseRMSNorm", [*zeros((2, 7))], {"num_branches": 2}, "expected a tensor of shape (…, 2 * H) with num_branches=2, got shape [2, 7]"),
+    (
+        "BranchwiseRMSNorm",
+        [*zeros((2, 7))],
+        {"num_branches": 2},
+        "expected a tensor of shape (…, 2 * H) with num_branches=2, got shape [2, 7]",
+    ),
     ("BranchwiseRMSNorm", [*zeros((2, 4, 8), (5,))], {}, "expected a scale of shape [32], [4, 8] or [8], got [5]"),
     ("HyperConnectionPreMix", [*zeros((2, 4, 8), (2, 3))], {}, "expected gates of shape [2, 4] or [2, 4, 1] or [2, 4, 8], got [2, 3]"),
     ("HyperConnectionPostMix", [*zeros((2, 4, 8), (2, 7), (2, 4))], {}, "expected block_output of shape [2, 8], got [2, 7]"),
     ("HyperConnectionPostMix", [*zeros((2, 4, 8), (2, 8), (2, 4), (4, 4))], {}, "expected stream_mix of shape [2, 4, 4], got [4, 4]"),
-    ("GatedRMSNorm", [*zeros((2, 8), (4,), (2, 8))], {"activation": "relu"}, "expected activation 'silu', 'swish' or 'sigmoid', got 'relu'"),
+    (
+        "GatedRMSNorm",
+        [*zeros((2, 8), (4,), (2, 8))],
+        {"activation": "relu"},
+        "expected activation 'silu', 'swish' or 'sigmoid', got 'relu'",
+    ),
     ("GatedRMSNorm", [*zeros((2, 8), (3,), (2, 8))], {}, "expected X and gate of one shape"),
     ("GatedAdd", [*zeros((2, 8), (2, 8), (2, 2))], {}, "expected X and Y of one shape"),
     ("EngramGate", [*zeros((1, 2, 3, 4), (1, 2, 3, 4), (1, 2, 5), (3, 4), (3, 4))], {}, "expected key and query of one shape"),
@@ -58,8 +68,18 @@ FAULTS: list[tuple[str, Sequence[np.ndarray | None], dict[str, Any], str]] = [
     ("GroupNorm", [*zeros((1, 2, 2, 6), (6,), (6,))], {"activation": 0, "groups": 4}, "expected groups that divide 6 channels"),
     ("MatMulNBits", [*zeros((2, 31)), *PACKED[1:]], N_BITS, "expected A with a last size of K = 32, got shape [2, 31]"),
     ("MatMulNBits", [*PACKED], {**N_BITS, "bits": 3}, "expected bits to be 2, 4 or 8"),
-    ("MatMulBnb4", [*PACKED[:2], *zeros((4,))], {"K": 32, "N": 4, "block_size": 16, "quant_type": 2}, "expected quant_type 0 (FP4) or 1 (NF4), got 2"),
-    ("MatMulFpQ4", [*zeros((1, 32)), np.zeros(20, np.uint8), np.array([32, 1])], {}, "expected a blob of 21 bytes for shape [32, 1], got 20"),
+    (
+        "MatMulBnb4",
+        [*PACKED[:2], *zeros((4,))],
+        {"K": 32, "N": 4, "block_size": 16, "quant_type": 2},
+        "expected quant_type 0 (FP4) or 1 (NF4), got 2",
+    ),
+    (
+        "MatMulFpQ4",
+        [*zeros((1, 32)), np.zeros(20, np.uint8), np.array([32, 1])],
+        {},
+        "expected a blob of 21 bytes for shape [32, 1], got 20",
+    ),
     ("GatherBlockQuantized", [*TABLE], {"bits": 4, "block_size": 8}, "expected block_size to be a power of two from 16 on, got 8"),
     ("GatherBlockQuantized", [*TABLE], {"bits": 4, "block_size": 16, "gather_axis": 1}, "gather_axis 0"),
     (

@@ -20,7 +20,9 @@ def model_of(
     """x times dequantised weights; a Gemm has them transposed, and a bias."""
     generator = np.random.default_rng(0)
     shape = (columns, depth) if gemm else (depth, columns)
-    low, high = (-8, 8) if dtype == ml_dtypes.int4 else (0, 16) if dtype == ml_dtypes.uint4 else (0, 256) if dtype == np.uint8 else (-128, 128)
+    low, high = (
+        (-8, 8) if dtype == ml_dtypes.int4 else (0, 16) if dtype == ml_dtypes.uint4 else (0, 256) if dtype == np.uint8 else (-128, 128)
+    )
     scales: tuple[int, ...] = () if axis is None else (shape[axis],)
     if block and axis is not None:
         scales = tuple(-(-size // block) if i == axis else size for i, size in enumerate(shape))

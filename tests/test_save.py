@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from types import ModuleType
@@ -27,15 +26,18 @@ STANDARD = {"", "ai.onnx.ml"}
 
 
 @pytest.fixture(autouse=True)
-def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     onnx.save(product(), "m.onnx")
-    yield
 
 
 def product() -> onnx.ModelProto:
     """y = Erf(x @ w), with an Identity, an initializer that nothing uses, and metadata."""
-    nodes = [helper.make_node("MatMul", ["x", "w"], ["m"]), helper.make_node("Identity", ["m"], ["i"]), helper.make_node("Erf", ["i"], ["y"])]
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["m"]),
+        helper.make_node("Identity", ["m"], ["i"]),
+        helper.make_node("Erf", ["i"], ["y"]),
+    ]
     graph = helper.make_graph(
         nodes,
         "g",
@@ -48,6 +50,11 @@ def product() -> onnx.ModelProto:
     proto.doc_string, proto.producer_name, proto.domain, proto.model_version = "about", "maker", "d.o", 7
     proto.metadata_props.add(key="a", value="b")
     return proto
+
+
+def here() -> list[str]:
+    """The names in the current folder."""
+    return sorted(path.name for path in Path().iterdir())
 
 
 def saved(source: Any, path: str = "saved.onnx", *, level: int | None = None, **entries: str) -> onnx.ModelProto:
@@ -102,12 +109,13 @@ def test_the_saved_model_is_rewritten_and_keeps_what_it_says_of_itself() -> None
     assert_close(run(ort, "saved.onnx", {"x": x}), run(ort, "m.onnx", {"x": x}))
 
 
-GELU = """g (float[2,8] x) => (float[2,8] y) <float[8,8] w = {%s}, float[8] b = {1,2,3,4,5,6,7,8}> {
+VALUES = ",".join(str(i % 7 - 3) for i in range(64))
+GELU = f"""g (float[2,8] x) => (float[2,8] y) <float[8,8] w = {{{VALUES}}}, float[8] b = {{1,2,3,4,5,6,7,8}}> {{
   m = MatMul (x, w)
   a = Add (m, b)
   s = Sigmoid (a)
   y = Mul (a, s)
-}""" % ",".join(str(i % 7 - 3) for i in range(64))
+}}"""
 BODIES = """g (float[3] x, bool c, int64 n) => (float[3] y) {
   t = Constant <value = bool {1}> ()
   z = If (c) <then_branch = t () => (float[3] a) { k = Constant <value = float[3] {1, 2, 3}> ()
@@ -119,7 +127,12 @@ LOCAL_FUNCTION = """<ir_version: 9, opset_import: ["" : 18, "own" : 1]>
 g (float[3] x) => (float[3] y) { y = own.twice (x) }
 <domain: "own", opset_import: ["" : 18]>
 twice (a) => (b) { b = Add (a, a) }"""
-OLD = '<ir_version: 3, opset_import: ["" : 9]> g (float[3] x, float[3] w) => (float[3] y) <float[3] w = {1, 2, 3}> { c = Constant <value = float[3] {1, 1, 1}> ()\n s = Add (x, w)\n y = Add (s, c) }'
+OLD = """<ir_version: 3, opset_import: ["" : 9]>
+g (float[3] x, float[3] w) => (float[3] y) <float[3] w = {1, 2, 3}> {
+  c = Constant <value = float[3] {1, 1, 1}> ()
+  s = Add (x, w)
+  y = Add (s, c)
+}"""
 
 
 @pytest.mark.parametrize(
@@ -199,7 +212,7 @@ def test_free_dimension_overrides_are_visible() -> None:
 @pytest.mark.parametrize(("least", "external"), [(None, True), ("16384", True), ("16385", False), ("0", True)])
 def test_external_initializers_by_configuration(least: str | None, external: bool) -> None:
     """As onnxruntime: from that size on, into a file beside the model."""
-    os.makedirs("sub")
+    Path("sub").mkdir()
     entries: dict[str, Any] = {"file_name": "weights.bin"} | ({} if least is None else {"min_size_in_bytes": least})
     proto = saved("m.onnx", "sub/saved.onnx", **entries)
     where = {"location": "weights.bin", "offset": "0", "length": str(WEIGHT.nbytes)}
@@ -238,7 +251,7 @@ def test_a_model_of_more_than_two_gibibytes() -> None:
         tensor = graph.initializer.add(name=name, data_type=1, dims=[size], data_location=onnx.TensorProto.EXTERNAL)
         for key, value in (("location", f"{name}.bin"), ("offset", "0"), ("length", str(size * 4))):
             tensor.external_data.add(key=key, value=value)
-        with open(f"{name}.bin", "wb") as file:
+        with Path(f"{name}.bin").open("wb") as file:
             file.truncate(size * 4)
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
     Path("large.onnx").write_bytes(proto.SerializeToString())
@@ -249,17 +262,17 @@ def test_a_model_of_more_than_two_gibibytes() -> None:
 
 @pytest.mark.parametrize("path", ["nowhere/saved.onnx", "folder", "folder/"])
 def test_places_that_cannot_be_written(path: str) -> None:
-    os.makedirs("folder")
+    Path("folder").mkdir()
     with pytest.raises(InvalidArgument, match=r"open file .* failed|should not point to a folder"):
         saved("m.onnx", path)
-    assert os.listdir("folder") == []
+    assert not any(Path("folder").iterdir())
 
 
 @pytest.mark.parametrize("name", ["../w.bin", "sub/../../w.bin", "/w.bin", "saved.onnx"])
 def test_external_files_stay_in_the_folder_of_the_model(name: str) -> None:
-    with pytest.raises(InvalidArgument, match="within the model's folder|is the model's own"):
+    with pytest.raises(InvalidArgument, match=r"within the model's folder|is the model's own"):
         saved("m.onnx", file_name=name)
-    assert os.listdir() == ["m.onnx"]
+    assert here() == ["m.onnx"]
 
 
 def test_a_failed_write_leaves_the_old_file(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,7 +282,7 @@ def test_a_failed_write_leaves_the_old_file(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(InvalidArgument, match="No space left on device"):
         saved("m.onnx")
     assert Path("saved.onnx").read_bytes() == before
-    assert sorted(os.listdir()) == ["m.onnx", "saved.onnx"]
+    assert here() == ["m.onnx", "saved.onnx"]
 
 
 def test_onnxruntimes_format_is_not_written() -> None:
@@ -292,7 +305,9 @@ def compiled(module: ModuleType, **arguments: Any) -> Any:
 
 
 def assert_compiles_alike(**arguments: Any) -> None:
-    assert outcome(lambda module: compiled(module, **dict(arguments)), onnxgpu) == outcome(lambda module: compiled(module, **dict(arguments)), ort)
+    assert outcome(lambda module: compiled(module, **dict(arguments)), onnxgpu) == outcome(
+        lambda module: compiled(module, **dict(arguments)), ort
+    )
 
 
 @pytest.mark.parametrize("level", [None, "ORT_DISABLE_ALL", "ORT_ENABLE_BASIC", "ORT_ENABLE_ALL"])
@@ -309,8 +324,8 @@ def test_compiling_with_an_external_file(threshold: int | None) -> None:
 
 def test_compiled_files_run() -> None:
     compiler = onnxgpu.ModelCompiler(onnxgpu.SessionOptions(), "m.onnx", external_initializers_file_path="sub/w.bin")
-    os.makedirs("out/sub")
-    os.makedirs("sub")
+    Path("out/sub").mkdir(parents=True)
+    Path("sub").mkdir()
     compiler.compile_to_file("out/compiled.onnx")
     compiler.compile_to_file()
     chunks: list[bytes] = []
@@ -401,6 +416,6 @@ def test_the_function_sees_where_an_initializer_lay() -> None:
 
 def test_a_flag_forbids_before_anything_is_written() -> None:
     compiler = onnxgpu.ModelCompiler(onnxgpu.SessionOptions(), "m.onnx", flags=3)
-    with pytest.raises(Fail, match="Unable to compile any nodes.*none of .*CPUExecutionProvider"):
+    with pytest.raises(Fail, match=r"Unable to compile any nodes.*none of .*CPUExecutionProvider"):
         compiler.compile_to_file("out.onnx")
-    assert os.listdir() == ["m.onnx"]
+    assert here() == ["m.onnx"]

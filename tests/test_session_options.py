@@ -16,8 +16,8 @@ import pytest
 
 import onnxgpu
 from onnxgpu.ep_context import OrtEpContextData, OrtEpContextDataBuffer
-from onnxgpu.errors import EPFail, Fail, InvalidArgument, ModelLoadCanceled, NotImplemented
 from onnxgpu.ep_devices import get_ep_devices
+from onnxgpu.errors import EPFail, Fail, InvalidArgument, ModelLoadCanceled, NotImplemented
 from onnxgpu.options import OrtExecutionProviderDevicePolicy
 from onnxgpu.providers.cpu import denormals
 from onnxgpu.providers.cpu.threads import share, thread_count

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -54,11 +53,11 @@ def product(*, external: bool) -> onnx.ModelProto:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
+def folder(tmp_path: Path) -> Path:
     (tmp_path / "w.bin").write_bytes(bytes(8) + W.tobytes())
     onnx.save(product(external=False), tmp_path / "inside.onnx")
     (tmp_path / "outside.onnx").write_bytes(product(external=True).SerializeToString())
-    yield tmp_path
+    return tmp_path
 
 
 def run(module: ModuleType, options: Any, source: Any) -> Any:
@@ -94,7 +93,7 @@ def test_an_initializer_that_does_not_fit(folder: Path, kind: str) -> None:
     """onnxruntime finds out in the run, or in a kernel; here the session says so."""
     options = onnxgpu.SessionOptions()
     options.add_initializer("w", value(onnxgpu, OTHER[kind]))
-    with pytest.raises(Fail, match="Replacement tensor's d.*does not match|Replacement tensor's dimensions do not match"):
+    with pytest.raises(Fail, match=r"Replacement tensor's d.*does not match|Replacement tensor's dimensions do not match"):
         run(onnxgpu, options, str(folder / "inside.onnx"))
 
 

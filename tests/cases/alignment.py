@@ -12,7 +12,9 @@ def _warping(cost: np.ndarray) -> Case:
     return Case("DynamicTimeWarping", [cost], opset=1, domain="com.microsoft")
 
 
-def _bifurcation(source: np.ndarray, current: np.ndarray, start: int, predicted: np.ndarray | None, shortest: int = 1, longest: int = 3) -> Case:
+def _bifurcation(
+    source: np.ndarray, current: np.ndarray, start: int, predicted: np.ndarray | None, shortest: int = 1, longest: int = 3
+) -> Case:
     inputs = [source, current, i64(start), *([] if predicted is None else [predicted])]
     attributes = {"min_ngram_size": shortest, "max_ngram_size": longest}
     return Case("BifurcationDetector", inputs, attributes, opset=1, domain="com.microsoft", outputs=2)

@@ -79,7 +79,11 @@ def _gates() -> list[Case]:
     deep, weight = normal(2, 3, 5), normal(5, 1)
     projected = _wide(_sigmoid(_wide(_wide(deep) @ _wide(weight))))
     cases.append(_bfloat16("GatedAdd", [x, gate, deep, weight], _wide(x) + _wide(z * projected)))
-    cases += [_case("ScaledSiLU", [x], alpha=1.7), _case("ScaledSiLU", [x * 20, scalar(-0.5)]), _case("ScaledSiLU", [x.astype("f2"), scalar(3.0)])]
+    cases += [
+        _case("ScaledSiLU", [x], alpha=1.7),
+        _case("ScaledSiLU", [x * 20, scalar(-0.5)]),
+        _case("ScaledSiLU", [x.astype("f2"), scalar(3.0)]),
+    ]
     z = _wide(_wide(x) * np.float32(1.5))
     cases.append(_bfloat16("ScaledSiLU", [x], z * _wide(_sigmoid(z)), alpha=1.5))
     return cases

@@ -72,7 +72,9 @@ def _group_norms() -> list[Case]:
                 if skip is not None:
                     name, inputs = "SkipGroupNorm", [x, gamma, beta, skip, normal(4, seed=2)]
                 expected = [y] if skip is None else [y, total]
-                cases.append(Case(name, inputs, attributes, opset=1, domain="com.microsoft", outputs=len(expected), expected=expected, note=_NOTE))
+                cases.append(
+                    Case(name, inputs, attributes, opset=1, domain="com.microsoft", outputs=len(expected), expected=expected, note=_NOTE)
+                )
     half = [x.astype("f2") for x in (_X, gamma, beta)]
     wide = [x.astype("f4") for x in half]
     (first,) = expected_outputs(Case("GroupNormalization", [_first(wide[0]), *wide[1:]], {"num_groups": 4}, oracle="reference"))

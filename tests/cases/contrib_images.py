@@ -37,7 +37,11 @@ CASES = [
     _transposed(i64(1, 0, 0, 1), normal(3), strides=[2, 2], output_padding=[1, 1]),
     _transposed(i64(1, 1, 1, 1), strides=[2, 3], dilations=[2, 1]),
     _transposed(i64(1, 0, 1, 0), normal(6), groups=2, kernel_shape=[3, 2]),
-    *(_case("CropAndResize", _X, _ROIS, _IMAGES, np.array(s, "i4"), mode=m) for s in ((3, 4), (1, 1), (9, 1)) for m in ("bilinear", "nearest")),
+    *(
+        _case("CropAndResize", _X, _ROIS, _IMAGES, np.array(s, "i4"), mode=m)
+        for s in ((3, 4), (1, 1), (9, 1))
+        for m in ("bilinear", "nearest")
+    ),
     _case("CropAndResize", _X, _ROIS, _IMAGES, np.array((4, 4), "i4"), extrapolation_value=9.5),
     _case("CropAndResize", _X, _ROIS[:0], _IMAGES[:0], np.array((2, 2), "i4")),
     *(

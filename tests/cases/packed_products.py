@@ -185,7 +185,9 @@ def _typed_gathers() -> list[Case]:
         if not whole:
             attributes = {"block_size": 0, "quantize_axis": -1, "gather_axis": 0}
             for scales in (uniform(3, 34, 1), uniform(1, 1, 1)):
-                expected = np.take(data.astype("f4") * scales, indices := i64(1, 9), axis=0, mode="clip") * np.array([1, 0], "f4")[:, None, None]
+                expected = (
+                    np.take(data.astype("f4") * scales, indices := i64(1, 9), axis=0, mode="clip") * np.array([1, 0], "f4")[:, None, None]
+                )
                 inputs = [data, indices, scales]
                 cases.append(Case("GatherBlockQuantized", inputs, attributes, opset=1, domain=_MS, expected=[expected], note=note))
     return cases

@@ -15,7 +15,9 @@ _EMPTY = np.array(["", "  "], object)
 
 def _tokens(*texts: str, x: np.ndarray | None = None, mark: int = 0, mincharnum: int = 1, **attributes: Any) -> Case:
     given = np.array(texts, object) if x is None else x
-    return Case("Tokenizer", [given], {"mark": mark, "mincharnum": mincharnum, "pad_value": "#", **attributes}, opset=1, domain="com.microsoft")
+    return Case(
+        "Tokenizer", [given], {"mark": mark, "mincharnum": mincharnum, "pad_value": "#", **attributes}, opset=1, domain="com.microsoft"
+    )
 
 
 def _words(*rows: list[int], **sizes: int) -> Case:
