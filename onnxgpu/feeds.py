@@ -94,7 +94,7 @@ def fitting(argument: NodeArg) -> Callable[[Any], bool]:
         if type(value) is not array_type or value.dtype is not dtype:
             return False
         shape = value.shape
-        return len(shape) == rank and all([shape[axis] == size for axis, size in sizes])
+        return len(shape) == rank and not [axis for axis, size in sizes if shape[axis] != size]
 
     return fits if exact is None else fits_exactly
 

@@ -88,7 +88,9 @@ def save_optimized(loaded: LoadedModel, options: SessionOptions) -> None:
     path, config = options.optimized_model_filepath, options.config_entries
     format_name = config.get("session.save_model_format", "ORT" if path.endswith(".ort") else "").upper()
     if format_name == "ORT":
-        raise NotImplemented(f"optimized_model_filepath '{path}': onnxgpu does not write onnxruntime's .ort format; give it a name in .onnx")
+        raise NotImplemented(
+            f"optimized_model_filepath '{path}': onnxgpu does not write onnxruntime's .ort format; give it a name in .onnx"
+        )
     external = config.get("session.optimized_model_external_initializers_file_name", "")
     least = config.get("session.optimized_model_external_initializers_min_size_in_bytes", str(LEAST_EXTERNAL_BYTES))
     if not least.isdecimal():

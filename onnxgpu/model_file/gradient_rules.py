@@ -60,7 +60,23 @@ def _one_input(tape: Tape, node: onnx.NodeProto, g: str) -> None:
     tape.give_broadcast(x, _OF_ONE_INPUT[node.op_type](tape, x, y, g), y if node.op_type == "Expand" else x)
 
 
-@rule("Sign", "Shape", "Size", "Constant", "ConstantOfShape", "Ceil", "Equal", "Floor", "Greater", "Less", "NonZero", "Round", "Not", "And", "Or")
+@rule(
+    "Sign",
+    "Shape",
+    "Size",
+    "Constant",
+    "ConstantOfShape",
+    "Ceil",
+    "Equal",
+    "Floor",
+    "Greater",
+    "Less",
+    "NonZero",
+    "Round",
+    "Not",
+    "And",
+    "Or",
+)
 def _without_gradient(tape: Tape, node: onnx.NodeProto, g: str) -> None:
     """Steps, comparisons, and what reads only shapes."""
 

@@ -88,7 +88,9 @@ def serialized(
         places = {value: where for value in written if (where := place(value)) is not None}
     size = sum(_nbytes(value) for value in written if value not in places)
     if size > MOST_BYTES:
-        raise InvalidArgument(f"the model would have {size} bytes of initializers, and protobuf holds 2 GiB; put them into an external file")
+        raise InvalidArgument(
+            f"the model would have {size} bytes of initializers, and protobuf holds 2 GiB; put them into an external file"
+        )
     data: bytes = _proto(loaded, set(written), places).SerializeToString()
     return data
 

@@ -201,9 +201,7 @@ class ModelPackage:
         if copy_in:
             contents.staged[uri] = source_dir
         elif contents.layout == "portable":
-            raise RuntimeError(
-                "AddSharedAsset: copy_in=false rejected in portable layout (the path would point outside <package_root>)."
-            )
+            raise RuntimeError("AddSharedAsset: copy_in=false rejected in portable layout (the path would point outside <package_root>).")
         else:
             contents.overrides[uri] = os.path.abspath(source_dir)
         return uri
@@ -301,7 +299,7 @@ def _make_dense(contents: Contents) -> None:
                     )
     for component in contents.components.values():
         for variant, body in component.body["variants"].items() if component.folder else ():
-            if "variant_directory" in body or contents.root is not None and (contents.root / component.folder / variant).is_dir():
+            if "variant_directory" in body or (contents.root is not None and (contents.root / component.folder / variant).is_dir()):
                 body["variant_directory"] = f"{component.folder}/{body.get('variant_directory', variant)}"
         component.file = None
 

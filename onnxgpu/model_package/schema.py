@@ -14,7 +14,13 @@ SCHEMA_MAJOR, SCHEMA_MINOR = 1, 0
 LAYOUTS = ("portable", "installed")
 
 _TEXT, _OBJECT, _ANY = str, dict, object
-_MANIFEST: dict[str, type] = {"schema_version": _ANY, "package_name": _TEXT, "package_version": _TEXT, "description": _TEXT, "layout": _TEXT}
+_MANIFEST: dict[str, type] = {
+    "schema_version": _ANY,
+    "package_name": _TEXT,
+    "package_version": _TEXT,
+    "description": _TEXT,
+    "layout": _TEXT,
+}
 _MANIFEST |= {"components": _OBJECT, "shared_assets": _OBJECT, "additional_metadata": _ANY}
 _COMPONENT: dict[str, type] = {"component_name": _TEXT, "variants": _OBJECT, "additional_metadata": _ANY}
 _VARIANT: dict[str, type] = {"variant_directory": _TEXT, "ep": _TEXT, "device": _TEXT, "compatibility_string": _TEXT}

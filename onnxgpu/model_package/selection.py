@@ -123,7 +123,8 @@ class ModelPackageContext:
                 if body.get("ep") == provider and _has_device(provider, body.get("device")):
                     return ModelPackageComponentContext(component_name, variant, provider, self._infos[component_name, variant])
         wanted = ", ".join(options.provider_names)
-        variants = ", ".join(f"{name} for {self.get_variant_ep_name(component_name, name)}" for name in self.get_variant_names(component_name))
+        names = self.get_variant_names(component_name)
+        variants = ", ".join(f"{name} for {self.get_variant_ep_name(component_name, name)}" for name in names)
         raise RuntimeError(
             f"No suitable model variant found for the configured execution providers. Component {component_name} has {variants or 'none'}; "
             f"the providers here are {wanted or 'none'}"
@@ -174,7 +175,7 @@ class ModelPackageComponentContext:
             raise Fail(f'Selected variant \'{self._variant}\' has no executor_info["ort"]["model_file"]. Component: {self._component}')
         options = SessionOptions() if sess_options is None else sess_options
         for key, value in self._info.session_options.items():
-            if sess_options is None or key in PATH_OPTIONS and key not in options.config_entries:
+            if sess_options is None or (key in PATH_OPTIONS and key not in options.config_entries):
                 options.add_session_config_entry(key, value)
         if sess_options is not None:
             return InferenceSession(self._info.model_file, options)

@@ -8,6 +8,7 @@ from typing import Any
 from onnxgpu.errors import InvalidArgument
 from onnxgpu.provider import Provider
 
+
 def checked_provider_options(provider: type[Provider], options: Mapping[Any, Any]) -> dict[str, Any]:
     """`options` with every value parsed to the type that the provider declares for it.
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 SelectionDelegate = Callable[[Sequence["OrtEpDevice"], Mapping[str, str], Mapping[str, str], int], list["OrtEpDevice"]]
 """Chooses devices: given all devices, the model's metadata, the runtime's metadata, and how many it may choose at most."""
 
+
 class SessionOptions(Options):
     """Options of an `InferenceSession`; they can be pickled and copied.
 
@@ -158,7 +159,9 @@ class SessionOptions(Options):
             RuntimeError: the lists differ in length, a value is no `OrtValue`, or a name was already added.
         """
         if not isinstance(names, list) or not isinstance(values, list):
-            raise TypeError("add_external_initializers(): incompatible function arguments. It wants a list of names and a list of OrtValues")
+            raise TypeError(
+                "add_external_initializers(): incompatible function arguments. It wants a list of names and a list of OrtValues"
+            )
         if len(names) != len(values):
             raise RuntimeError(f"Expecting names and ort_values lists to have equal length, got {len(names)} and {len(values)}")
         for name, value in zip(names, values, strict=True):
