@@ -31,13 +31,22 @@ __device__ inline bool is_vector_aligned(const T* pointer) {
     return reinterpret_cast<Address>(pointer) % VECTOR_BYTES == 0;
 }
 
+// On a GPU a misaligned vector ends the launch; the emulated device has to be told what is one access.
+#ifdef ONNXGPU_EMULATED_DEVICE
+#define REQUIRE_VECTOR_ALIGNMENT(pointer) emulated_require_alignment(pointer, VECTOR_BYTES, __FILE__, __LINE__)
+#else
+#define REQUIRE_VECTOR_ALIGNMENT(pointer)
+#endif
+
 template <typename T>
 __device__ inline Vector<T> load_vector(const T* pointer) {
+    REQUIRE_VECTOR_ALIGNMENT(pointer);
     return *reinterpret_cast<const Vector<T>*>(pointer);
 }
 
 template <typename T>
 __device__ inline void store_vector(T* pointer, const Vector<T>& vector) {
+    REQUIRE_VECTOR_ALIGNMENT(pointer);
     *reinterpret_cast<Vector<T>*>(pointer) = vector;
 }
 

@@ -60,6 +60,16 @@ def cupy() -> Any:
     return module
 
 
+def compiles_checked() -> bool:
+    """True if kernels are compiled with checks now; a cache of compiled kernels has to tell the two apart."""
+    if not is_emulated():
+        return False
+    from onnxgpu.providers.cuda.emulator import installed
+
+    device = installed()
+    return device is not None and device.settings.checked
+
+
 def device_count() -> int:
     """Devices that CuPy sees."""
     return int(cupy().cuda.runtime.getDeviceCount())

@@ -25,7 +25,7 @@ import numpy as np
 from onnxgpu.dtypes import name_of
 from onnxgpu.errors import InvalidGraph
 from onnxgpu.provider import Array
-from onnxgpu.providers.cuda.device import cupy
+from onnxgpu.providers.cuda.device import compiles_checked, cupy
 from onnxgpu.providers.cuda.kernels import C_TYPES, FOLDER, OPTIONS
 
 MOST_OPERANDS = 6
@@ -136,12 +136,12 @@ def evaluate(steps: Sequence[str], inputs: Sequence[Array], out: Array) -> None:
     pointers = np.array([x.data.ptr for x in inputs], np.uint64)
     if all(x.size == 1 or (x.shape == out.shape and x.flags.c_contiguous) for x in inputs):
         scalars = 0 if out.size == 1 else scalars
-        kernel = _compiled(tuple(steps), out.dtype, count, scalars, 1, "dense", cupy().cuda.Device().id)
+        kernel = _compiled(tuple(steps), out.dtype, count, scalars, 1, "dense", cupy().cuda.Device().id, compiles_checked())
         per_thread = max(1, 16 // out.dtype.itemsize)
         kernel((max(1, blocks // per_thread),), (_THREADS,), (_by_value(pointers), out, np.int64(out.size)))
         return
     sizes, strides = collapsed(out.shape, [_strides(x, out.shape) for x in inputs])
-    kernel = _compiled(tuple(steps), out.dtype, count, 0, len(sizes), "broadcast", cupy().cuda.Device().id)
+    kernel = _compiled(tuple(steps), out.dtype, count, 0, len(sizes), "broadcast", cupy().cuda.Device().id, compiles_checked())
     kernel((blocks,), (_THREADS,), (_by_value(pointers), out, _layout(sizes, strides), np.int64(out.size)))
 
 
@@ -193,6 +193,6 @@ def _by_value(array: np.ndarray) -> np.void:
 
 
 @cache
-def _compiled(steps: tuple[str, ...], dtype: np.dtype, operands: int, scalars: int, axes: int, name: str, device: int) -> Any:
+def _compiled(steps: tuple[str, ...], dtype: np.dtype, operands: int, scalars: int, axes: int, name: str, device: int, checked: bool) -> Any:
     text = source(steps, dtype, operands, scalars, axes)
     return cupy().RawModule(code=text, options=(*OPTIONS, f"-I{FOLDER}")).get_function(f"Expression_{name}")

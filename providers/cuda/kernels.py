@@ -20,7 +20,7 @@ import numpy as np
 
 from onnxgpu.dtypes import name_of
 from onnxgpu.provider import Array
-from onnxgpu.providers.cuda.device import cupy
+from onnxgpu.providers.cuda.device import compiles_checked, cupy
 
 FOLDER = Path(__file__).resolve().parents[2] / "kernels"
 OPTIONS = ("-std=c++17",)
@@ -76,7 +76,7 @@ class Template:
     def instance(self, **chosen: Any) -> Function:
         """The instance for these choices, on the current device."""
         names = {name: C_TYPES[name_of(value)] if isinstance(value, np.dtype) else str(value) for name, value in chosen.items()}
-        return _function(self, self.expression.format(**names), cupy().cuda.Device().id)
+        return _function(self, self.expression.format(**names), cupy().cuda.Device().id, compiles_checked())
 
     def names(self) -> Iterator[str]:
         """The C++ name of every instance."""
@@ -116,7 +116,7 @@ def whole_warps(count: int, most: int = 1024) -> int:
 
 
 @cache
-def _function(template: Template, name: str, device: int) -> Function:
+def _function(template: Template, name: str, device: int, checked: bool) -> Function:
     """Compiled once for each device."""
     source = f'#include "{template.file}"\n'
     module = cupy().RawModule(code=source, options=(*OPTIONS, f"-I{FOLDER}"), name_expressions=(name,))

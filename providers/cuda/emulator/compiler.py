@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import re
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,10 +17,10 @@ from onnxgpu.providers.cuda.emulator.expand import expanded
 from onnxgpu.providers.cuda.emulator.toolchain import HERE, Toolchain, run, toolchain
 
 IMAGE = "ONNXGPU EMULATED "
-"""What an image begins with; the path of the shared object follows."""
+"""What an image begins with; the path of the shared object follows, then a line for each of its shared variables."""
 
 _LANGUAGE = ("-std=c++17", "-w", "-fpermissive")
-_CODE = ("-g1", "-fPIC", "-fno-strict-aliasing", "-ffp-contract=fast")
+_CODE = ("-g1", "-fPIC", "-fno-strict-aliasing", "-fno-gnu-unique", "-ffp-contract=fast")
 _FAST = ("-O2", "-march=native")
 _CHECKED = ("-O1", "-march=native", "-fsanitize=thread", "--param", "tsan-distinguish-volatile=0", "-fno-tree-vectorize")
 _CUPY_HEADERS = ("cupy/complex.cuh", "cupy/carray.cuh", "cupy/atomics.cuh", "cupy/math_constants.h")
@@ -26,15 +28,22 @@ _CUPY_HEADERS = ("cupy/complex.cuh", "cupy/carray.cuh", "cupy/atomics.cuh", "cup
 
 @dataclass(frozen=True)
 class Compiled:
-    """A compiled module: its shared object, and the names of the kernels that were asked for by expression."""
+    """A compiled module.
+
+    Attributes:
+        path: its shared object.
+        lowered: the names of the kernels that were asked for by expression.
+        shared: where in it the variables in shared memory lie: offset and bytes, in hexadecimal.
+    """
 
     path: Path
     lowered: tuple[str, ...]
+    shared: tuple[str, ...]
 
     @property
     def image(self) -> str:
         """What `cuModuleLoadData` takes."""
-        return f"{IMAGE}{self.path}"
+        return "\n".join((f"{IMAGE}{self.path}", *self.shared))
 
 
 class CompileError(Exception):
@@ -62,9 +71,10 @@ def compile_source(
     used = tuple(option for option in options if option.startswith(("-D", "-U", "-I")))
     key = _key(source, name, used, tuple(expressions), checked)
     path = tools.folder / "kernels" / f"{key}.so"
-    names = path.with_suffix(".names")
+    facts = path.with_suffix(".json")
     if path.exists():
-        return Compiled(path, tuple(names.read_text().splitlines()))
+        known = json.loads(facts.read_text())
+        return Compiled(path, tuple(known["lowered"]), tuple(known["shared"]))
     path.parent.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
         folder = Path(scratch)
@@ -78,9 +88,17 @@ def compile_source(
                   "-x", "c++", "-c", file, "-o", folder / "module.o"])  # fmt: skip
         # Linked by itself, without -fsanitize=thread: the driver answers the instrumented accesses, not the sanitizer's library.
         _compile([tools.compiler, "-shared", folder / "module.o", "-o", folder / "module.so"])
-        _publish(folder / "module.names", names, "\n".join(result.lowered))
+        shared = tuple(_shared_variables(folder / "module.so"))
+        _publish(folder / "facts", facts, json.dumps({"lowered": result.lowered, "shared": shared}))
         (folder / "module.so").replace(path)
-    return Compiled(path, result.lowered)
+    return Compiled(path, result.lowered, shared)
+
+
+def _shared_variables(module: Path) -> Iterator[str]:
+    """Offset and bytes of the functions' static variables that can be written: device code has no others than shared ones."""
+    pattern = re.compile(r"^([0-9a-f]+) .{7} \.(?:bss|data)\s+([0-9a-f]+) .*\b_ZZ\w+$", re.MULTILINE)
+    for offset, size in pattern.findall(run(["objdump", "-t", module])):
+        yield f"{offset} {size}"
 
 
 @cache

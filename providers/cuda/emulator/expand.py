@@ -4,7 +4,7 @@ A source is expanded with empty files in place of the headers that `cuda_on_host
 than the kernels themselves is left. `__global__` and `__shared__` are then replaced:
 
     __global__ void f(…)             void f(…), and an entry point that unpacks the arguments of a launch
-    __shared__ T x[n];               a static variable in a section of its own
+    __shared__ T x[n];               a static variable, which is found in the symbol table
     extern __shared__ T x[];         a pointer to the block's dynamic shared memory
 """
 
@@ -19,7 +19,7 @@ _KERNEL = re.compile(r"__global__\b((?:\s|static|inline|void|__launch_bounds__\s
 _DYNAMIC = re.compile(r"extern\s+__shared__\s+([^;\[\]]*?)\b(\w+)\s*\[\s*\]\s*;")
 _ATTRIBUTES = re.compile(r"(?:alignas|__align__)\s*\(.*?\)|__attribute__\s*\(\(.*?\)\)")
 _SYNCHRONIZES = re.compile(
-    r"\b__syncthreads|\b__\w+_sync\b|\b__syncwarp|\b__activemask|\bwmma\b|\bemulated_|\b__pipeline_|\bcooperative_groups\b"
+    r"\b__syncthreads|\b__\w+_sync\b|\b__syncwarp|\b__activemask|\bwmma\b|\bemulated_warp|\b__pipeline_|\bcooperative_groups\b"
 )
 
 
@@ -48,13 +48,12 @@ def expanded(source: str, expressions: Sequence[str], *, checked: bool, strict: 
     kernels = _plain_kernels(source)
     lowered = tuple(f"expression{i}_{sha256(text.encode()).hexdigest()[:8]}" for i, text in enumerate(expressions))
     synchronizes = bool(_SYNCHRONIZES.search(source))
-    text = _with_dynamic_shared(source)
-    text, shared_count = _with_static_shared(text)
+    text = re.sub(r"(?:\bstatic\s+)?\b__shared__\b", "static", _with_dynamic_shared(source))
     text = re.sub(r"\b__global__\b", "", text)
     entries = [(name, name) for name in kernels] + list(zip(expressions, lowered, strict=True))
     flags = {"synchronizes": synchronizes, "strict": strict, "checked": checked}
     return Expanded(
-        "\n".join([text, '# 1 "entry points"', *map(_entry, entries), _shared_table(shared_count), *map(_flag, flags.items())]), lowered
+        "\n".join([text, '# 1 "entry points"', *map(_entry, entries), *map(_flag, flags.items())]), lowered
     )
 
 
@@ -86,17 +85,6 @@ def _with_dynamic_shared(source: str) -> str:
     return text
 
 
-def _with_static_shared(source: str) -> tuple[str, int]:
-    count = 0
-
-    def declaration(_: re.Match[str]) -> str:
-        nonlocal count
-        count += 1
-        return f'static __attribute__((section("emulated_shared_{count - 1}")))'
-
-    return re.sub(r"(?:\bstatic\s+)?\b__shared__\b", declaration, source), count
-
-
 def _entry(entry: tuple[str, str]) -> str:
     kernel, name = entry
     signature = f"decltype(emulated_signature(&{kernel}))"
@@ -105,16 +93,6 @@ def _entry(entry: tuple[str, str]) -> str:
         f'extern "C" {{ extern const {signature} emulated_signature_{name}; '
         f"const {signature} emulated_signature_{name} = emulated_signature(&{kernel}); }}"
     )
-
-
-def _shared_table(count: int) -> str:
-    bounds = "".join(
-        f'extern "C" __attribute__((weak, visibility("hidden"))) char __start_emulated_shared_{i}[], __stop_emulated_shared_{i}[];\n'
-        for i in range(count)
-    )
-    rows = ", ".join(f"{{__start_emulated_shared_{i}, __stop_emulated_shared_{i}}}" for i in range(count))
-    table = f"EmulatedSharedVariable emulated_shared_variables[{count + 1}] = {{{rows}}};"
-    return f'{bounds}extern "C" {{ {table} int emulated_shared_count = {count}; }}'
 
 
 def _flag(flag: tuple[str, bool]) -> str:

@@ -64,8 +64,11 @@ class EmulatedDevice:
         self.configure(settings)
 
     def configure(self, settings: Settings) -> None:
-        """Behave so from now on; modules compiled before stay checked, or not, as they were."""
+        """Behave so from now on; functions that were taken from a module before stay checked, or not, as they were."""
+        was_checked = getattr(self, "settings", settings).checked
         self.settings = settings
+        if was_checked != settings.checked and "cupy" in sys.modules:
+            sys.modules["cupy"].clear_memo()  # CuPy keeps modules by their source, and these are compiled otherwise now
         self._driver.emulated_configure(settings.lazy, settings.devices, settings.capability, settings.memory, settings.schedule)
 
     def counters(self, *, clear: bool = False) -> dict[str, int]:

@@ -188,6 +188,12 @@ int emulated_barrier(const char* file, int line, int kind, int predicate) {
 
 void emulated_fence() { running().fenced = true; }
 
+void emulated_require_alignment(const void* pointer, size_t bytes, const char* file, int line) {
+    if (reinterpret_cast<uintptr_t>(pointer) % bytes == 0) return;
+    fault("%s: an access of %zu bytes at once is misaligned at %s:%d", name_of(running()).c_str(), bytes, file, line);
+    leave();
+}
+
 [[noreturn]] void emulated_trap(const char* what, const char* file, int line) {
     fault("%s: %s at %s:%d", name_of(running()).c_str(), what, file, line);
     leave();

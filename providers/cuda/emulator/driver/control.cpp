@@ -33,11 +33,13 @@ size_t emulated_memory_peak(int device, int reset) {
     return peak;
 }
 
-// Forgets the error of a faulted kernel, which a real device would keep until its process ends, and every open capture.
+// Forgets the error of a faulted kernel, which a real device would keep until its process ends, whatever is queued, and every
+// open capture.
 void emulated_forget_error() {
     API_LOCK;
     poison = 0;
     message.clear();
+    discard_all();
     abandon_captures();
 }
 

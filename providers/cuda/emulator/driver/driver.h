@@ -84,6 +84,7 @@ int enqueue(Stream* stream, Operation operation);
 void drain(Stream* stream);
 void drain_device(int device);
 void drain_all();
+void discard_all();  // what is queued never runs
 
 // ---- graphs
 

@@ -1,10 +1,12 @@
-// Modules, functions and launches. An image is the path of a shared object that `compiler.py` made.
+// Modules, functions and launches. An image is the path of a shared object that `compiler.py` made, and where in it the
+// variables in shared memory lie.
 #include "driver.h"
 
 #include <cstdio>
 #include <cstring>
 #include <dlfcn.h>
 #include <link.h>
+#include <sstream>
 
 using namespace emulated;
 
@@ -28,8 +30,7 @@ struct Function {
 struct Module {
     std::string path;
     void* handle;
-    const SharedVariable* shared;
-    size_t shared_count;
+    std::vector<SharedVariable> shared;
     bool synchronizes, strict, is_checked;
     std::map<std::string, std::unique_ptr<Function>> functions;
 
@@ -87,12 +88,16 @@ CUresult cuModuleLoadData(CUmodule* handle, const void* image) {
     if (strncmp(text, MAGIC, sizeof MAGIC - 1))
         return CU(refuse(CUDA_ERROR_NO_BINARY_FOR_GPU, "the image is real PTX or machine code for a GPU, which cannot run on the emulated device"));
     auto module = std::make_unique<Module>();
-    module->path = text + sizeof MAGIC - 1;
+    std::istringstream lines(text + sizeof MAGIC - 1);
+    std::getline(lines, module->path);
     module->handle = dlopen(module->path.c_str(), RTLD_NOW | RTLD_LOCAL);
     if (!module->handle) return CU(refuse(CUDA_ERROR_INVALID_IMAGE, dlerror()));
-    module->shared = static_cast<const SharedVariable*>(module->symbol("emulated_shared_variables"));
-    const int* count = static_cast<const int*>(module->symbol("emulated_shared_count"));
-    module->shared_count = count ? *count : 0;
+    link_map* map = nullptr;
+    dlinfo(module->handle, RTLD_DI_LINKMAP, &map);
+    for (size_t offset, bytes; lines >> std::hex >> offset >> bytes;) {
+        const char* begin = reinterpret_cast<const char*>(map->l_addr) + offset;
+        module->shared.push_back({begin, begin + bytes});
+    }
     module->synchronizes = module->flag("emulated_synchronizes");
     module->strict = module->flag("emulated_strict");
     module->is_checked = module->flag("emulated_checked");
@@ -183,7 +188,7 @@ CUresult cuLaunchKernel(
         return CU(refuse(CUDA_ERROR_INVALID_VALUE, "kernel " + function->name + ": " + std::to_string(dynamic_shared) +
                                                        " bytes of dynamic shared memory; set its attribute MaxDynamicSharedMemorySize first"));
     const Launch launch{function->entry, nullptr, {grid_x, grid_y, grid_z}, {block_x, block_y, block_z}, dynamic_shared,
-                        module.shared,   module.shared_count, module.synchronizes, module.strict, stream ? stream->device : 0};
+                        module.shared.data(), module.shared.size(), module.synchronizes, module.strict, stream ? stream->device : 0};
     const size_t threads = size_t(block_x) * block_y * block_z;
     if (!grid_x || !grid_y || !grid_z || !threads || threads > 1024 || block_z > 64 || grid_y > 65535 || grid_z > 65535)
         return CU(refuse(CUDA_ERROR_INVALID_VALUE, "kernel " + function->name + ": the launch passes a limit of the device"));

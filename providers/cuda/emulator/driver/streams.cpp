@@ -114,6 +114,14 @@ void drain_device(int device) {
     for (Stream* stream : streams_of(device)) drain(stream);
 }
 
+void discard_all() {
+    for (int device = 0; device < settings.devices; ++device) {
+        default_stream(device)->queue.clear();
+        for (Stream* stream : streams_of(device)) stream->queue.clear();
+    }
+    for (auto& [_, event] : events) event->reached = event->recorded;
+}
+
 void drain_all() {
     for (int device = 0; device < settings.devices; ++device) drain_device(device);
 }

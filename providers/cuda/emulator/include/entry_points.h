@@ -18,5 +18,3 @@ template <typename... Parameters> struct EmulatedSignature {
 };
 
 template <typename... Parameters> constexpr EmulatedSignature<Parameters...> emulated_signature(void (*)(Parameters...)) { return {}; }
-
-struct EmulatedSharedVariable { const char *begin, *end; };
