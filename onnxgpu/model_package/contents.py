@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from onnxgpu.model_package.paths import Resolver, asset_folder, assets_on_disk
-from onnxgpu.model_package.schema import Json, check_component, check_manifest, compact, parsed
+from onnxgpu.model_package.schema import SCHEMA_VERSION, Json, check_component, check_manifest, compact, parsed
 
 MANIFEST, COMPONENT = "manifest.json", "component.json"
+UNWRITTEN = (0, 0)
+"""The version that a package has before it is written."""
 
 
 @dataclass
@@ -37,7 +39,7 @@ class Contents:
         components: by name.
         overrides: shared assets that lie elsewhere than usual.
         staged: shared assets that are copied when the package is written, with their sources.
-        version: of the schema; (0, 0) before a new package is written.
+        version: (major, minor) of the schema; `UNWRITTEN` before a new package is written.
         allow_external_paths: paths may leave the package although its layout is portable.
         follow_links: a link counts as what it leads to.
     """
@@ -47,7 +49,7 @@ class Contents:
     components: dict[str, Component] = field(default_factory=dict)
     overrides: dict[str, str] = field(default_factory=dict)
     staged: dict[str, str] = field(default_factory=dict)
-    version: tuple[int, int] = (0, 0)
+    version: tuple[int, int] = UNWRITTEN
     allow_external_paths: bool = False
     follow_links: bool = True
 
@@ -63,10 +65,15 @@ class Contents:
         return Resolver(self.root, confined=confined, follow_links=self.follow_links)
 
     def assets(self) -> dict[str, str]:
-        """The directory of each shared asset."""
+        """The directory of each shared asset, by its URI.
+
+        Raises:
+            ValueError: one leaves the package, and may not.
+        """
         found = {uri: self.resolver.path(path) for uri, path in self.overrides.items()}
-        for uri in assets_on_disk(self.root) if self.root is not None else ():
-            found.setdefault(uri, str(self.root / asset_folder(uri)) if self.root else "")
+        if self.root is not None:
+            for uri in assets_on_disk(self.root):
+                found.setdefault(uri, str(self.root / asset_folder(uri)))
         for uri, source in self.staged.items():
             found.setdefault(uri, source)
         return found
@@ -96,7 +103,8 @@ class Contents:
         """The directory of a variant; None where it declares none and there is none of its name.
 
         Raises:
-            FileNotFoundError: it declares one that is not there.
+            FileNotFoundError: there is no such variant, or it declares a directory that is not there.
+            ValueError: the directory is outside the package, and may not be.
         """
         declared = self.variant(component, name).get("variant_directory")
         relative = os.path.join(self.component(component).folder, declared or name)
@@ -148,8 +156,8 @@ class Contents:
 
     def manifest_json(self) -> Json:
         """The manifest as it is written."""
-        version = self.version if self.version != (0, 0) else (1, 0)
-        written: Json = {"schema_version": "{}.{}".format(*version), "layout": self.layout}
+        major, minor = self.version
+        written: Json = {"schema_version": f"{major}.{minor}", "layout": self.layout}
         written["components"] = {name: _reference(component) for name, component in self.components.items()}
         written |= {key: value for key, value in self.manifest.items() if key != "layout"}
         return written | ({"shared_assets": self.overrides} if self.overrides else {})
@@ -170,15 +178,15 @@ def read(root: str | os.PathLike[str], *, allow_external_paths: bool = False, fo
         raise FileNotFoundError(f"Cannot open file: '{folder / MANIFEST}': No such file or directory")
     manifest = parsed((folder / MANIFEST).read_bytes(), "manifest")
     version = check_manifest(manifest, strict=strict)
-    strict = strict and version <= (1, 0)
+    strict = strict and version <= SCHEMA_VERSION
     contents = Contents(folder, version=version, allow_external_paths=allow_external_paths, follow_links=follow_links)
     contents.manifest = {key: value for key, value in manifest.items() if key not in ("schema_version", "components", "shared_assets")}
     contents.overrides = dict(manifest.get("shared_assets", {}))
-    contents.assets()
+    _ = contents.assets()  # refuses a directory outside the package
     for name, value in manifest["components"].items():
         contents.components[name] = _read_component(contents, name, value, strict=strict)
     for component, name in variants_of(contents):
-        contents.variant_folder(component, name)
+        _ = contents.variant_folder(component, name)  # refuses one that is not there, or outside the package
     return contents
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from onnxgpu.atomic_file import whole_file
-from onnxgpu.model_package.contents import COMPONENT, MANIFEST, Component, Contents, read, variants_of
+from onnxgpu.model_package.contents import COMPONENT, MANIFEST, UNWRITTEN, Component, Contents, read, variants_of
 from onnxgpu.model_package.paths import asset_folder, assets_on_disk, directory_hash
-from onnxgpu.model_package.schema import LAYOUTS, Json, check_component, check_variant, compact, parsed
+from onnxgpu.model_package.schema import LAYOUTS, SCHEMA_VERSION, Json, check_component, check_variant, compact, parsed
 from onnxgpu.options.enums import NamedInteger
 
 
@@ -25,8 +25,8 @@ class ModelPackageWriteMode(NamedInteger):
 class ModelPackage:
     """A package in memory; a new one is empty. Nothing is written before `commit`.
 
-    Errors are onnxruntime's: ValueError for what the format does not allow and for a package that is closed, FileNotFoundError for
-    what is not there.
+    Methods raise ValueError for what the format does not allow and for a package that is closed, FileNotFoundError for what is
+    not there. Other errors are listed with the method.
     """
 
     def __init__(self) -> None:
@@ -193,6 +193,9 @@ class ModelPackage:
             source_dir: the directory; it has to be there until `commit`.
             expected_uri: refuse the directory if its URI is another.
             copy_in: copy it into the package; otherwise the package refers to it, which only the layout `installed` allows.
+
+        Raises:
+            RuntimeError: the URI is not the expected one, or the layout does not allow to refer to the directory.
         """
         contents = self._open
         uri = directory_hash(source_dir)
@@ -220,6 +223,11 @@ class ModelPackage:
         Args:
             dest_root: a folder that is empty or not there, to which everything is copied; None: where the package is.
             mode: whether components stay in files of their own.
+
+        Raises:
+            RuntimeError: there is no folder to write to, `dest_root` is a file or not empty, or a component with information in files
+                of their own cannot go into the manifest.
+            OSError: a file cannot be written.
         """
         contents = self._open
         source = contents.root
@@ -238,7 +246,8 @@ class ModelPackage:
         for component in contents.components.values():
             if component.file is not None:
                 _write_json(target / component.file, component.body)
-        contents.version = contents.version if contents.version != (0, 0) else (1, 0)
+        if contents.version == UNWRITTEN:
+            contents.version = SCHEMA_VERSION
         _write_json(target / MANIFEST, contents.manifest_json())
         contents.root = target
         contents.staged.clear()

@@ -47,7 +47,7 @@ class Resolver:
     """Finds what a path in a package means.
 
     Args:
-        root: of the package, absolute; None: it was not written yet.
+        root: the package's folder, absolute; None: it was not written yet.
         confined: paths may not leave the package.
         follow_links: a link counts as what it leads to.
     """
@@ -86,11 +86,11 @@ class Resolver:
         if uri not in assets:
             raise FileNotFoundError(f"Asset URI not declared in this package: '{uri}'.")
         _refuse_escapes(tail)
-        resolved = os.path.join(assets[uri], tail) if tail else assets[uri]
+        folder = assets[uri]
         if self._root is not None:
-            resolved = os.path.abspath(resolved)
-        elif tail:
-            resolved = os.path.join(os.path.abspath(assets[uri]), tail)
+            resolved = os.path.abspath(os.path.join(folder, tail))
+        else:
+            resolved = os.path.join(os.path.abspath(folder), tail) if tail else folder
         if must_exist and not os.path.exists(resolved):
             raise FileNotFoundError(f"ResolvePath: '{resolved}' does not exist.")
         return resolved

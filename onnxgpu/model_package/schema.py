@@ -8,8 +8,8 @@ from typing import Any
 
 Json = dict[str, Any]
 
-SCHEMA_MAJOR, SCHEMA_MINOR = 1, 0
-"""The version that is written; every minor version of that major one is read."""
+SCHEMA_VERSION = (1, 0)
+"""(major, minor) that is written; every minor version of that major one is read."""
 
 LAYOUTS = ("portable", "installed")
 
@@ -20,11 +20,19 @@ _MANIFEST: dict[str, type] = {
     "package_version": _TEXT,
     "description": _TEXT,
     "layout": _TEXT,
+    "components": _OBJECT,
+    "shared_assets": _OBJECT,
+    "additional_metadata": _ANY,
 }
-_MANIFEST |= {"components": _OBJECT, "shared_assets": _OBJECT, "additional_metadata": _ANY}
 _COMPONENT: dict[str, type] = {"component_name": _TEXT, "variants": _OBJECT, "additional_metadata": _ANY}
-_VARIANT: dict[str, type] = {"variant_directory": _TEXT, "ep": _TEXT, "device": _TEXT, "compatibility_string": _TEXT}
-_VARIANT |= {"executor_info": _OBJECT, "additional_metadata": _ANY}
+_VARIANT: dict[str, type] = {
+    "variant_directory": _TEXT,
+    "ep": _TEXT,
+    "device": _TEXT,
+    "compatibility_string": _TEXT,
+    "executor_info": _OBJECT,
+    "additional_metadata": _ANY,
+}
 
 
 def parsed(text: str | bytes, where: str) -> Json:
@@ -55,11 +63,11 @@ def check_manifest(manifest: Json, *, strict: bool = True) -> tuple[int, int]:
         RuntimeError: the version is not known.
     """
     major, minor = _version(manifest.get("schema_version"))
-    if major != SCHEMA_MAJOR:
-        raise RuntimeError(f"manifest: schema_version major {major} is not supported (this build supports major {SCHEMA_MAJOR}).")
+    if major != SCHEMA_VERSION[0]:
+        raise RuntimeError(f"manifest: schema_version major {major} is not supported (this build supports major {SCHEMA_VERSION[0]}).")
     if "components" not in manifest:
         raise ValueError("manifest: missing required 'components' object.")
-    _check_fields(manifest, _MANIFEST, "manifest", strict=strict and minor <= SCHEMA_MINOR)
+    _check_fields(manifest, _MANIFEST, "manifest", strict=strict and (major, minor) <= SCHEMA_VERSION)
     if manifest.get("layout", "portable") not in LAYOUTS:
         raise ValueError(f"manifest: layout must be 'portable' or 'installed', got '{manifest['layout']}'.")
     return major, minor
