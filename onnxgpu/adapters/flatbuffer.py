@@ -10,6 +10,7 @@ found through unsigned 32-bit distances forward. All numbers are little-endian. 
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -75,8 +76,9 @@ def encoded(adapter: AdapterFile, element_types: Mapping[str, int]) -> bytes:
     out += struct.pack(f"<{count + 1}I", count, *([0] * count))
     vtable = len(out)
     out += _PARAMETER_VTABLE
+    first = root + _TABLE_BYTES + 4  # behind the table lies the vector of parameters: how many, then the distance to each
     for index, (name, array) in enumerate(adapter.parameters.items()):
-        _point(out, root + _TABLE_BYTES + 4 + 4 * index, len(out))
+        _point(out, first + 4 * index, len(out))
         _append_parameter(out, vtable, name, array, element_types[name])
     return bytes(out)
 
@@ -135,9 +137,7 @@ def _parameter(table: _Table) -> tuple[str, np.ndarray]:
     if not shape or min(shape) < 0:
         raise NotAnAdapter(f"Lora Param '{name}': dims is missing or empty, or negative: {shape}")
     dtype, content = dtype_of(element_type), table.vector(3, 1)
-    expected = dtype.itemsize
-    for size in shape:
-        expected *= size
+    expected = dtype.itemsize * math.prod(shape)
     if expected != len(content):
         raise NotAnAdapter(f"Lora Param '{name}' with shape {shape} and type {dtype} needs {expected} bytes, found {len(content)}")
     array = np.frombuffer(content, dtype.newbyteorder("<")).astype(dtype, copy=False).reshape(shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -32,6 +33,10 @@ class Recorder:
     Args:
         prefix: of the file's name; `_` and the local time follow.
 
+    Attributes:
+        path: of the file, with `prefix` as it was given.
+        started_at: nanoseconds since the epoch.
+
     Raises:
         InvalidArgument: there is no such folder.
     """
@@ -45,8 +50,8 @@ class Recorder:
         self.started_at = time_ns()
         self._start = perf_counter_ns()
         self._events: list[TraceEvent] = []
-        self._places: dict[int, tuple[int, Plan]] = {}
-        self._known: dict[int, Program] = {}
+        self._places: dict[int, tuple[int, Plan]] = {}  # by the step's id: its position, and its plan
+        self._known: dict[int, Program] = {}  # by id; holding the programs keeps the ids of their steps valid
         self._finished = False
 
     @property
@@ -101,7 +106,7 @@ class Recorder:
     def _observer(self, between_steps: Callable[[], None] | None) -> Observer:
         def observe(step: Step, inputs: Sequence[Any], results: Sequence[Any], start: int, end: int) -> None:
             step.provider.synchronize()
-            end = perf_counter_ns()
+            end = perf_counter_ns()  # a launch returns before the device is done
             index, plan = self._places[id(step)]
             name = step.operation.name if step.operation.name else f"{step.operation.operator}_{index}"
             self._add("Node", f"{name}_kernel_time", start, end, _arguments(step, plan, index, inputs, results))
@@ -166,12 +171,7 @@ def _nbytes(value: Any) -> int:
     if isinstance(value, (list, tuple)):
         return sum(map(_nbytes, value))
     dtype = getattr(value, "dtype", None)
-    if dtype is None:
-        return 0
-    count: int = dtype.itemsize
-    for size in value.shape:
-        count *= size
-    return count
+    return 0 if dtype is None else int(dtype.itemsize) * math.prod(value.shape)
 
 
 def recorded_runs(program: Program, call: Callable[[Observer], list[Any]], *, runs: int) -> Sequence[TraceEvent]:

@@ -1,7 +1,7 @@
 """The trace file: a list of complete events (`ph` X) that chrome://tracing, Perfetto and onnxruntime's own tools read.
 
-Times are microseconds since the start of the profile. Source: the Trace Event Format of Chromium, and the files that onnxruntime
-writes.
+Times in the file are microseconds since the start of the profile; a `TraceEvent` has nanoseconds. Source: the Trace Event Format of
+Chromium, and the files that onnxruntime writes.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class TraceEvent:
     Attributes:
         category: `Session` or `Node`.
         name: what it was; `NODE_kernel_time` for a node.
-        start_ns: since the start of the profile.
-        duration_ns: how long it took.
+        start_ns: nanoseconds since the start of the profile.
+        duration_ns: nanoseconds that it took.
         thread: the thread it ran on.
         arguments: onnxruntime's for a node (`op_name`, `provider`, `output_size`, …), all values but shapes as text.
     """
@@ -39,7 +39,7 @@ class TraceEvent:
 
     @property
     def end_ns(self) -> int:
-        """When it ended."""
+        """When it ended, in nanoseconds since the start of the profile."""
         return self.start_ns + self.duration_ns
 
 
