@@ -103,7 +103,12 @@ class SessionIOBinding:
         self._inputs[arg0] = self._at_pointer("bind_input()", arg1, *memory)
 
     def bind_ortvalue_input(self, arg0: str, arg1: Value) -> None:
-        """Read the input `arg0` from a value, wherever it lies."""
+        """Read the input `arg0` from a value, wherever it lies.
+
+        Raises:
+            TypeError: it is no value.
+            RuntimeError: there is no such input.
+        """
         self._check_input(arg0)
         self._prepared = None
         self._inputs[arg0] = _value("bind_ortvalue_input()", arg1)
@@ -124,7 +129,11 @@ class SessionIOBinding:
             self._outputs[arg0] = BoundOutput(memory_of(arg1))
 
     def bind_ortvalue_output(self, arg0: str, arg1: Value) -> None:
-        """Write the output `arg0` into the memory of a tensor."""
+        """Write the output `arg0` into the memory of a tensor; of any other value only the place counts.
+
+        Raises:
+            TypeError: it is no value.
+        """
         value = _value("bind_ortvalue_output()", arg1)
         self._prepared = None
         self._outputs[arg0] = BoundOutput(value.memory, value if value.is_tensor() else None)

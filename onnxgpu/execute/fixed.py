@@ -17,7 +17,7 @@ from onnxgpu.execute.loop import Frame, byte_spec, pausing, run_steps, step_erro
 from onnxgpu.execute.memory import Layout, StepMemory, lay_out, step_memory
 from onnxgpu.execute.record import Record, kind_of
 from onnxgpu.execute.source import Source, Variant, write_source
-from onnxgpu.plan.steps import DISCARD, Plan, Step
+from onnxgpu.plan.steps import ABSENT, DISCARD, Plan, Step
 from onnxgpu.provider import Array, Place, Spec, Value
 
 PLAIN = Variant()
@@ -25,7 +25,17 @@ PLAIN = Variant()
 
 @dataclass(frozen=True)
 class FixedPlan:
-    """What all runs with one signature share; `sources` are the functions written so far."""
+    """What all runs with one signature share.
+
+    Attributes:
+        plan: what is run.
+        record: shapes, dtypes and values that a run of the loop recorded.
+        memory: of each step; None where it is asked for anew in every run, and for steps that are skipped.
+        layout: where outputs and workspaces lie in the arenas.
+        skipped: positions of steps whose results are known.
+        is_body: the outputs go to a control-flow kernel.
+        sources: the functions written so far, by the slots that are made beforehand.
+    """
 
     plan: Plan
     record: Record
@@ -55,7 +65,9 @@ class FixedPlan:
     @cached_property
     def is_inlined(self) -> bool:
         """True if nothing is launched: every step is calls, or is skipped."""
-        return all(p in self.skipped or (m is not None and m.calls is not None) for p, m in enumerate(self.memory))
+        return all(
+            position in self.skipped or (memory is not None and memory.calls is not None) for position, memory in enumerate(self.memory)
+        )
 
     def source(self, made: frozenset[int], variant: Variant) -> Source:
         """The function for contexts that make the arrays of the slots `made` beforehand."""
@@ -111,7 +123,7 @@ class Context:
     def _make_view(self, step: Step, viewed: int) -> None:
         """Make a view step's results once, if they are indeed views of memory that stays where it is."""
         source = step.inputs[viewed]
-        if any(slot and slot != source and slot not in self.fixed.record.static for slot in step.inputs):
+        if any(slot not in (ABSENT, source) and slot not in self.fixed.record.static for slot in step.inputs):
             return
         if source not in self._arrays or not step.deterministic:
             return

@@ -33,8 +33,8 @@ from onnxgpu.provider import Kernel, Provider, Spec, Value
 if TYPE_CHECKING:
     from onnxgpu.execute.fixed import FixedPlan
 
-
 _TAKEN = re.compile(r"make|run|pause|results|[vw]\d+|s\d+_\d+|resume\d+")
+"""Names that the text gives to functions, values, workspaces and scratch memory."""
 
 
 @dataclass(frozen=True, slots=True)

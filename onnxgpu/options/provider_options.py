@@ -29,6 +29,7 @@ def checked_provider_options(provider: type[Provider], options: Mapping[Any, Any
 
 
 def _parsed(kind: type, value: Any) -> Any:
+    """`value` as a bool, str or number, if nothing is lost."""
     if kind is bool:
         text = str(value).lower()
         if text in ("1", "true"):
@@ -38,8 +39,7 @@ def _parsed(kind: type, value: Any) -> Any:
         raise ValueError(value)
     if kind is str:
         return str(value)
-    if isinstance(value, bool):
-        return kind(value)
-    if isinstance(value, (int, float)) and not isinstance(value, str) and kind(value) != value:
+    result = kind(value)
+    if isinstance(value, (int, float)) and result != value:
         raise ValueError(value)
-    return kind(value)
+    return result
