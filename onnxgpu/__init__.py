@@ -166,6 +166,10 @@ if not TYPE_CHECKING:  # a type checker is to see that a misspelt name does not 
         return sorted({*globals(), *_IMPORTED_LATER})
 
 
+import_capi_exception: Exception | None = None
+"""What onnxruntime caught while it loaded its own library; programs raise it if there is one."""
+
+
 def get_device() -> str:
     """`GPU` if a provider with a device of its own is available here, else `CPU` (onnxruntime's words)."""
     from onnxgpu.discovery import providers

@@ -11,7 +11,6 @@ import importlib
 import io
 import json
 import pickle
-import re
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -239,8 +238,8 @@ def subjects(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespa
 
 
 def _common(text: str) -> str:
-    """An error's text up to the first file of onnxruntime's source, without the module in front of a class."""
-    return re.sub(r"'onnxruntime\.capi\.[\w.]*?(\w+)'", r"'\1'", text.split("/onnxruntime_src")[0]).strip()
+    """An error's text up to the first file of onnxruntime's source."""
+    return text.split("/onnxruntime_src")[0].strip()
 
 
 def test_there_are_51_probes() -> None:

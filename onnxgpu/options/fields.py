@@ -26,7 +26,12 @@ class Options:
 
         def __setattr__(self, name: str, value: Any) -> None:
             wanted = self.field_types.get(name)
-            object.__setattr__(self, name, value if wanted is None else of_type(wanted, f"{type(self).__name__}.{name}", value))
+            checked = value if wanted is None else of_type(wanted, f"{type(self).__name__}.{name}", value)
+            try:
+                object.__setattr__(self, name, checked)
+            except AttributeError as error:
+                owner = f"onnxruntime.capi.onnxruntime_pybind11_state.{type(self).__name__}"
+                raise AttributeError(f"{owner!r} object has no attribute {name!r}", name=name, obj=self) from error
 
     def _add_entry(self, key: str, value: str) -> None:
         key, value = text("a configuration key", key), text("a configuration value", value)

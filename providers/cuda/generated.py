@@ -193,6 +193,8 @@ def _by_value(array: np.ndarray) -> np.void:
 
 
 @cache
-def _compiled(steps: tuple[str, ...], dtype: np.dtype, operands: int, scalars: int, axes: int, name: str, device: int, checked: bool) -> Any:
+def _compiled(
+    steps: tuple[str, ...], dtype: np.dtype, operands: int, scalars: int, axes: int, name: str, device: int, checked: bool
+) -> Any:
     text = source(steps, dtype, operands, scalars, axes)
     return cupy().RawModule(code=text, options=(*OPTIONS, f"-I{FOLDER}")).get_function(f"Expression_{name}")

@@ -35,23 +35,79 @@ class Fault:
 
 SOFTMAX_LOOP = "for (int i = threadIdx.x; i < count; i += blockDim.x)"
 FAULTS = [
-    Fault("missing barrier: before the warps' values are read", "reduce.cuh", "scratch[warp] = value;\n    __syncthreads();", "scratch[warp] = value;", "Softmax"),
-    Fault("missing barrier: before scratch is used again", "reduce.cuh", "neutral, combine);\n    __syncthreads();", "neutral, combine);", "Softmax"),
-    Fault("missing barrier: left by half of the block", "reduce.cuh", "    __syncthreads();\n    value = reduce_warp(lane", "    if (warp % 2 == 0) __syncthreads();\n    value = reduce_warp(lane", "Softmax"),
+    Fault(
+        "missing barrier: before the warps' values are read",
+        "reduce.cuh",
+        "scratch[warp] = value;\n    __syncthreads();",
+        "scratch[warp] = value;",
+        "Softmax",
+    ),
+    Fault(
+        "missing barrier: before scratch is used again",
+        "reduce.cuh",
+        "neutral, combine);\n    __syncthreads();",
+        "neutral, combine);",
+        "Softmax",
+    ),
+    Fault(
+        "missing barrier: left by half of the block",
+        "reduce.cuh",
+        "    __syncthreads();\n    value = reduce_warp(lane",
+        "    if (warp % 2 == 0) __syncthreads();\n    value = reduce_warp(lane",
+        "Softmax",
+    ),
     Fault("uninitialised shared memory: one warp too many", "reduce.cuh", "lane < warps ?", "lane <= warps ?", "Softmax"),
     Fault("warp: a mask without all lanes", "reduce.cuh", "0xffffffffu", "0x0fffffffu", "Softmax"),
     Fault("warp: half of the lanes are left out", "reduce.cuh", "offset = WARP / 2", "offset = WARP / 4", "Softmax"),
-    Fault("off by one: read behind the row", "softmax.cu", f"{SOFTMAX_LOOP} sum +=", f"{SOFTMAX_LOOP.replace('<', '<=')} sum +=", "Softmax"),
-    Fault("off by one: write behind the row", "softmax.cu", f"{SOFTMAX_LOOP} {{\n        const A shifted", f"{SOFTMAX_LOOP.replace('<', '<=')} {{\n        const A shifted", "Softmax"),
-    Fault("off by one: the row's first element", "softmax.cu", f"{SOFTMAX_LOOP} sum +=", f"{SOFTMAX_LOOP.replace('threadIdx.x;', 'threadIdx.x + 1;', 1)} sum +=", "Softmax"),
-    Fault("index: rows of a strided axis overlap", "softmax.cu", "blockIdx.x / inner * inner * count", "blockIdx.x / inner * count", "Softmax strided"),
-    Fault("race: every thread writes the mean, one another value", "normalization.cu", "    if (threadIdx.x == 0) {\n        if (mean) mean[blockIdx.x] = average;", "    {\n        if (mean) mean[blockIdx.x] = average + threadIdx.x;", "LayerNormalization"),
+    Fault(
+        "off by one: read behind the row", "softmax.cu", f"{SOFTMAX_LOOP} sum +=", f"{SOFTMAX_LOOP.replace('<', '<=')} sum +=", "Softmax"
+    ),
+    Fault(
+        "off by one: write behind the row",
+        "softmax.cu",
+        f"{SOFTMAX_LOOP} {{\n        const A shifted",
+        f"{SOFTMAX_LOOP.replace('<', '<=')} {{\n        const A shifted",
+        "Softmax",
+    ),
+    Fault(
+        "off by one: the row's first element",
+        "softmax.cu",
+        f"{SOFTMAX_LOOP} sum +=",
+        f"{SOFTMAX_LOOP.replace('threadIdx.x;', 'threadIdx.x + 1;', 1)} sum +=",
+        "Softmax",
+    ),
+    Fault(
+        "index: rows of a strided axis overlap",
+        "softmax.cu",
+        "blockIdx.x / inner * inner * count",
+        "blockIdx.x / inner * count",
+        "Softmax strided",
+    ),
+    Fault(
+        "race: every thread writes the mean, one another value",
+        "normalization.cu",
+        "    if (threadIdx.x == 0) {\n        if (mean) mean[blockIdx.x] = average;",
+        "    {\n        if (mean) mean[blockIdx.x] = average + threadIdx.x;",
+        "LayerNormalization",
+    ),
     Fault("off by one: scale of the next column", "normalization.cu", "widen(scale[i])", "widen(scale[i + 1])", "LayerNormalization"),
-    Fault("tail: one element too many", "elementwise.cuh", "for (long long i = vectors * width + thread_index(); i < count;", "for (long long i = vectors * width + thread_index(); i <= count;", "Add"),
-    Fault("tail: the first elements are left out", "elementwise.cuh", "long long i = vectors * width + thread_index()", "long long i = (vectors + 1) * width + thread_index()", "Add"),
+    Fault(
+        "tail: one element too many",
+        "elementwise.cuh",
+        "for (long long i = vectors * width + thread_index(); i < count;",
+        "for (long long i = vectors * width + thread_index(); i <= count;",
+        "Add",
+    ),
+    Fault(
+        "tail: the first elements are left out",
+        "elementwise.cuh",
+        "long long i = vectors * width + thread_index()",
+        "long long i = (vectors + 1) * width + thread_index()",
+        "Add",
+    ),
     Fault("alignment: vectors from any address", "elementwise.cuh", "is_aligned ? count / width : 0", "count / width", "Add shifted"),
     Fault("index: the wrong size of an axis", "elementwise.cuh", "index = rest % size;", "index = rest % (size + 1);", "Add broadcast"),
-]  # fmt: skip
+]
 
 
 @pytest.fixture
@@ -185,15 +241,13 @@ def one_pinned_buffer_for_all_uploads(monkeypatch: pytest.MonkeyPatch, cp: Any) 
 
 
 def all_values_at_one_place_of_the_arena(monkeypatch: pytest.MonkeyPatch, cp: Any) -> None:
-    import onnxgpu.execute.memory as memory
-
-    real = memory.assign_offsets
+    from onnxgpu.plan.arena import assign_offsets as real
 
     def overlapping(*arguments: Any, **options: Any) -> Any:
         offsets, size = real(*arguments, **options)
         return [0] * len(offsets), size
 
-    monkeypatch.setattr(memory, "assign_offsets", overlapping)
+    monkeypatch.setattr("onnxgpu.execute.memory.assign_offsets", overlapping)
 
 
 def copies_of_the_wrong_kind(monkeypatch: pytest.MonkeyPatch, cp: Any) -> None:

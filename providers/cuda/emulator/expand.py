@@ -52,9 +52,7 @@ def expanded(source: str, expressions: Sequence[str], *, checked: bool, strict: 
     text = re.sub(r"\b__global__\b", "", text)
     entries = [(name, name) for name in kernels] + list(zip(expressions, lowered, strict=True))
     flags = {"synchronizes": synchronizes, "strict": strict, "checked": checked}
-    return Expanded(
-        "\n".join([text, '# 1 "entry points"', *map(_entry, entries), *map(_flag, flags.items())]), lowered
-    )
+    return Expanded("\n".join([text, '# 1 "entry points"', *map(_entry, entries), *map(_flag, flags.items())]), lowered)
 
 
 def _plain_kernels(source: str) -> list[str]:
