@@ -191,10 +191,11 @@ def reasons(when: Callable[..., Any]) -> Iterator[str]:
     """The sentences that a condition may give, read off its source; `…` stands for what only the node tells."""
     (function,) = ast.parse(textwrap.dedent(inspect.getsource(when))).body
     scope = dict(inspect.unwrap(when).__globals__)
+    nodes = list(ast.walk(function))
     loops = {
-        node.target.id: node.iter for node in ast.walk(function) if isinstance(node, (ast.For, ast.comprehension)) and isinstance(node.target, ast.Name)
+        node.target.id: node.iter for node in nodes if isinstance(node, (ast.For, ast.comprehension)) and isinstance(node.target, ast.Name)
     }
-    for node in ast.walk(function):
+    for node in nodes:
         if isinstance(node, ast.Return) and node.value is not None:
             yield from answers(node.value, scope, loops)
 
@@ -234,8 +235,9 @@ def names_text() -> str:
     import onnxruntime
     from onnxruntime.capi.onnxruntime_pybind11_state import get_all_opkernel_def
 
-    kernels = {kernel.op_name for kernel in get_all_opkernel_def() if kernel.domain == "com.microsoft" and kernel.provider.startswith("CPU")}
-    return "\n".join([f"# Operators of com.microsoft in the CPU provider of onnxruntime {onnxruntime.__version__}", *sorted(kernels), ""])
+    kernels = (kernel for kernel in get_all_opkernel_def() if kernel.provider.startswith("CPU"))
+    names = {kernel.op_name for kernel in kernels if kernel.domain == "com.microsoft"}
+    return "\n".join([f"# Operators of com.microsoft in the CPU provider of onnxruntime {onnxruntime.__version__}", *sorted(names), ""])
 
 
 def summary() -> str:
@@ -245,9 +247,10 @@ def summary() -> str:
         known = onnxruntime_names() if domain == "com.microsoft" else list(schemas(domain))
         ours = {*registered(domain), *(["Gradient"] if domain == gradients.DOMAIN else [])}
         missing = [name for name in known if name not in ours]
-        source = " of onnxruntime's CPU" if domain == "com.microsoft" else ""
+        count = f"{len(known)} of onnxruntime's CPU" if domain == "com.microsoft" else f"{len(known)}"
         here = len(known) - len(missing)
-        lines.append(f"| [{domain or 'ai.onnx'}](#{anchor(domain)}) | {len(known)}{source} | {here} ({here / len(known):.1%}) | {', '.join(missing) or '-'} |")
+        link = f"[{domain or 'ai.onnx'}](#{anchor(domain)})"
+        lines.append(f"| {link} | {count} | {here} ({here / len(known):.1%}) | {', '.join(missing) or '-'} |")
     return "\n".join(lines) + "\n"
 
 
