@@ -1,8 +1,9 @@
 """What a run costs beside its arithmetic: models of one node and chains of small elementwise nodes, beside onnxruntime.
 
-`python benchmarks/overhead.py --json result.json` loads each model in both modules in one process, with one thread each, checks
-that they agree, and times `session.run(None, feeds)` in turns of a few milliseconds. The result holds for every case the `ratio`
-of the times ours/theirs (median over the rounds) with its `spread` (quartiles), and the `microseconds` of both sides.
+`python benchmarks/overhead.py --json result.json` loads each model in both modules in one process, with one thread each (or
+`--threads`), checks that they agree, and times `session.run(None, feeds)` in turns of a few milliseconds. The result holds for
+every case the `ratio` of the times ours/theirs (median over the rounds) with its `spread` (quartiles), and the `microseconds` of
+both sides.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from benchmarks.run_models import names_of
 TURN_SECONDS = 0.004
 TURNS = 3
 """Turns of each side in a round; the fastest counts, for what delays one is some other process."""
-_BINARY = frozenset({"Add", "Sub", "Mul", "Div"})
+_BINARY = frozenset({"Add", "Sub", "Mul", "Div", "Max", "Min"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +59,43 @@ CASES = (
 )
 
 
-def model(case: Case) -> onnx.ModelProto:
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One node over the graph inputs `x` and `w`, float32 [2, 3], in ONNX's text form; `shape` is that of its output."""
+
+    text: str
+    shape: str = "2,3"
+    constants: str = ""
+
+    @property
+    def name(self) -> str:
+        """As the table shows it."""
+        return self.text
+
+
+NODES = (
+    *(Node(f"{operator}(x, w)") for operator in ("Sub", "Mul", "Div", "Max", "Min", "Pow")),
+    *(Node(f"{operator}(x)") for operator in ("Neg", "Abs", "Exp", "Log", "Sqrt", "Tanh", "Floor", "Erf", "Gelu", "Softmax", "Identity")),
+    Node("LeakyRelu(x)"),
+    Node("Clip(x, low, high)", constants="float low = {0.99}, float high = {1.01}"),
+    Node("Concat<axis=0>(x, w)", "4,3"),
+    Node("MatMul(x, square)", constants="float[3,3] square = {1,2,3,4,5,6,7,8,9}"),
+    Node("Gemm<transB=1>(x, w)", "2,2"),
+    Node("Reshape(x, shape)", "3,2", "int64[2] shape = {3,2}"),
+    Node("Transpose<perm=[1,0]>(x)", "3,2"),
+    Node("Unsqueeze(x, axes)", "1,2,3", "int64[1] axes = {0}"),
+    Node("Gather<axis=1>(x, rows)", "2,2", "int64[2] rows = {2,0}"),
+    Node("ReduceMean<keepdims=1>(x, axes)", "2,1", "int64[1] axes = {1}"),
+    Node("LayerNormalization(x, scale)", constants="float[3] scale = {1,2,3}"),
+)
+
+
+def model(case: Case | Node) -> onnx.ModelProto:
     """The model of a case."""
+    if isinstance(case, Node):
+        constants = f" <{case.constants}>" if case.constants else ""
+        head = f'<ir_version: 9, opset_import: ["" : 20]> node (float[2,3] x, float[2,3] w) => (float[{case.shape}] y)'
+        return parser.parse_model(f"{head}{constants} {{ y = {case.text} }}")
     shape = ",".join(map(str, case.shape))
     names = ["x", *(f"v{position}" for position in range(case.length - 1)), "y"]
     nodes = []
@@ -71,7 +107,7 @@ def model(case: Case) -> onnx.ModelProto:
     return parser.parse_model(f"{head} {{ {' '.join(nodes)} }}")
 
 
-def measure(case: Case, modules: Sequence[str], providers: Sequence[Sequence[str]], rounds: int) -> dict[str, Any]:
+def measure(case: Case | Node, modules: Sequence[str], providers: Sequence[Sequence[str]], rounds: int, threads: int) -> dict[str, Any]:
     """Time one case in both modules.
 
     Raises:
@@ -79,8 +115,9 @@ def measure(case: Case, modules: Sequence[str], providers: Sequence[Sequence[str
     """
     source = model(case).SerializeToString()
     generator = np.random.default_rng(0)
-    feeds = {name: generator.uniform(0.98, 1.02, case.shape).astype(np.float32) for name in ("x", "w")}
-    runs = [_run(module, source, chosen, feeds) for module, chosen in zip(modules, providers, strict=True)]
+    shape = case.shape if isinstance(case, Case) else (2, 3)
+    feeds = {name: generator.uniform(0.98, 1.02, shape).astype(np.float32) for name in ("x", "w")}
+    runs = [_run(module, source, chosen, feeds, threads) for module, chosen in zip(modules, providers, strict=True)]
     ours, theirs = (run()[0] for run in runs)
     np.testing.assert_allclose(ours, theirs, rtol=1e-3, err_msg=case.name)
     counts = [_count(run) for run in runs]
@@ -96,11 +133,11 @@ def measure(case: Case, modules: Sequence[str], providers: Sequence[Sequence[str
     return {"ratio": ratio.median, "spread": list(ratio.spread), "microseconds": [statistics.median(side) * 1e6 for side in times]}
 
 
-def _run(module: str, source: bytes, providers: Sequence[str], feeds: Mapping[str, np.ndarray]) -> Callable[[], Any]:
-    """One run on one thread."""
+def _run(module: str, source: bytes, providers: Sequence[str], feeds: Mapping[str, np.ndarray], threads: int) -> Callable[[], Any]:
+    """One run."""
     runtime = importlib.import_module(module)
     options = runtime.SessionOptions()
-    options.intra_op_num_threads = 1
+    options.intra_op_num_threads = threads
     return partial(runtime.InferenceSession(source, options, providers=list(providers)).run, None, feeds)
 
 
@@ -134,11 +171,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options.add_argument("--module", default="onnxgpu", help="the module measured (default: %(default)s)")
     options.add_argument("--against", default="onnxruntime", help="the module compared with (default: %(default)s)")
     options.add_argument("--rounds", type=int, default=15, help="pairs of turns (default: %(default)s)")
+    options.add_argument("--threads", type=int, default=1, help="intra_op_num_threads of both; 0: as each decides (default: %(default)s)")
     options.add_argument("--json", type=Path, help="where the result goes")
     given = options.parse_args(arguments)
     modules = (given.module, given.against)
     providers = (names_of(given.providers), ["CPUExecutionProvider"])
-    cases = {case.name: measure(case, modules, providers, given.rounds) for case in CASES}
+    every: tuple[Case | Node, ...] = (*CASES, *NODES)
+    cases = {case.name: measure(case, modules, providers, given.rounds, given.threads) for case in every}
     heading = ["nodes", f"{given.module} µs", f"{given.against} µs", "time ratio", "quartiles"]
     print_table(f"overhead, {given.rounds} rounds", heading, rows(cases))
     if given.json:

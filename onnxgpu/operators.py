@@ -29,7 +29,7 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 from onnxgpu.dtypes import name_of
-from onnxgpu.provider import Array, Claim, Operation, Refusal, Spec, Subgraph, Value
+from onnxgpu.provider import Array, Call, Claim, Operation, Refusal, Spec, Subgraph, Value
 
 Implementation = TypeVar("Implementation", bound=Callable[..., Any])
 When = Callable[[Operation], str | None]
@@ -70,6 +70,7 @@ class Entry:
     shape_only: tuple[str, ...]
     absorbs: tuple[str, ...]
     deterministic: bool
+    alone: bool
 
     @cached_property
     def parameters(self) -> Parameters:
@@ -153,6 +154,7 @@ class Registry:
         shape_only: tuple[str, ...] = (),
         absorbs: tuple[str, ...] = (),
         deterministic: bool = True,
+        alone: bool = False,
     ) -> Callable[[Implementation], Implementation]:
         """Register the decorated function or class as `operator`.
 
@@ -169,6 +171,7 @@ class Registry:
             shape_only: names of inputs of which only shape and dtype are read.
             absorbs: names of inputs that the kernel, if they are constant, keeps in a form of its own (classes only).
             deterministic: False for random operators.
+            alone: it works on the calling thread alone: no matrix products. Views do without saying so.
 
         Raises:
             ValueError: the same operator, domain and `since` was registered before.
@@ -180,7 +183,7 @@ class Registry:
             if any(entry.since == since for entry in entries):
                 raise ValueError(f"{domain or 'ai.onnx'}.{operator} since opset {since} is registered twice")
             entries.append(
-                Entry(operator, domain, since, implementation, specs, types, when, view, host, shape_only, absorbs, deterministic)
+                Entry(operator, domain, since, implementation, specs, types, when, view, host, shape_only, absorbs, deterministic, alone)
             )
             entries.sort(key=lambda entry: entry.since)
             return implementation
@@ -243,6 +246,7 @@ class FunctionKernel:
         self._attributes = attributes
         self._specs = entry.specs
         self._single = len(operation.outputs) == 1
+        self._alone = entry.alone or entry.view
 
     def outputs(self, inputs: Sequence[Value]) -> Sequence[Spec] | None:
         """See `onnxgpu.provider.Kernel`."""
@@ -260,8 +264,21 @@ class FunctionKernel:
         if outputs is not None:
             self._function(self._xp, *inputs, out=outputs[0] if self._single else tuple(outputs), **self._attributes)
             return outputs
+        return self._results(*inputs)
+
+    def calls(self, inputs: Sequence[Value], outputs: Sequence[Spec] | None) -> Sequence[Call] | None:
+        """See `onnxgpu.provider.InlineKernel`."""
+        if not self._alone or (outputs is not None and not self._single):
+            return None
+        return [(self._results, tuple(inputs))] if outputs is None else [(self._write, (*inputs, outputs[0]))]
+
+    def _results(self, *inputs: Value) -> Sequence[Value]:
         results = self._function(self._xp, *inputs, **self._attributes)
         return results if isinstance(results, tuple) else (results,)
+
+    def _write(self, *operands: Value) -> None:
+        *inputs, out = operands
+        self._function(self._xp, *inputs, out=out, **self._attributes)
 
     def launch_with_bodies(self, inputs: Sequence[Value], bodies: Mapping[str, Callable[..., Any]]) -> Sequence[Value]:
         """Run a control-flow function: its graph attributes are given as callables."""

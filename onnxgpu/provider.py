@@ -159,12 +159,12 @@ Call = tuple[Callable[..., Any], tuple[Any, ...]]
 class InlineKernel(Kernel, Protocol):
     """A kernel that can say which functions its `launch` would call, so that a fixed plan calls them itself."""
 
-    def calls(self, inputs: Sequence[Value], outputs: Sequence[Spec]) -> Sequence[Call] | None:
+    def calls(self, inputs: Sequence[Value], outputs: Sequence[Spec] | None) -> Sequence[Call] | None:
         """The calls in order, or None: `launch` has to be called.
 
         Args:
             inputs: the array itself where it is the same in every run, otherwise a `Spec`.
-            outputs: what `outputs()` gave.
+            outputs: what `outputs()` gave. None: the results are views of one input, and the only call returns them.
 
         An argument that is one of these very objects stands for the array at run time. Any other `Spec` stands for scratch
         memory, the same object for the same memory, and everything else is passed as it is. The functions work on the calling

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -15,8 +16,10 @@ import onnxgpu
 from onnxgpu.errors import Fail, InvalidArgument, RuntimeException
 from onnxgpu.execute import Program
 from onnxgpu.float_errors import quietly
+from onnxgpu.provider import RunSettings
+from onnxgpu.providers.cpu.provider import CPUProvider
 from onnxgpu.session import InferenceSession
-from tests.models import session
+from tests.models import model, session
 
 CPU = ["CPUExecutionProvider"]
 X = np.linspace(-2, 2, 6, dtype=np.float32).reshape(2, 3)
@@ -43,6 +46,61 @@ def test_a_kernel_without_calls_is_launched() -> None:
     s = settled("g (float[2,3] x) => (float[2,3] y) { a = Softmax(x)\n y = Neg(a) }", {"x": X})
     (source,) = s.programs[0].sources()
     assert "launch_Softmax([v2], [v3], None)" in source
+
+
+def test_a_function_kernel_is_one_call() -> None:
+    s = settled("g (float[2,3] x, float[2,3] w) => (float[2,3] y) { a = Max(x, w)\n y = Concat<axis=0>(a) }", {"x": X, "w": -X})
+    (source,) = s.programs[0].sources()
+    assert [line.strip() for line in source.splitlines()[2:-1]] == [
+        "launch_Max(v2, v3, v4)",
+        "v5 = empty()",
+        "launch_Concat(v4, v5)",
+        "return [v5]",
+    ]
+
+
+def test_a_view_of_an_input_is_one_call_and_one_copy() -> None:
+    s = settled("g (float[2,3] x) => (float[3,2] y) <int64[2] shape = {3,2}> { y = Reshape(x, shape) }", {"x": X})
+    (source,) = s.programs[0].sources()
+    body = [line.strip() for line in source.splitlines()[2:-1]]
+    assert body == ["results = launch_Reshape(v2, v3)", "v4 = results[0]", "del results", "return [copied(v4)]"]
+    x = X.copy()
+    (y,) = s.run(None, {"x": x})
+    x[:] = 0
+    np.testing.assert_array_equal(y, X.reshape(3, 2))
+
+
+def test_several_views_of_an_input() -> None:
+    text = """g (float[2,3] x) => (float[2,1] y, float[3,1] z) <int64[2] lengths = {1,2}, int64[1] axes = {1}> {
+        a, b = Split<axis=1>(x, lengths)
+        y = Neg(a)
+        c = Transpose(x)
+        z = ReduceSum<keepdims=1>(c, axes) }"""
+    s = settled(text, {"x": X})
+    for x in (X, np.asfortranarray(X), X + 1):
+        y, z = s.run(None, {"x": x})
+        np.testing.assert_array_equal(y, -x[:, :1])
+        np.testing.assert_array_equal(z, x.sum(0).reshape(3, 1))
+
+
+@pytest.mark.parametrize(("node", "limits"), [("Neg(x)", 0), ("Reshape(x, shape)", 0), ("Concat<axis=0>(x)", 0), ("CumSum(x, axis)", 1)])
+def test_settings_of_threads_are_entered_where_a_kernel_may_ask_for_them(node: str, limits: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = onnxgpu.SessionOptions()
+    options.intra_op_num_threads = 1
+    text = f"g (float[2,3] x) => (float[2,3] y) <int64[2] shape = {{2,3}}, int64 axis = {{0}}> {{ y = {node} }}"
+    s = InferenceSession(model(text).SerializeToString(), options, providers=CPU)
+    for _ in range(2):
+        s.run(None, {"x": X})
+    entered: list[RunSettings] = []
+    running = CPUProvider.running
+
+    def noted(provider: CPUProvider, settings: RunSettings) -> AbstractContextManager[None]:
+        entered.append(settings)
+        return running(provider, settings)
+
+    monkeypatch.setattr(CPUProvider, "running", noted)
+    s.run(None, {"x": X})
+    assert len(entered) == limits
 
 
 def test_one_function_serves_every_signature_of_its_own() -> None:

@@ -103,7 +103,7 @@ class Context:
         self._arenas = {place: fixed.layout.owners[place].allocate(byte_spec(size)) for place, size in fixed.layout.sizes.items()}
         self._arrays: dict[int, Any] = dict(fixed.record.static)
         for position, (step, memory) in enumerate(zip(fixed.plan.steps, fixed.memory, strict=True)):
-            if memory is not None:
+            if memory is not None and not memory.is_view:
                 self._lay_outputs(position, step, memory)
             elif position not in fixed.skipped and step.view_of is not None:
                 self._make_view(step, step.view_of)

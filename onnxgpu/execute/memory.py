@@ -23,6 +23,7 @@ class StepMemory:
         workspace: bytes.
         calls: what is called in place of `launch`, if the kernel says so.
         scratch: the specs that stand for scratch memory in `calls`, and their offsets in the workspace.
+        is_view: the outputs take no memory: they are views of an input, of recorded shapes, which the only call returns.
     """
 
     inputs: tuple[Value, ...]
@@ -30,6 +31,7 @@ class StepMemory:
     workspace: int
     calls: tuple[Call, ...] | None = None
     scratch: tuple[tuple[Spec, int], ...] = ()
+    is_view: bool = False
 
 
 def step_memory(step: Step, record: Record) -> StepMemory | None:
@@ -45,12 +47,15 @@ def step_memory(step: Step, record: Record) -> StepMemory | None:
         else:
             inputs.append(Spec(*record.kinds[slot]))
     specs = step.kernel.outputs(inputs)
+    inlined: Callable[..., Sequence[Call] | None] | None = getattr(step.kernel, "calls", None)
+    if specs is None and inlined is not None and _is_view(step, record):
+        calls = inlined(inputs, None)
+        return None if calls is None else StepMemory(tuple(inputs), (), 0, tuple(calls), is_view=True)
     if specs is None or any(
         slot != DISCARD and record.kinds.get(slot) != (s.shape, s.dtype) for slot, s in zip(step.outputs, specs, strict=False)
     ):
         return None
     outputs = tuple(replace(spec) for spec in specs)
-    inlined: Callable[..., Sequence[Call] | None] | None = getattr(step.kernel, "calls", None)
     calls = None if inlined is None else inlined(inputs, outputs)
     if calls is None:
         return StepMemory(tuple(inputs), outputs, step.kernel.workspace(inputs))
@@ -61,6 +66,13 @@ def step_memory(step: Step, record: Record) -> StepMemory | None:
         scratch.append((spec, size))
         size += aligned(spec.nbytes)
     return StepMemory(tuple(inputs), outputs, size, tuple(calls), tuple(scratch))
+
+
+def _is_view(step: Step, record: Record) -> bool:
+    """True if the outputs are views of one tensor that depend on nothing but its shape and what is the same in every run."""
+    if step.view_of is None or not step.deterministic or step.inputs[step.view_of] not in record.kinds:
+        return False
+    return all(slot == ABSENT or i == step.view_of or slot in record.static for i, slot in enumerate(step.inputs))
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from keyword import iskeyword
@@ -28,7 +28,7 @@ from onnxgpu.execute.memory import StepMemory
 from onnxgpu.execute.record import Kind, kind_of
 from onnxgpu.plan.steps import ABSENT, DISCARD, Step
 from onnxgpu.plan.transfer import TransferKernel
-from onnxgpu.provider import Kernel, Provider, Spec, Value
+from onnxgpu.provider import Call, Kernel, Provider, Spec, Value
 
 if TYPE_CHECKING:
     from onnxgpu.execute.fixed import FixedPlan
@@ -102,7 +102,8 @@ class _Writer:
     def source(self) -> Source:
         plan = self._fixed.plan
         for position, step in enumerate(plan.steps):
-            if position not in self._fixed.skipped and not (self._fixed.memory[position] is None and self._is_made(step)):
+            memory = self._fixed.memory[position]
+            if position not in self._fixed.skipped and not ((memory is None or memory.is_view) and self._is_made(step)):
                 self._step(position, step)
         how = forms(plan, self._fixed.record, is_body=self._fixed.is_body, settled=self._fixed.fresh_slots)
         self._line(f"return [{', '.join(self._output(slot, form) for slot, form in zip(plan.outputs, how, strict=True))}]")
@@ -157,8 +158,8 @@ class _Writer:
         if self._variant.pauses:
             self._line("pause()")
         memory = self._fixed.memory[position]
-        if memory is None:
-            self._step_of_unknown_memory(position, step)
+        if memory is None or memory.is_view:
+            self._returning(position, step, memory)
         else:
             outputs = [self._memory_for(position, step, index, spec) for index, spec in enumerate(memory.specs)]
             if memory.calls is None:
@@ -194,25 +195,40 @@ class _Writer:
 
     def _inlined(self, position: int, step: Step, memory: StepMemory, outputs: Sequence[str]) -> None:
         assert memory.calls is not None
-        names = {id(given): self._value(slot) for given, slot in zip(memory.inputs, step.inputs, strict=True)}
+        names = self._input_names(step, memory)
         names |= {id(spec): name for spec, name in zip(memory.specs, outputs, strict=True)}
         for number, (spec, offset) in enumerate(memory.scratch):
             names[id(spec)] = f"s{position}_{number}"
             self._scratch[f"s{position}_{number}"] = (position, offset, spec)
-        for function, arguments in memory.calls:
-            texts = [names.get(id(argument)) or self._name(argument, "c") for argument in arguments]
-            self._line(f"{self._name(function, _identifier(getattr(function, '__name__', ''), 'call'))}({', '.join(texts)})", position)
+        for call in memory.calls:
+            self._line(self._call(step, call, names), position)
 
-    def _step_of_unknown_memory(self, position: int, step: Step) -> None:
-        """Its memory is asked for in every run; where a result has another shape than recorded, the loop goes on from here."""
+    def _input_names(self, step: Step, memory: StepMemory) -> dict[int, str]:
+        return {id(given): self._value(slot) for given, slot in zip(memory.inputs, step.inputs, strict=True)}
+
+    def _call(self, step: Step, call: Call, names: Mapping[int, str]) -> str:
+        """A call of a kernel; `names`: identity of an argument → its name."""
+        function, arguments = call
+        texts = [names.get(id(argument)) or self._name(argument, "c") for argument in arguments]
+        name = getattr(function, "__name__", "")
+        return f"{self._name(function, _identifier('' if name.startswith('_') else name, _stem(step)))}({', '.join(texts)})"
+
+    def _returning(self, position: int, step: Step, memory: StepMemory | None) -> None:
+        """A step that returns its results: views, or else arrays whose memory is asked for in every run.
+
+        Where one of those has another shape than recorded, the loop goes on from here.
+        """
         stores = [(index, slot) for index, slot in enumerate(step.outputs) if slot != DISCARD and slot not in self._made]
-        call = self._call_of_unknown_memory(step)
+        if memory is None or memory.calls is None:
+            call = self._call_of_unknown_memory(step)
+        else:
+            call = self._call(step, memory.calls[0], self._input_names(step, memory))
         self._line(f"results = {call}" if stores else call, position)
         for index, slot in stores:
             self._locals.add(slot)
             self._line(f"v{slot} = results[{index}]", position)
         expected = [(index, kind) for index, slot in stores if (kind := self._fixed.record.kinds.get(slot)) is not None]
-        if expected:
+        if expected and memory is None:
             live = tuple(sorted(self._locals))
             self._resumes[f"resume{position}"] = position, live
             differ = self._name(partial(_differ, tuple(expected)), "differ")

@@ -31,7 +31,7 @@ def _prelu_specs(x: Array, slope: Array, **_: Any) -> Spec:
     return Spec(shape, x.dtype, may_reuse=(0,) if shape == tuple(x.shape) else ())
 
 
-@operator("PRelu", since=7, specs=_prelu_specs)
+@operator("PRelu", since=7, specs=_prelu_specs, alone=True)
 def prelu(xp: Any, x: Array, slope: Array, *, out: Array = None) -> Array:
     """x where positive, slope x elsewhere. Spec: https://onnx.ai/onnx/operators/onnx__PRelu.html"""
     positive = at_least(xp, x, 0)
@@ -40,7 +40,7 @@ def prelu(xp: Any, x: Array, slope: Array, *, out: Array = None) -> Array:
     return xp.add(product, positive, out=out)
 
 
-@operator("PRelu", specs=like_first)
+@operator("PRelu", specs=like_first, alone=True)
 def prelu_1(xp: Any, x: Array, slope: Array, *, consumed_inputs: Any = None, out: Array = None) -> Array:
     """As `prelu`, with one slope or one a channel (axis 1). Spec: https://onnx.ai/onnx/operators/onnx__PRelu.html"""
     return prelu(xp, x, aligned(slope, len(x.shape), 1 if len(x.shape) > 1 and len(slope.shape) == 1 else None), out=out)
@@ -59,7 +59,7 @@ def elu(xp: Any, x: Array, out: Array, *, alpha: float = 1.0) -> Array:
     return xp.add(out, positive, out=out)
 
 
-@operator("Celu", since=12, specs=like_first)
+@operator("Celu", since=12, specs=like_first, alone=True)
 @in_pieces
 def celu(xp: Any, x: Array, out: Array, *, alpha: float = 1.0) -> Array:
     """max(0, x) + min(0, alpha (exp(x / alpha) - 1)). Spec: https://onnx.ai/onnx/operators/onnx__Celu.html"""
@@ -78,7 +78,7 @@ def _selu(xp: Any, x: Array, out: Array, *, alpha: float, gamma: float) -> Array
     return xp.multiply(out, gamma, out=out)
 
 
-@operator("Selu", specs=like_first)
+@operator("Selu", specs=like_first, alone=True)
 def selu_1(
     xp: Any,
     x: Array,
@@ -92,13 +92,13 @@ def selu_1(
     return _selu(xp, x, out=out, alpha=alpha, gamma=gamma)
 
 
-@operator("Selu", since=6, specs=like_first)
+@operator("Selu", since=6, specs=like_first, alone=True)
 def selu(xp: Any, x: Array, *, alpha: float = 1.6732631921768188, gamma: float = 1.0507010221481323, out: Array = None) -> Array:
     """gamma elu(x). Spec: https://onnx.ai/onnx/operators/onnx__Selu.html"""
     return _selu(xp, x, out=out, alpha=alpha, gamma=gamma)
 
 
-@operator("ThresholdedRelu", since=10, specs=like_first)
+@operator("ThresholdedRelu", since=10, specs=like_first, alone=True)
 @in_pieces
 def thresholded_relu(xp: Any, x: Array, out: Array, *, alpha: float = 1.0) -> Array:
     """x above alpha, 0 elsewhere. Spec: https://onnx.ai/onnx/operators/onnx__ThresholdedRelu.html"""
@@ -125,7 +125,7 @@ def hard_sigmoid(xp: Any, x: Array, out: Array, *, alpha: float = 0.200000002980
     return xp.clip(out, 0, 1, out=out)
 
 
-@operator("HardSwish", since=14, specs=like_first)
+@operator("HardSwish", since=14, specs=like_first, alone=True)
 @in_pieces
 def hard_swish(xp: Any, x: Array, out: Array) -> Array:
     """x (x / 6 + 1/2), the factor held in [0, 1]. Spec: https://onnx.ai/onnx/operators/onnx__HardSwish.html"""
@@ -157,7 +157,7 @@ def softsign(xp: Any, x: Array, out: Array) -> Array:
     return xp.divide(x, size, out=out)
 
 
-@operator("Mish", since=18, specs=like_first)
+@operator("Mish", since=18, specs=like_first, alone=True)
 @in_pieces
 def mish(xp: Any, x: Array, out: Array) -> Array:
     """x tanh(log(1 + exp(x))). Spec: https://onnx.ai/onnx/operators/onnx__Mish.html
@@ -173,7 +173,7 @@ def mish(xp: Any, x: Array, out: Array) -> Array:
     return xp.multiply(n, x, out=out)
 
 
-@operator("Swish", since=24, specs=like_first)
+@operator("Swish", since=24, specs=like_first, alone=True)
 @in_pieces
 def swish(xp: Any, x: Array, out: Array, *, alpha: float = 1.0) -> Array:
     """x sigmoid(alpha x). Spec: https://onnx.ai/onnx/operators/onnx__Swish.html"""
@@ -183,7 +183,7 @@ def swish(xp: Any, x: Array, out: Array, *, alpha: float = 1.0) -> Array:
     return xp.divide(x, divisor, out=out)
 
 
-@operator("Shrink", since=9, specs=like_first)
+@operator("Shrink", since=9, specs=like_first, alone=True)
 def shrink(xp: Any, x: Array, *, bias: float = 0.0, lambd: float = 0.5, out: Array = None) -> Array:
     """x + bias below -lambd, x - bias above lambd, 0 between. Spec: https://onnx.ai/onnx/operators/onnx__Shrink.html"""
     if out is None:

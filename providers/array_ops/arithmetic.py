@@ -42,7 +42,7 @@ def div(xp: Any, a: Array, b: Array, *, out: Array = None) -> Array:
     return xp.floor_divide(a, b, out=out)
 
 
-@operator("Mod", since=10, specs=broadcast)
+@operator("Mod", since=10, specs=broadcast, alone=True)
 def mod(xp: Any, a: Array, b: Array, *, fmod: int = 0, out: Array = None) -> Array:
     """Remainder with the divisor's sign, or with the dividend's (`fmod`). Spec: https://onnx.ai/onnx/operators/onnx__Mod.html"""
     return (xp.fmod if fmod else xp.remainder)(a, b, out=out)
@@ -89,7 +89,7 @@ def _accumulated(xp: Any, function: Callable[..., Array], inputs: tuple[Array, .
     if out is None:
         spec = broadcast(*inputs)
         out = xp.empty(spec.shape, spec.dtype)
-    first = xp.broadcast_to(inputs[0], out.shape)
+    first = inputs[0] if inputs[0].shape == out.shape else xp.broadcast_to(inputs[0], out.shape)
     if len(inputs) == 1:
         return _assigned(out, first)
     for other in inputs[1:]:
@@ -101,8 +101,8 @@ def variadic(name: str) -> Callable[[Callable[..., Array]], Callable[..., Array]
     """Register an operator of any number of operands; before opset 6 it may have `consumed_inputs`."""
 
     def register(function: Callable[..., Array]) -> Callable[..., Array]:
-        operator(name, specs=broadcast)(ignoring(function, "consumed_inputs"))
-        operator(name, since=6, specs=broadcast)(function)
+        operator(name, specs=broadcast, alone=True)(ignoring(function, "consumed_inputs"))
+        operator(name, since=6, specs=broadcast, alone=True)(function)
         return function
 
     return register

@@ -52,19 +52,19 @@ def _specs_of(x: Array, dtype: np.dtype) -> Spec | None:
     return None if dtype.kind == "O" else Spec(tuple(x.shape), dtype, may_reuse=(0,) if x.dtype == dtype else ())
 
 
-@operator("Cast", specs=_cast_1_specs, when=_unknown_name)
+@operator("Cast", specs=_cast_1_specs, when=_unknown_name, alone=True)
 def cast_1(xp: Any, x: Array, *, to: str, out: Array = None) -> Array:
     """x with the element type of this name (FLOAT, INT32, …). Spec: https://onnx.ai/onnx/operators/onnx__Cast.html"""
     return converted(xp, x, dtype_named(to.lower()), True, "up", out)
 
 
-@operator("Cast", since=6, specs=_cast_specs, when=_unknown_target)
+@operator("Cast", since=6, specs=_cast_specs, when=_unknown_target, alone=True)
 def cast(xp: Any, x: Array, *, to: int, saturate: int = 1, round_mode: str = "up", out: Array = None) -> Array:
     """x with another element type. Spec: https://onnx.ai/onnx/operators/onnx__Cast.html"""
     return converted(xp, x, dtype_of(to), bool(saturate), round_mode, out)
 
 
-@operator("CastLike", since=15, specs=_cast_like_specs, shape_only=("target_type",))
+@operator("CastLike", since=15, specs=_cast_like_specs, shape_only=("target_type",), alone=True)
 def cast_like(xp: Any, x: Array, target_type: Array, *, saturate: int = 1, round_mode: str = "up", out: Array = None) -> Array:
     """x with the element type of another tensor. Spec: https://onnx.ai/onnx/operators/onnx__CastLike.html"""
     return converted(xp, x, target_type.dtype, bool(saturate), round_mode, out)

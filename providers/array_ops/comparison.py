@@ -30,25 +30,25 @@ def less(xp: Any, a: Array, b: Array, *, out: Array = None) -> Array:
     return xp.less(a, b, out=out)
 
 
-@operator("GreaterOrEqual", since=12, specs=broadcast_to_bool)
+@operator("GreaterOrEqual", since=12, specs=broadcast_to_bool, alone=True)
 def greater_or_equal(xp: Any, a: Array, b: Array, *, out: Array = None) -> Array:
     """a >= b. Spec: https://onnx.ai/onnx/operators/onnx__GreaterOrEqual.html"""
     return xp.greater_equal(a, b, out=out)
 
 
-@operator("LessOrEqual", since=12, specs=broadcast_to_bool)
+@operator("LessOrEqual", since=12, specs=broadcast_to_bool, alone=True)
 def less_or_equal(xp: Any, a: Array, b: Array, *, out: Array = None) -> Array:
     """a <= b. Spec: https://onnx.ai/onnx/operators/onnx__LessOrEqual.html"""
     return xp.less_equal(a, b, out=out)
 
 
-@operator("IsNaN", since=9, specs=broadcast_to_bool)
+@operator("IsNaN", since=9, specs=broadcast_to_bool, alone=True)
 def is_nan(xp: Any, x: Array, *, out: Array = None) -> Array:
     """True where x is not a number. Spec: https://onnx.ai/onnx/operators/onnx__IsNaN.html"""
     return xp.isnan(x, out=out)
 
 
-@operator("IsInf", since=10, specs=broadcast_to_bool)
+@operator("IsInf", since=10, specs=broadcast_to_bool, alone=True)
 def is_inf(xp: Any, x: Array, *, detect_negative: int = 1, detect_positive: int = 1, out: Array = None) -> Array:
     """True where x is infinite, of the signs asked for. Spec: https://onnx.ai/onnx/operators/onnx__IsInf.html"""
     if detect_negative and detect_positive:
@@ -76,7 +76,7 @@ _SAME_SIZE_INTEGERS: dict[int, Any] = {1: np.dtype(np.int8), 2: np.dtype(np.int1
 _LONG = 4096
 
 
-@operator("Where", since=9, specs=_where_specs)
+@operator("Where", since=9, specs=_where_specs, alone=True)
 def where(xp: Any, condition: Array, x: Array, y: Array, *, out: Array = None) -> Array:
     """x where the condition holds, y elsewhere. Spec: https://onnx.ai/onnx/operators/onnx__Where.html"""
     if out is None:

@@ -37,13 +37,13 @@ def _mismatch(first: tuple[int, ...], shape: tuple[int, ...], axis: int) -> str:
     return f"Non concat axis dimensions must match: Axis {wrong} has mismatched dimensions of {shape[wrong]} and {first[wrong]}"
 
 
-@operator("Concat", specs=concatenated_spec)
+@operator("Concat", specs=concatenated_spec, alone=True)
 def concat_1(xp: Any, *inputs: Array, axis: int = 1, out: Array = None) -> Array:
     """The inputs one after the other along `axis`. Spec: https://onnx.ai/onnx/operators/onnx__Concat.html"""
     return xp.concatenate(inputs, axis, out=out)
 
 
-@operator("Concat", since=4, specs=concatenated_spec)
+@operator("Concat", since=4, specs=concatenated_spec, alone=True)
 def concat(xp: Any, *inputs: Array, axis: int, out: Array = None) -> Array:
     """The inputs one after the other along `axis`. Spec: https://onnx.ai/onnx/operators/onnx__Concat.html"""
     return xp.concatenate(inputs, axis, out=out)
@@ -129,7 +129,7 @@ def _tile_spec(x: Array, repeats: Array) -> Spec:
     return Spec(tuple(size * count for size, count in zip(x.shape, counts, strict=True)), x.dtype)
 
 
-@operator("Tile", since=6, specs=_tile_spec, host=("repeats",))
+@operator("Tile", since=6, specs=_tile_spec, host=("repeats",), alone=True)
 def tile(xp: Any, x: Array, repeats: Array, *, out: Array = None) -> Array:
     """The input repeated `repeats[i]` times along dimension i. Spec: https://onnx.ai/onnx/operators/onnx__Tile.html"""
     return _tiled(xp, x, integers(repeats), out)

@@ -51,8 +51,8 @@ def unary(name: str, *, since: int = 1) -> Callable[[ElementwiseFunction], Eleme
 
     def register(function: ElementwiseFunction) -> ElementwiseFunction:
         if since < 6:
-            operator(name, since=since, specs=like_first)(ignoring(function, "consumed_inputs"))
-        operator(name, since=max(since, 6), specs=like_first)(function)
+            operator(name, since=since, specs=like_first, alone=True)(ignoring(function, "consumed_inputs"))
+        operator(name, since=max(since, 6), specs=like_first, alone=True)(function)
         return function
 
     return register
@@ -70,8 +70,8 @@ def binary(name: str, *, specs: Callable[..., Spec] = broadcast) -> Callable[[El
         ) -> Array:
             return function(xp, a, aligned(b, len(a.shape), axis) if broadcast else b, out=out)
 
-        operator(name, specs=early_specs)(early)
-        operator(name, since=7, specs=specs)(function)
+        operator(name, specs=early_specs, alone=True)(early)
+        operator(name, since=7, specs=specs, alone=True)(function)
         return function
 
     return register

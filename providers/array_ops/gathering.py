@@ -45,7 +45,7 @@ def _gather_spec(data: Array, indices: Array, *, axis: int = 0) -> Spec:
     return Spec((*data.shape[:axis], *indices.shape, *data.shape[axis + 1 :]), data.dtype)
 
 
-@operator("Gather", specs=_gather_spec)
+@operator("Gather", specs=_gather_spec, alone=True)
 def gather(xp: Any, data: Array, indices: Array, *, axis: int = 0, out: Array = None) -> Array:
     """Slices of `data` at `indices` (integers of any shape) along `axis`. Spec: https://onnx.ai/onnx/operators/onnx__Gather.html"""
     axis = normalized_axis(axis, data.ndim, "Gather")
@@ -104,7 +104,7 @@ def _gather_elements_spec(data: Array, indices: Array, **_: Any) -> Spec:
     return Spec(tuple(indices.shape), data.dtype)
 
 
-@operator("GatherElements", since=11, specs=_gather_elements_spec)
+@operator("GatherElements", since=11, specs=_gather_elements_spec, alone=True)
 def gather_elements(xp: Any, data: Array, indices: Array, *, axis: int = 0, out: Array = None) -> Array:
     """One element of `data` for each element of `indices`, indexed along `axis` by it.
 
@@ -164,8 +164,8 @@ def _gather_nd_spec(data: Array, indices: Array, *, batch_dims: int = 0) -> Spec
     return Spec((*indices.shape[:-1], *data.shape[batch_dims + indices.shape[-1] :]), data.dtype)
 
 
-@operator("GatherND", domain="com.microsoft", specs=_gather_nd_spec)
-@operator("GatherND", since=11, specs=_gather_nd_spec)
+@operator("GatherND", domain="com.microsoft", specs=_gather_nd_spec, alone=True)
+@operator("GatherND", since=11, specs=_gather_nd_spec, alone=True)
 def gather_nd(xp: Any, data: Array, indices: Array, *, batch_dims: int = 0, out: Array = None) -> Array:
     """Slices of `data` at the coordinates in the last dimension of `indices`. Spec: https://onnx.ai/onnx/operators/onnx__GatherND.html"""
     rows, counted = slice_rows(xp, indices, data.shape, batch_dims, "GatherND")
@@ -185,7 +185,7 @@ def _one_hot_spec(indices: Array, depth: Array, values: Array, *, axis: int = -1
     return Spec(tuple(shape), values.dtype)
 
 
-@operator("OneHot", since=9, specs=_one_hot_spec, host=("depth",))
+@operator("OneHot", since=9, specs=_one_hot_spec, host=("depth",), alone=True)
 def one_hot(xp: Any, indices: Array, depth: Array, values: Array, *, axis: int = -1, out: Array = None) -> Array:
     """`values[1]` where the position along the new `axis` is the index, else `values[0]`.
 
@@ -216,7 +216,7 @@ def _reverse_spec(x: Array, sequence_lens: Array, *, batch_axis: int = 1, time_a
     return Spec(tuple(x.shape), x.dtype)
 
 
-@operator("ReverseSequence", since=10, specs=_reverse_spec)
+@operator("ReverseSequence", since=10, specs=_reverse_spec, alone=True)
 def reverse_sequence(xp: Any, x: Array, sequence_lens: Array, *, batch_axis: int = 1, time_axis: int = 0, out: Array = None) -> Array:
     """The first `sequence_lens[i]` elements along `time_axis` of batch i in reverse order, the others as they are.
 

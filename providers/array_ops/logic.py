@@ -10,7 +10,7 @@ from onnxgpu.providers.array_ops.registry import operator
 from onnxgpu.providers.array_ops.specs import like_first
 
 
-@operator("Not", specs=like_first)
+@operator("Not", specs=like_first, alone=True)
 def logical_not(xp: Any, x: Array, *, out: Array = None) -> Array:
     """True where x is false. Spec: https://onnx.ai/onnx/operators/onnx__Not.html"""
     return xp.logical_not(x, out=out)

@@ -43,12 +43,12 @@ def reduction(name: str, axes_input_since: int = 18) -> Callable[[Reduction], Re
         def input_specs(data: Array, axes: Any = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0) -> Spec:
             return _reduced_spec(data, _reduced_axes(data, axes, noop_with_empty_axes, name), keepdims)
 
-        @operator(name, since=1, specs=attribute_specs)
+        @operator(name, since=1, specs=attribute_specs, alone=True)
         def by_attribute(xp: Any, data: Array, *, axes: Any = None, keepdims: int = 1, out: Array = None) -> Array:
             reduced = function(xp, widened(data), _reduced_axes(data, axes, 0, name), bool(keepdims))
             return stored(xp, reduced, data.dtype, out)
 
-        @operator(name, since=axes_input_since, specs=input_specs, host=("axes",))
+        @operator(name, since=axes_input_since, specs=input_specs, host=("axes",), alone=True)
         def by_input(
             xp: Any, data: Array, axes: Array = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0, out: Array = None
         ) -> Array:

@@ -34,7 +34,7 @@ def round_half_to_even(xp: Any, x: Array, *, out: Array = None) -> Array:
     return xp.rint(x, out=out)
 
 
-@operator("Clip", since=11, specs=like_first)
+@operator("Clip", since=11, specs=like_first, alone=True)
 def clip(xp: Any, x: Array, min: Array = None, max: Array = None, *, out: Array = None) -> Array:
     """x held between two scalars, by default its type's finite range; `max` where they cross. Spec: https://onnx.ai/onnx/operators/onnx__Clip.html"""
     largest = _largest(x.dtype)
@@ -51,7 +51,7 @@ def _held(xp: Any, x: Array, low: Array, high: Array, out: Array) -> Array:
     return _copied(xp, x, out) if high is None else at_most(xp, x, high, out)
 
 
-@operator("Clip", specs=like_first)
+@operator("Clip", specs=like_first, alone=True)
 def clip_1(
     xp: Any, x: Array, *, min: float | None = None, max: float | None = None, consumed_inputs: Any = None, out: Array = None
 ) -> Array:
@@ -59,7 +59,7 @@ def clip_1(
     return _held(xp, x, _limit(xp, x, min), _limit(xp, x, max), out)
 
 
-@operator("Clip", since=6, specs=like_first)
+@operator("Clip", since=6, specs=like_first, alone=True)
 def clip_6(xp: Any, x: Array, *, min: float = -FLOAT_MAX, max: float = FLOAT_MAX, out: Array = None) -> Array:
     """x held between two attributes, float32's range by default. Spec: https://onnx.ai/onnx/operators/onnx__Clip.html"""
     return _held(xp, x, _limit(xp, x, min), _limit(xp, x, max), out)
