@@ -207,12 +207,10 @@ class SessionIOBinding:
         if isinstance(given, Value):
             return given
         if not isinstance(given, np.ndarray):
-            kind = next((a.type for a in self._session.get_inputs() if a.name == name), "tensor(")
-            begin = (
-                "Unable to create OrtValue from the given python object"
-                if kind.startswith("tensor(")
-                else "Only binding Tensors is currently supported"
-            )
+            declared = next((argument.type for argument in self._session.get_inputs() if argument.name == name), "tensor(")
+            begin = "Only binding Tensors is currently supported"
+            if declared.startswith("tensor("):
+                begin = "Unable to create OrtValue from the given python object"
             raise RuntimeError(
                 f"{begin}: input {name} got {type(given).__name__}; bind a NumPy array, or an OrtValue with bind_ortvalue_input"
             )

@@ -92,7 +92,7 @@ class OrtValueHandle(Value):
         return self._capsule()
 
     def update_inplace(self, arg0: np.ndarray | Value) -> None:
-        """Copy elements into the tensor's memory."""
+        """Copy elements into the tensor's memory; see `OrtValue.update_inplace`."""
         self._update(arg0)
 
 
@@ -206,11 +206,19 @@ class OrtValue(Value):
         return cls(Value.of(*array_from_dlpack(data)))
 
     def as_sparse_tensor(self) -> SparseTensor:
-        """The sparse tensor."""
+        """The sparse tensor.
+
+        Raises:
+            RuntimeError: it is another value.
+        """
         return SparseTensor(_sparse(self))
 
     def device_name(self) -> str:
-        """`cpu`, `cuda`, …"""
+        """`cpu`, `cuda`, …
+
+        Raises:
+            RuntimeError: it is no tensor.
+        """
         return _device_name(self).lower()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
@@ -248,7 +256,11 @@ class OrtValueVector:
         self._values: list[Value] = []
 
     def push_back(self, arg0: Any) -> None:
-        """Add a value, or the tensor in a DLPack capsule."""
+        """Add a value, or the tensor in a DLPack capsule.
+
+        Raises:
+            TypeError: it is neither.
+        """
         self._values.append(OrtValueHandle.sharing(arg0) if isinstance(arg0, Value) else OrtValueHandle.of(*_from_capsule(arg0)))
 
     def extend(self, values: Iterable[Value]) -> None:

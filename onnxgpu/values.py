@@ -82,7 +82,11 @@ class Value:
         return isinstance(self._content, list) and self._type.startswith("seq(tensor(")
 
     def shape(self) -> list[int]:
-        """Dimensions of a tensor."""
+        """Dimensions of a tensor, dense or sparse.
+
+        Raises:
+            RuntimeError: it is no tensor.
+        """
         if isinstance(self._content, Sparse):
             return self._content.dense_shape()
         return list(self._tensor("Only OrtValues that are Tensors/SpareTensors are currently supported").shape)
@@ -92,32 +96,52 @@ class Value:
         return self._content.data_type() if isinstance(self._content, Sparse) else self._type
 
     def element_type(self) -> int:
-        """ONNX's number (`TensorProto.DataType`) of the elements of a tensor, or of those in a sequence."""
+        """ONNX's number (`TensorProto.DataType`) of the elements of a tensor, or of those in a sequence.
+
+        Raises:
+            RuntimeError: it is a map, or holds maps.
+        """
         text = self.data_type()
         if "map(" in text or "(" not in text:
             raise RuntimeError(f"Tensor proto_type is unavailable for this value. It is a {text}")
         return code_of(dtype_named(text.rpartition("(")[2].rstrip(")")))
 
     def tensor_size_in_bytes(self) -> int:
-        """Bytes that the tensor takes in memory."""
+        """Bytes that the tensor takes in memory.
+
+        Raises:
+            RuntimeError: it is no tensor.
+        """
         array = self._tensor(f"{_ONLY_TENSORS} are currently supported")
         return int(array.size) * int(array.dtype.itemsize)
 
     def data_ptr(self) -> int:
-        """Address of the first element, at the place where the tensor lies."""
+        """Address of the first element, at the place where the tensor lies.
+
+        Raises:
+            RuntimeError: it is no tensor, or one of strings.
+        """
         array = self._tensor(f"{_ONLY_TENSORS} are currently supported")
         if array.dtype == object:
             raise RuntimeError("a tensor of strings has no memory that another program could read")
         return self._memory.pointer(array)
 
     def numpy(self) -> np.ndarray:
-        """The tensor as a NumPy array: over the same memory on the host, a copy of what lies on a device."""
+        """The tensor as a NumPy array: over the same memory on the host, a copy of what lies on a device.
+
+        Raises:
+            RuntimeError: it is no tensor.
+        """
         array = self._tensor(f"{_ONLY_TENSORS} are convertible to Numpy objects")
         result: np.ndarray = self._memory.download(array)
         return result
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        """DLPack's device type, and which of several."""
+        """DLPack's device type, and which of several.
+
+        Raises:
+            RuntimeError: it is no tensor.
+        """
         self._tensor("Only tensor type OrtValues are supported")
         named = self._memory.memory
         return HOST_DEVICE if self._memory.place == HOST or named is None else (named.dlpack_type, self._memory.place.index)
@@ -180,7 +204,12 @@ def array_from_numpy(given: Any, memory: Provider) -> Array:
 
 
 def checked_array(array: np.ndarray) -> np.ndarray:
-    """The array, strings as `object`, if its type is one of ONNX's."""
+    """The array, strings as `object`, if its type is one of ONNX's.
+
+    Raises:
+        RuntimeError: its type has no ONNX counterpart, or it holds bytes or objects that are no `str`.
+        InvalidArgument: its elements are big-endian.
+    """
     if array.dtype.kind in "UT":
         return array.astype(object)
     if array.dtype.kind == "O" and not all(type(item) is str for item in array.flat):
@@ -241,7 +270,12 @@ def array_from_shape(shape: Sequence[int], element_type: Any, memory: Provider) 
 
 
 def checked_shape(shape: Sequence[int], caller: str) -> tuple[int, ...]:
-    """The shape as a tuple of integers of 0 and more."""
+    """The shape as a tuple of integers of 0 and more; `caller` stands in the message.
+
+    Raises:
+        TypeError: it is no sequence of integers.
+        RuntimeError: a size is negative.
+    """
     try:
         sizes = tuple(int(size.__index__()) for size in shape)
     except (TypeError, AttributeError):
@@ -252,7 +286,11 @@ def checked_shape(shape: Sequence[int], caller: str) -> tuple[int, ...]:
 
 
 def element_dtype(element_type: Any) -> np.dtype:
-    """The dtype that a program names by a NumPy type or by ONNX's number of it; never that of strings."""
+    """The dtype that a program names by a NumPy type or by ONNX's number of it; never that of strings.
+
+    Raises:
+        RuntimeError: the type has no ONNX counterpart or is that of strings.
+    """
     try:
         dtype = dtype_of(element_type) if isinstance(element_type, int) else np.dtype(element_type).newbyteorder("=")
         dtype = dtype_of(code_of(dtype))
@@ -266,7 +304,19 @@ def element_dtype(element_type: Any) -> np.dtype:
 
 
 def array_at_pointer(pointer: int, shape: Sequence[int], element_type: Any, memory: Provider, caller: str) -> Array:
-    """An array over memory that the caller keeps alive."""
+    """An array over memory that the caller keeps alive.
+
+    Args:
+        pointer: address of the first element.
+        shape: of the tensor, which lies dense in C order.
+        element_type: a NumPy type, or ONNX's number of one.
+        memory: whose memory it is.
+        caller: stands in messages.
+
+    Raises:
+        TypeError: the shape is no sequence of integers.
+        RuntimeError: the type has no ONNX counterpart or is that of strings, or a size is negative.
+    """
     return memory.wrap(int(pointer), Spec(checked_shape(shape, caller), element_dtype(element_type)), None)
 
 

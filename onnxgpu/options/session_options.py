@@ -218,7 +218,11 @@ class SessionOptions(Options):
         self._providers.append((devices[0].ep_name, {**devices[0].ep_options, **options}))
 
     def set_provider_selection_policy(self, policy: OrtExecutionProviderDevicePolicy) -> None:
-        """Let the session, where it names no provider, choose by `policy`."""
+        """Let the session, where it names no provider, choose by `policy`.
+
+        Raises:
+            TypeError: it is no `OrtExecutionProviderDevicePolicy`.
+        """
         self._policy = of_type(OrtExecutionProviderDevicePolicy, "set_provider_selection_policy(): policy", policy)
         self._policy_delegate = None
 
@@ -241,7 +245,11 @@ class SessionOptions(Options):
         self._load_canceled = of_type(bool, "set_load_cancellation_flag()", cancel)
 
     def check_load_not_canceled(self) -> None:
-        """Raise `ModelLoadCanceled` if `set_load_cancellation_flag(True)` was called."""
+        """Do nothing, unless `set_load_cancellation_flag(True)` was called.
+
+        Raises:
+            ModelLoadCanceled: it was.
+        """
         if self._load_canceled:
             raise ModelLoadCanceled("Graph loading canceled due to user request.")
 
