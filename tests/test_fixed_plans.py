@@ -43,9 +43,9 @@ def test_the_function_is_a_list_of_calls() -> None:
 
 
 def test_a_kernel_without_calls_is_launched() -> None:
-    s = settled("g (float[2,3] x) => (float[2,3] y) { a = Softmax(x)\n y = Neg(a) }", {"x": X})
+    s = settled("g (float[2,3] x) => (float[2,3] y) { a = LpNormalization(x)\n y = Neg(a) }", {"x": X})
     (source,) = s.programs[0].sources()
-    assert "launch_Softmax([v2], [v3], None)" in source
+    assert "launch_LpNormalization([v2], [v3], None)" in source
 
 
 def test_a_function_kernel_is_one_call() -> None:
@@ -57,6 +57,43 @@ def test_a_function_kernel_is_one_call() -> None:
         "launch_Concat(v4, v5)",
         "return [v5]",
     ]
+
+
+def test_a_softmax_of_a_few_elements_is_plain_calls() -> None:
+    s = settled("g (float[2,3] x) => (float[2,3] y) { y = Softmax(x) }", {"x": X})
+    assert "launch" not in s.programs[0].sources()[0]
+    large = np.linspace(-2, 2, 6000, dtype=np.float32).reshape(2, 3000)
+    s = settled("g (float[2,3000] x) => (float[2,3000] y) { y = Softmax(x) }", {"x": large})
+    assert "launch_Softmax(" in s.programs[0].sources()[0]
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        "Softmax(x)",
+        "LayerNormalization(x, row)",
+        "LayerNormalization(x, row, row)",
+        "LayerNormalization<axis=0>(x, x)",
+        "SimplifiedLayerNormalization(x, row)",
+        "MatMul(x, square)",
+        "Gemm(x, square)",
+        "Gemm<transB=1, alpha=0.5>(x, square, row)",
+        "Gemm<alpha=0.5, beta=2.0>(x, variable, row)",
+        "Gemm<transB=1, alpha=0.5, beta=0.0>(x, variable, row)",
+        "Gemm<transA=1, transB=1>(variable, square, row)",
+    ],
+)
+@pytest.mark.parametrize("rows", [0, 1, 4])
+def test_the_plain_calls_give_the_very_bits_of_the_launch(node: str, rows: int) -> None:
+    head = (
+        f"float[{rows},3] x, float[3,3] variable) => (float[M,3] y) <float[3,3] square = {{1,2,3,4,5,6,7,8,9}}, float[3] row = {{1,2,4}}>"
+    )
+    s = session(f"g ({head} {{ y = {node} }}", CPU)
+    generator = np.random.default_rng(1)
+    feeds = {"x": generator.standard_normal((rows, 3), np.float32), "variable": generator.standard_normal((3, 3), np.float32)}
+    launched, *called = (s.run(None, feeds)[0] for _ in range(3))
+    for result in called:
+        assert result.tobytes() == launched.tobytes()
 
 
 def test_a_view_of_an_input_is_one_call_and_one_copy() -> None:

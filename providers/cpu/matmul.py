@@ -13,13 +13,15 @@ from typing import Any
 import numpy as np
 
 from onnxgpu.errors import InvalidArgument
-from onnxgpu.provider import Array, Operation, Spec, Value
+from onnxgpu.provider import Array, Call, Operation, Spec, Value
 from onnxgpu.providers.array_ops.specs import broadcast_shapes
 from onnxgpu.providers.cpu.blas import matmul
 from onnxgpu.providers.cpu.epilogue import Epilogue
 from onnxgpu.providers.cpu.registry import operator
 
 FLOATS = frozenset({"float", "double"})
+_FEW = 8192
+"""Multiplications up to which no BLAS takes more than one thread."""
 
 
 def product(a: Array, b: Array, out: Array) -> None:
@@ -89,6 +91,21 @@ class _Product:
             raise InvalidArgument(f"a product of shapes {list(a)} and {list(b)}: the inner sizes {a[-1]} and {b[-2]} differ")
         return (*broadcast_shapes(a[:-2], b[:-2]), a[-2], b[-1])
 
+    def calls(self, inputs: Sequence[Value], out: Spec) -> list[Call] | None:
+        """What `into` would call; None where there is more than a few multiplications."""
+        inner = _matrix_shape(inputs[0].shape, self._transpose_a)[-1]
+        if not 0 < out.size * inner <= _FEW or len(out.shape) != 2:
+            return None
+        second = inputs[1] if self._constant is None else self._constant
+        is_plain = not self._transpose_a and not (self._transpose_b and self._constant is None)
+        calls: list[Call] = [(np.matmul if is_plain else self._transposed, (inputs[0], second, out))]
+        if self._alpha != 1.0 and self._constant is None:
+            calls.append((np.multiply, (out, np.asarray(out.dtype.type(self._alpha)), out)))
+        return calls
+
+    def _transposed(self, a: Array, b: Array, out: Array) -> None:
+        np.matmul(self.left(a), self.right(b), out)
+
     def into(self, inputs: Sequence[Value], out: Array) -> None:
         """Compute into `out`."""
         product(self.left(inputs[0]), self.right(inputs[1]), out)
@@ -112,6 +129,10 @@ class _ProductKernel:
     def workspace(self, inputs: Sequence[Value]) -> int:
         """None: the BLAS has its own."""
         return 0
+
+    def calls(self, inputs: Sequence[Value], outputs: Sequence[Spec]) -> Sequence[Call] | None:
+        """See `onnxgpu.provider.InlineKernel`."""
+        return self._product.calls(inputs, outputs[0])
 
     def launch(self, inputs: Sequence[Value], outputs: Sequence[Array] | None, workspace: Array | None) -> Sequence[Value]:
         """See `onnxgpu.provider.Kernel`."""
@@ -144,6 +165,9 @@ class FusedMatMulBias(_ProductKernel):
         super().__init__(xp, operation)
         self._epilogue = Epilogue(operation.attributes)
 
+    def calls(self, inputs: Sequence[Value], outputs: Sequence[Spec]) -> None:
+        """None: the epilogue is launched."""
+
     def launch(self, inputs: Sequence[Value], outputs: Sequence[Array] | None, workspace: Array | None) -> Sequence[Value]:
         """See `onnxgpu.provider.Kernel`."""
         assert outputs is not None
@@ -168,6 +192,18 @@ class Gemm(_ProductKernel):
         super().__init__(xp, operation)
         self._beta = float(operation.attributes.get("beta", 1.0))
         self._epilogue = Epilogue(operation.attributes)
+
+    def calls(self, inputs: Sequence[Value], outputs: Sequence[Spec]) -> Sequence[Call] | None:
+        """See `onnxgpu.provider.InlineKernel`."""
+        calls, out = self._product.calls(inputs, outputs[0]), outputs[0]
+        addend = inputs[2] if len(inputs) > 2 else None
+        if calls is None or addend is None or not self._beta:
+            return calls
+        if self._beta != 1.0:
+            scaled = Spec(addend.shape, out.dtype)
+            calls.append((np.multiply, (addend, np.asarray(out.dtype.type(self._beta)), scaled)))
+            addend = scaled
+        return [*calls, (np.add, (out, addend, out))]
 
     def launch(self, inputs: Sequence[Value], outputs: Sequence[Array] | None, workspace: Array | None) -> Sequence[Value]:
         """See `onnxgpu.provider.Kernel`."""

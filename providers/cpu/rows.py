@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from onnxgpu.provider import Array, Operation, Spec, Value
+from onnxgpu.provider import Array, Call, Operation, Spec, Value
 from onnxgpu.providers.array_ops.axes import normalized_axis
 from onnxgpu.providers.cpu.registry import operator
 from onnxgpu.providers.cpu.threads import BLOCK, share
 
 FLOATS = frozenset({"float", "double"})
+FEW = 4096
+"""Elements up to which the calls are made one by one, without a block in between."""
 
 
 def over_row_blocks(rows: int, columns: int, passes: int, function: Callable[[slice], None]) -> None:
@@ -41,6 +43,23 @@ def softmax_rows(x: Array, out: Array) -> None:
         np.multiply(piece, np.reciprocal(np.add.reduce(piece, axis=1, keepdims=True)), out=piece)
 
     over_row_blocks(x.shape[0], x.shape[1], 6, block)
+
+
+def softmax_calls(x: Array | Spec, out: Spec) -> list[Call]:
+    """What `softmax_rows` does, for a few elements and the last axis."""
+    row = Spec((*out.shape[:-1], 1), out.dtype)
+    return [
+        (np.maximum.reduce, (x, -1, None, row, True)),
+        (np.subtract, (x, row, out)),
+        (np.exp, (out, out)),
+        (np.add.reduce, (out, -1, None, row, True)),
+        (np.reciprocal, (row, row)),
+        (np.multiply, (out, row, out)),
+    ]
+
+
+def _few(x: Array | Spec) -> bool:
+    return bool(0 < x.size <= FEW and x.ndim)
 
 
 def layer_normalization_rows(x: Array, scale: Array | None, bias: Array | None, epsilon: float, centred: bool, out: Array) -> None:
@@ -98,6 +117,10 @@ class Softmax(_RowKernel):
     def __init__(self, xp: Any, operation: Operation) -> None:
         pass
 
+    def calls(self, inputs: Sequence[Value], outputs: Sequence[Spec]) -> Sequence[Call] | None:
+        """See `onnxgpu.provider.InlineKernel`."""
+        return softmax_calls(inputs[0], outputs[0]) if _few(inputs[0]) else None
+
     def launch(self, inputs: Sequence[Value], outputs: Sequence[Array] | None, workspace: Array | None) -> Sequence[Value]:
         """See `onnxgpu.provider.Kernel`."""
         assert outputs is not None
@@ -129,6 +152,11 @@ def _one_output(operation: Operation) -> str | None:
     return f"is fast with one output, the node also gives {', '.join(extra)}" if extra else None
 
 
+def _squared_length(x: Array, out: Array) -> None:
+    """The sum of squares along the last axis, which stays."""
+    np.vecdot(x, x, out=out, keepdims=True)  # type: ignore[call-overload]
+
+
 class _Normalization(_RowKernel):
     """Normalisation over the axes from `axis` on, with scale and bias of their shape."""
 
@@ -140,6 +168,30 @@ class _Normalization(_RowKernel):
         self.operator = operation.operator
         self._axis = int(operation.attributes.get("axis", -1))
         self._epsilon = float(operation.attributes.get("epsilon", 1e-5))
+
+    def calls(self, inputs: Sequence[Value], outputs: Sequence[Spec]) -> Sequence[Call] | None:
+        """See `onnxgpu.provider.InlineKernel`."""
+        x, out, constant = inputs[0], outputs[0], inputs[0].dtype.type
+        if not _few(x) or self._axis not in (-1, x.ndim - 1):
+            return None
+        row, count = Spec((*out.shape[:-1], 1), out.dtype), np.asarray(constant(x.shape[-1]))
+        centring: list[Call] = [(np.add.reduce, (x, -1, None, row, True)), (np.divide, (row, count, row)), (np.subtract, (x, row, out))]
+        source = out if self.centred else x
+        scaling: list[Call] = [
+            (_squared_length, (source, row)),
+            (np.divide, (row, count, row)),
+            (np.add, (row, np.asarray(constant(self._epsilon)), row)),
+            (np.sqrt, (row, row)),
+            (np.divide, (np.asarray(constant(1)), row, row)),
+            (np.multiply, (source, row, out)),
+        ]
+        scale, bias = (*inputs, None)[1:3]
+        calls = [*centring, *scaling] if self.centred else scaling
+        if scale is not None:
+            calls.append((np.multiply, (out, scale, out)))
+        if bias is not None:
+            calls.append((np.add, (out, bias, out)))
+        return calls
 
     def launch(self, inputs: Sequence[Value], outputs: Sequence[Array] | None, workspace: Array | None) -> Sequence[Value]:
         """See `onnxgpu.provider.Kernel`."""
