@@ -9,9 +9,17 @@ struct Sum {
     template <typename T> __device__ T operator()(T a, T b) const { return a + b; }
 };
 
-// As NumPy's maximum: NaN wins.
+struct Product {
+    template <typename T> __device__ T operator()(T a, T b) const { return a * b; }
+};
+
+// As NumPy's maximum and minimum: NaN wins.
 struct Maximum {
     template <typename T> __device__ T operator()(T a, T b) const { return a > b || a != a ? a : b; }
+};
+
+struct Minimum {
+    template <typename T> __device__ T operator()(T a, T b) const { return a < b || a != a ? a : b; }
 };
 
 template <typename T, typename Combine> __device__ inline T reduce_warp(T value, Combine combine) {

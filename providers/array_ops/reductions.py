@@ -21,14 +21,16 @@ Axes = tuple[int, ...]
 Reduction = Callable[[Any, Array, Axes, bool], Array]
 
 
-def _reduced_axes(data: Array, axes: Any, noop_with_empty_axes: int, name: str) -> Axes:
+def reduced_axes(data: Array, axes: Any, noop_with_empty_axes: int, name: str) -> Axes:
+    """The numbers of the axes that go: all of them if none are named, unless `noop_with_empty_axes`."""
     rank = len(data.shape)
     if axes is None or len(axes) == 0:
         return () if noop_with_empty_axes else tuple(range(rank))
     return normalized_axes((int(axis) for axis in axes), rank, name)
 
 
-def _reduced_spec(data: Array, axes: Axes, keepdims: int) -> Spec:
+def reduced_spec(data: Array, axes: Axes, keepdims: int) -> Spec:
+    """Shape and dtype of what is left of `data` without `axes`."""
     shape = tuple(1 if i in axes else size for i, size in enumerate(data.shape) if keepdims or i not in axes)
     return Spec(shape, data.dtype)
 
@@ -38,21 +40,21 @@ def reduction(name: str, axes_input_since: int = 18) -> Callable[[Reduction], Re
 
     def register(function: Reduction) -> Reduction:
         def attribute_specs(data: Array, *, axes: Any = None, keepdims: int = 1, **_: Any) -> Spec:
-            return _reduced_spec(data, _reduced_axes(data, axes, 0, name), keepdims)
+            return reduced_spec(data, reduced_axes(data, axes, 0, name), keepdims)
 
         def input_specs(data: Array, axes: Any = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0) -> Spec:
-            return _reduced_spec(data, _reduced_axes(data, axes, noop_with_empty_axes, name), keepdims)
+            return reduced_spec(data, reduced_axes(data, axes, noop_with_empty_axes, name), keepdims)
 
         @operator(name, since=1, specs=attribute_specs, alone=True)
         def by_attribute(xp: Any, data: Array, *, axes: Any = None, keepdims: int = 1, out: Array = None) -> Array:
-            reduced = function(xp, widened(data), _reduced_axes(data, axes, 0, name), bool(keepdims))
+            reduced = function(xp, widened(data), reduced_axes(data, axes, 0, name), bool(keepdims))
             return stored(xp, reduced, data.dtype, out)
 
         @operator(name, since=axes_input_since, specs=input_specs, host=("axes",), alone=True)
         def by_input(
             xp: Any, data: Array, axes: Array = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0, out: Array = None
         ) -> Array:
-            reduced = function(xp, widened(data), _reduced_axes(data, axes, noop_with_empty_axes, name), bool(keepdims))
+            reduced = function(xp, widened(data), reduced_axes(data, axes, noop_with_empty_axes, name), bool(keepdims))
             return stored(xp, reduced, data.dtype, out)
 
         return function
@@ -82,7 +84,7 @@ def reduce_mean(xp: Any, x: Array, axes: Axes, keepdims: bool) -> Array:
 def reduce_max(xp: Any, x: Array, axes: Axes, keepdims: bool) -> Array:
     """Greatest element. Spec: https://onnx.ai/onnx/operators/onnx__ReduceMax.html"""
     if x.size == 0:
-        return xp.full(_reduced_spec(x, axes, keepdims).shape, lowest(x.dtype), x.dtype)
+        return xp.full(reduced_spec(x, axes, keepdims).shape, lowest(x.dtype), x.dtype)
     return xp.max(x, axis=axes, keepdims=keepdims)
 
 
@@ -90,7 +92,7 @@ def reduce_max(xp: Any, x: Array, axes: Axes, keepdims: bool) -> Array:
 def reduce_min(xp: Any, x: Array, axes: Axes, keepdims: bool) -> Array:
     """Least element. Spec: https://onnx.ai/onnx/operators/onnx__ReduceMin.html"""
     if x.size == 0:
-        return xp.full(_reduced_spec(x, axes, keepdims).shape, highest(x.dtype), x.dtype)
+        return xp.full(reduced_spec(x, axes, keepdims).shape, highest(x.dtype), x.dtype)
     return xp.min(x, axis=axes, keepdims=keepdims)
 
 
@@ -132,4 +134,4 @@ def reduce_log_sum_exp(xp: Any, x: Array, axes: Axes, keepdims: bool) -> Array:
     greatest = reduce_max(xp, x, axes, True)
     greatest = xp.where(xp.isfinite(greatest), greatest, xp.zeros_like(greatest))
     total = xp.log(xp.sum(xp.exp(x - greatest), axis=axes, keepdims=True)) + greatest
-    return total if keepdims else total.reshape(_reduced_spec(x, axes, False).shape)
+    return total if keepdims else total.reshape(reduced_spec(x, axes, False).shape)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from onnxgpu.dtypes import dtype_named
 from tests.cases import Case
 from tests.cases.random_arrays import i64, integers, normal, uniform
 
@@ -56,4 +57,32 @@ CASES += [
     Case("ReduceSum", [np.full((1, 4096), 1, np.float16), i64(1)], opset=13, expected=[np.full((1, 1), 4096, np.float16)]),
     Case("ReduceMean", [normal(4, 300, dtype=np.float16), i64(1)], opset=18, oracle="reference"),
     Case("ReduceSum", [np.array(3.0, "f")], {"keepdims": 0}, opset=13),
+]
+
+_DEEP = uniform(2, 3, 2, 3, 2, 3, low=0.5, high=1.5)
+_LONG = uniform(2, 20011, low=-1.0, high=1.0)
+_TALL = uniform(3001, 5, low=-1.0, high=1.0)
+CASES += [Case(name, [uniform(3, 5, 4, 7, low=0.5, high=1.5), i64(0, 2)], {"keepdims": 0}, opset=18) for name in _NAMES]
+CASES += [Case(name, [_DEEP, i64(0, 2, 4)], opset=18) for name in _NAMES]
+CASES += [Case(name, [_DEEP, i64(1, 3, 5)], opset=18) for name in ("ReduceSum", "ReduceMax")]
+CASES += [
+    Case(name, [x, i64(axis)], opset=18, rtol=1e-4, atol=1e-3, oracle="reference")
+    for name in ("ReduceSum", "ReduceMean", "ReduceMax", "ReduceL2", "ReduceLogSumExp")
+    for x, axis in ((_LONG, 1), (_TALL, 0))
+]
+CASES += [
+    Case(name, [uniform(3, 75, low=0.5, high=1.1).astype(dtype), i64(axis)], opset=18, oracle="reference", rtol=0.02)
+    for name in ("ReduceSum", "ReduceMax", "ReduceProd", "ReduceL2", "ReduceLogSumExp")
+    for dtype in (np.float16, dtype_named("bfloat16"))
+    for axis in (0, 1)
+]
+CASES += [
+    Case(name, [np.array([[np.nan, 1, 2], [3, np.nan, 4], [5, 6, np.inf]], "f"), i64(1)], opset=18, oracle="reference")
+    for name in ("ReduceMax", "ReduceMin", "ReduceSum")
+]
+CASES += [
+    Case(name, [integers(3, 40, dtype=dtype, low=0, high=9), i64(axis)], opset=18, oracle="reference")
+    for name in ("ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceL1")
+    for dtype in ("uint32", "uint64", "int64")
+    for axis in (0, 1)
 ]
