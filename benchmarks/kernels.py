@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,8 +25,8 @@ import onnxgpu.providers.cuda.operators  # noqa: F401  declares the kernels
 from benchmarks.report import save_json
 from onnxgpu.dtypes import dtype_named
 from onnxgpu.providers.cuda.emulator.toolchain import cuda_include
-from onnxgpu.providers.cuda.generated import FORMS, arity, source
-from onnxgpu.providers.cuda.kernels import FLOAT_NAMES, FOLDER, OPTIONS, templates
+from onnxgpu.providers.cuda.generated import FORMS, INTEGER_FORMS, arity, source
+from onnxgpu.providers.cuda.kernels import FLOAT_NAMES, FOLDER, INTEGER_NAMES, OPTIONS, templates
 
 ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)
 SPILLED_BYTES = 32
@@ -89,12 +89,17 @@ def programs() -> Iterator[Program]:
 
 def generated_programs() -> Iterator[Program]:
     """Every operator that an elementwise expression may have, and a chain of several, a program an element type."""
-    expressions = {name: (f"{name} {' '.join(map(str, range(arity(name))))}",) for name in FORMS}
-    expressions["Chain"] = ("Mul 0 1", "Add %0 =0.5", "Sigmoid %1", "Mul %0 %2", "Clip %3 =0 =6", "Add %4 2")
-    for name in sorted(FLOAT_NAMES):
+    floats, integers = _alone(FORMS), _alone(INTEGER_FORMS)
+    floats["Chain"] = ("Mul 0 1", "Add %0 =0.5", "Sigmoid %1", "Mul %0 %2", "Clip %3 =0 =6", "Add %4 2")
+    for name, expressions in (*((name, floats) for name in sorted(FLOAT_NAMES)), *((name, integers) for name in sorted(INTEGER_NAMES))):
         parts = [source(steps, dtype_named(name), 3 if key == "Chain" else arity(key), 0, 3, key) for key, steps in expressions.items()]
         kernels = tuple(f"{key}_{form}" for key in expressions for form in ("dense", "broadcast"))
         yield Program(f"generated for {name}", "\n".join(parts), plain=kernels)
+
+
+def _alone(forms: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Each operator as an expression of one step."""
+    return {name: (f"{name} {' '.join(map(str, range(arity(name))))}",) for name in forms}
 
 
 def compiled(job: tuple[Program, int]) -> list[Row]:

@@ -1,4 +1,4 @@
-// ONNX's elementwise operators on float and double.
+// ONNX's elementwise operators on float and double, and its shifts on integers.
 
 #pragma once
 
@@ -57,3 +57,12 @@ template <typename A> __device__ inline A gelu_tanh(A x) {
     return A(0.5) * x * (A(1) + hyperbolic_tangent(A(0.79788456080286535588) * (x + A(0.044715) * x * x * x)));
 }
 template <typename A> __device__ inline A shrink(A x, A bias, A lambda) { return x < -lambda ? x + bias : x > lambda ? x - bias : A(0); }
+
+// By a negative count, or by the whole width and more, all bits are shifted out; to the right, the sign stays. C++ leaves these undefined.
+template <typename A> __device__ inline bool shifts_all_bits(A count) { return static_cast<unsigned long long>(count) >= 8 * sizeof(A); }
+template <typename A> __device__ inline A shift_left(A x, A count) {
+    return shifts_all_bits(count) ? A(0) : A(static_cast<unsigned long long>(x) << count);
+}
+template <typename A> __device__ inline A shift_right(A x, A count) {
+    return shifts_all_bits(count) ? A(x >> (8 * sizeof(A) - 1) >> 1) : A(x >> count);
+}

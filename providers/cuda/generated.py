@@ -46,7 +46,12 @@ FORMS = {
     "HardSigmoid": "hard_sigmoid({0}, {1}, {2})", "HardSwish": "hard_swish({0})", "Softplus": "softplus({0})",
     "Softsign": "softsign({0})", "Mish": "mish({0})", "Gelu": "gelu({0})", "GeluTanh": "gelu_tanh({0})", "Shrink": "shrink({0}, {1}, {2})",
 }  # fmt: skip
-"""Step → its formula over accumulators."""
+"""Step → its formula over accumulators, on floats."""
+
+INTEGER_FORMS = {"ShiftLeft": "shift_left({0}, {1})", "ShiftRight": "shift_right({0}, {1})"}
+"""The same on integers."""
+
+_ALL_FORMS = FORMS | INTEGER_FORMS
 
 _KERNEL = """#include "elementwise.cuh"
 struct {name} {{
@@ -94,7 +99,7 @@ def source(steps: Sequence[str], dtype: np.dtype, operands: int, scalars: int = 
 
 def _formula(step: str, position: int, operands: int) -> str:
     name, *words = step.split()
-    form = FORMS.get(name)
+    form = _ALL_FORMS.get(name)
     if form is None or len(words) != _arity(form):
         raise InvalidGraph(f"step {position} of an elementwise expression, {step!r}: no such operator, or not its number of operands")
     return form.format(*(_operand(word, position, operands, step) for word in words))
@@ -123,7 +128,7 @@ def _literal(value: float) -> str:
 
 def arity(operator: str) -> int:
     """How many operands a step with this operator has."""
-    return _arity(FORMS[operator])
+    return _arity(_ALL_FORMS[operator])
 
 
 def evaluate(steps: Sequence[str], inputs: Sequence[Array], out: Array) -> None:

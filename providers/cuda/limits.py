@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from onnxgpu.provider import Operation
+from onnxgpu.providers.cuda.operators.elementwise import shift_refusal
 
 _FFT = "needs cuFFT, which CuPy loads and onnxgpu does not install"
 _SOLVER = "needs cuSOLVER, which CuPy loads and onnxgpu does not install"
@@ -13,7 +14,6 @@ _ALWAYS = {
     ("", "DFT"): _FFT,
     ("", "STFT"): _FFT,
     ("", "Det"): _SOLVER,
-    ("", "BitShift"): "CuPy shifts by negative counts, and by the whole width, as C does and ONNX does not",
     ("com.microsoft", "Inverse"): _SOLVER,
     ("", "NonMaxSuppression"): "each choice depends on the ones before, so it runs on the host",
     ("", "ImageDecoder"): "images are decoded on the host",
@@ -41,6 +41,7 @@ def _mod(operation: Operation) -> str | None:
 
 
 _SOMETIMES: dict[tuple[str, str], Callable[[Operation], str | None]] = {
+    ("", "BitShift"): shift_refusal,
     ("", "ScatterElements"): _scatter,
     ("", "ScatterND"): _scatter,
     ("", "Dropout"): _random,

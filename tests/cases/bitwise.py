@@ -20,6 +20,12 @@ def _shifts() -> list[Case]:
             x, y = np.array([-16, 5, -1, 7, -3, 3], kind), np.array([1, 2, bits, bits, -1, -1], kind)
             shifted = [-8, 1, -1, 0, -1, 0] if direction == "RIGHT" else [-32, 20, 0, 0, 0, 0]
             cases.append(Case("BitShift", [x, y], {"direction": direction}, opset=28, expected=[np.array(shifted, kind)], note="opset 28"))
+        for kind in ("u1", "u2", "u4", "u8"):
+            bits = np.iinfo(kind).bits
+            x, y = np.full(35, np.iinfo(kind).max, kind), np.array([bits, bits + 1, 0, bits - 1, np.iinfo(kind).max] * 7, kind)
+            whole, last = np.iinfo(kind).max, 1 if direction == "RIGHT" else 1 << (bits - 1)
+            expected = [np.array([0, 0, whole, last, 0] * 7, kind)]
+            cases.append(Case("BitShift", [x, y], {"direction": direction}, opset=28, expected=expected, note="large counts"))
     return cases
 
 

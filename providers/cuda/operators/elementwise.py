@@ -1,4 +1,4 @@
-"""Elementwise operators on floats, alone and as fused chains, by generated kernels."""
+"""Elementwise operators on floats, alone and as fused chains, and shifts of integers, by generated kernels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from onnxgpu.provider import Array, Operation, Spec, Value
 from onnxgpu.providers.array_ops.specs import broadcast_shapes
 from onnxgpu.providers.cuda.generated import FORMS, MOST_AXES, MOST_OPERANDS, evaluate
-from onnxgpu.providers.cuda.kernels import FLOAT_NAMES
+from onnxgpu.providers.cuda.kernels import FLOAT_NAMES, INTEGER_NAMES
 from onnxgpu.providers.cuda.registry import operator
 
 Steps = Callable[[Operation], Sequence[str]]
@@ -62,11 +62,26 @@ def _fused_refusal(operation: Operation) -> str | None:
     return f"has no {', '.join(sorted(unknown))} among its steps" if unknown else _refusal(operation)
 
 
-def _register(name: str, since: int, steps: Steps, *, domain: str = "", inputs: Sequence[str] = ("x",), when: Any = _refusal) -> None:
+def shift_refusal(operation: Operation) -> str | None:
+    """Why the kernel does not take a BitShift; CuPy, which shifts by negative and large counts as C does, is no way out."""
+    direction = operation.attributes.get("direction")
+    return _refusal(operation) if direction in ("LEFT", "RIGHT") else f"shifts LEFT or RIGHT, not {direction!r}"
+
+
+def _register(
+    name: str,
+    since: int,
+    steps: Steps,
+    *,
+    domain: str = "",
+    inputs: Sequence[str] = ("x",),
+    types: frozenset[str] = FLOAT_NAMES,
+    when: Any = _refusal,
+) -> None:
     text = f"{name} by a generated kernel. Spec: https://onnx.ai/onnx/operators/onnx__{name}.html"
     names = tuple(inputs)
     body = {"steps": staticmethod(steps), "__doc__": text, "input_names": names, "required_inputs": len(names), "variadic": not names}
-    operator(name, domain=domain, since=since, types=FLOAT_NAMES, when=when)(type(name, (ElementwiseKernel,), body))
+    operator(name, domain=domain, since=since, types=types, when=when)(type(name, (ElementwiseKernel,), body))
 
 
 def _fixed(*steps: str) -> Steps:
@@ -117,4 +132,12 @@ _register("Shrink", 9, _with("Shrink", bias=0.0, lambd=0.5))
 _register("Swish", 24, _with("QuickGelu", alpha=1.0))
 _register("Gelu", 20, _gelu)
 _register("Gelu", 1, _fixed("Gelu 0"), domain="com.microsoft")
+_register(
+    "BitShift",
+    11,
+    lambda operation: (f"Shift{operation.attributes['direction'].title()} 0 1",),
+    inputs=("x", "y"),
+    types=INTEGER_NAMES,
+    when=shift_refusal,
+)
 _register("QuickGelu", 1, _with("QuickGelu", alpha=1.702), domain="com.microsoft")
