@@ -69,12 +69,21 @@ def export(array: np.ndarray, device: tuple[int, int]) -> object:
         BufferError: the array is read-only.
         RuntimeError: the element type is no whole number of bytes in DLPack, or none that DLPack has.
     """
-    code, bits = _code_of(array.dtype)
     plain = array.view(f"u{array.dtype.itemsize}") if is_extended(array.dtype) else array
-    capsule = plain.__dlpack__()
+    capsule = relabelled(plain.__dlpack__(), array.dtype)
     tensor = _ManagedTensor.from_address(_get_pointer(capsule, _NAME)).tensor
-    tensor.code, tensor.bits = code, bits
     tensor.device_type, tensor.device_id = device
+    return capsule
+
+
+def relabelled(capsule: object, dtype: np.dtype) -> object:
+    """A capsule that nobody has taken yet, with its elements called `dtype`, a type of the same width.
+
+    Raises:
+        RuntimeError: the element type is no whole number of bytes in DLPack, or none that DLPack has.
+    """
+    tensor = _ManagedTensor.from_address(_get_pointer(capsule, _NAME)).tensor
+    tensor.code, tensor.bits = _code_of(dtype)
     return capsule
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from onnxgpu.provider import Array, Body, Kernel, Operation, Spec, Value
 from onnxgpu.providers.cuda.failures import translated
+from onnxgpu.providers.cuda.narrow import NarrowArray
 
 
 class CupyKernel:
@@ -55,4 +56,4 @@ class CupyKernel:
         """A result as an array of CuPy: operators also give NumPy's scalars and arrays where they only read host inputs."""
         if isinstance(value, (list, tuple)):
             return [self._on_device(item) for item in value]
-        return value if value is None else self._module.asarray(value)
+        return value if value is None or isinstance(value, NarrowArray) else self._module.asarray(value)

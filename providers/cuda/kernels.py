@@ -20,6 +20,7 @@ import numpy as np
 
 from onnxgpu.dtypes import name_of
 from onnxgpu.provider import Array
+from onnxgpu.providers.cuda import narrow
 from onnxgpu.providers.cuda.device import compiles_checked, cupy
 
 FOLDER = Path(__file__).resolve().parents[2] / "kernels"
@@ -39,6 +40,7 @@ C_TYPES = {
     "uint16": "unsigned short",
     "uint32": "unsigned int",
     "uint64": "unsigned long long",
+    **narrow.C_TYPES,
 }
 """ONNX's names of element types → CUDA C++'s."""
 
@@ -126,7 +128,7 @@ def _function(template: Template, name: str, device: int, checked: bool) -> Func
 
 def _argument(letter: str, value: Any) -> Any:
     if letter == "p":
-        return np.uint64(0) if value is None else value
+        return np.uint64(0) if value is None else narrow.bits_of(value)
     return _SCALARS[letter](value)
 
 

@@ -9,19 +9,21 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from onnxgpu.dlpack import relabelled
 from onnxgpu.dtypes import code_of, name_of
 from onnxgpu.errors import InvalidArgument
 from onnxgpu.libraries import first_missing, python_package
 from onnxgpu.provider import Array, Claim, DeviceMemory, Library, Operation, Place, Provider, Refusal, Spec, bytes_moved
-from onnxgpu.providers.cuda import device
+from onnxgpu.providers.cuda import device, narrow
 from onnxgpu.providers.cuda import operators as operators
 from onnxgpu.providers.cuda.failures import translated
 from onnxgpu.providers.cuda.kernel import CupyKernel
 from onnxgpu.providers.cuda.limits import limit
+from onnxgpu.providers.cuda.narrow import bits_of, is_narrow, stored_dtype, typed
 from onnxgpu.providers.cuda.registry import REGISTRY
 
-_LAST_ELEMENT_TYPE = 16
-"""ONNX's number of bfloat16: CuPy has arrays of the types up to it, and none of float8 or 4-bit numbers."""
+_LAST_ELEMENT_TYPE = 26
+"""ONNX's number of int2: CuPy, or `narrow.NarrowArray`, has arrays of the types up to it, and none of 6-bit floats."""
 
 
 _BODY_HOST = {"Loop": {"body": ((0, 1), (0,))}}
@@ -90,7 +92,7 @@ class CUDAProvider(Provider):
         reason = _refusal(operation) or limit(operation)
         if reason is not None:
             return Refusal(reason)
-        claim = REGISTRY.claim(self._cupy, operation)
+        claim = narrow.claim(REGISTRY, self._cupy, operation)
         if isinstance(claim, Refusal):
             return claim
         return replace(claim, build=lambda: self._built(claim, operation), body_host=_BODY_HOST.get(operation.operator, {}))
@@ -103,19 +105,19 @@ class CUDAProvider(Provider):
         """See `onnxgpu.provider.Provider`."""
         try:
             with self._device:
-                return self._cupy.empty(spec.shape, spec.dtype)
+                return typed(self._cupy.empty(spec.shape, stored_dtype(spec.dtype)), spec.dtype)
         except Exception as error:
             raise translated(error, f"allocating {spec.nbytes:,} bytes on {self.place}", self._cupy) from error
 
     def view(self, memory: Array, offset: int, spec: Spec) -> Array:
         """See `onnxgpu.provider.Provider`."""
-        return self._cupy.ndarray(spec.shape, spec.dtype, memptr=memory.data + offset)
+        return self._over(memory.data + offset, spec)
 
     def upload(self, array: np.ndarray) -> Array:
         """See `onnxgpu.provider.Provider`."""
         try:
             with self._device:
-                return self._cupy.asarray(array, order="C")
+                return typed(self._cupy.asarray(bits_of(array), order="C"), array.dtype)
         except Exception as error:
             raise translated(error, f"copying {array.nbytes:,} bytes to {self.place}", self._cupy) from error
 
@@ -123,13 +125,14 @@ class CUDAProvider(Provider):
         """See `onnxgpu.provider.Provider`."""
         try:
             with self._device:
-                result: np.ndarray = self._cupy.asnumpy(array, order="C")
+                result: np.ndarray = self._cupy.asnumpy(bits_of(array), order="C")
         except Exception as error:
             raise translated(error, f"copying {array.nbytes:,} bytes from {self.place}", self._cupy) from error
-        return result
+        return result.view(array.dtype) if is_narrow(array.dtype) else result
 
     def shares_memory(self, first: Array, second: Array) -> bool:
         """See `onnxgpu.provider.Provider`."""
+        first, second = bits_of(first), bits_of(second)
         ndarray = self._cupy.ndarray
         return isinstance(first, ndarray) and isinstance(second, ndarray) and bool(self._cupy.may_share_memory(first, second))
 
@@ -145,9 +148,9 @@ class CUDAProvider(Provider):
         try:
             with self._device:
                 if isinstance(source, np.ndarray):
-                    target.set(source)
+                    bits_of(target).set(bits_of(source))
                 else:
-                    self._cupy.copyto(target, source)
+                    self._cupy.copyto(bits_of(target), bits_of(source))
         except Exception as error:
             raise translated(error, f"copying {target.nbytes:,} bytes on {self.place}", self._cupy) from error
 
@@ -155,22 +158,26 @@ class CUDAProvider(Provider):
         """See `onnxgpu.provider.Provider`."""
         try:
             with self._device:
-                source.get(out=target)
+                bits_of(source).get(out=bits_of(target))
         except Exception as error:
             raise translated(error, f"copying {target.nbytes:,} bytes from {self.place}", self._cupy) from error
 
     def pointer(self, array: Array) -> int:
         """See `onnxgpu.provider.Provider`."""
-        return int(array.data.ptr)
+        return int(bits_of(array).data.ptr)
 
     def wrap(self, pointer: int, spec: Spec, owner: object) -> Array:
         """See `onnxgpu.provider.Provider`."""
         memory = self._cupy.cuda.UnownedMemory(pointer, spec.nbytes, owner, self.place.index)
-        return self._cupy.ndarray(spec.shape, spec.dtype, memptr=self._cupy.cuda.MemoryPointer(memory, 0))
+        return self._over(self._cupy.cuda.MemoryPointer(memory, 0), spec)
 
     def to_dlpack(self, array: Array) -> object:
         """See `onnxgpu.provider.Provider`."""
-        return array.__dlpack__()
+        capsule: object = bits_of(array).__dlpack__()
+        return relabelled(capsule, array.dtype) if is_narrow(array.dtype) else capsule
+
+    def _over(self, pointer: Any, spec: Spec) -> Array:
+        return typed(self._cupy.ndarray(spec.shape, stored_dtype(spec.dtype), memptr=pointer), spec.dtype)
 
     @cached_property
     def _cupy(self) -> Any:

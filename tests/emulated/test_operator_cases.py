@@ -10,6 +10,7 @@ import pytest
 
 import onnxgpu.providers.cuda.operators  # noqa: F401  registers the operators
 from onnxgpu.provider import Claim
+from onnxgpu.providers.cuda.narrow import bits_of, stored_dtype, typed
 from onnxgpu.providers.cuda.registry import REGISTRY
 from tests.cases import Case, all_cases
 from tests.cases.oracles import expected_outputs
@@ -41,18 +42,24 @@ def test_kernel(case: Case, mode: Any, device: Any, cp: Any, exact_bounds: None)
     claim = REGISTRY.claim(cp, operation_of(case))
     assert isinstance(claim, Claim), claim.reason
     kernel = claim.build()
-    inputs = [x if x is None or i in claim.host_inputs else cp.asarray(x) for i, x in enumerate(case.inputs)]
+    inputs = [x if x is None or i in claim.host_inputs else typed(cp.asarray(bits_of(x)), x.dtype) for i, x in enumerate(case.inputs)]
     given = [None if i in claim.absorbed_inputs else x for i, x in enumerate(inputs)]
     specs = kernel.outputs(given)
     assert specs is not None
-    outputs = [cp.full(spec.shape, 77, spec.dtype) for spec in specs]
+    outputs = [typed(cp.full(spec.shape, 77, stored_dtype(spec.dtype)), spec.dtype) for spec in specs]
     wanted = kernel.workspace(given)
     device.counters(clear=True)
     results = kernel.launch(given, outputs, cp.empty(wanted, np.uint8) if wanted else None)
     counted = device.counters()
     cp.cuda.Device().synchronize()
     assert counted["copies_to_host"] == 0
-    assert_same([cp.asnumpy(result) for result in results][: case.outputs], expected_outputs(case), case.rtol, case.atol)
+    assert_same([downloaded(cp, result) for result in results][: case.outputs], expected_outputs(case), case.rtol, case.atol)
     for before, after in zip(case.inputs, inputs, strict=True):
         if before is not None:
-            np.testing.assert_array_equal(cp.asnumpy(after), before)
+            np.testing.assert_array_equal(downloaded(cp, after), before)
+
+
+def downloaded(cp: Any, array: Any) -> np.ndarray:
+    """The array on the host, with its element type."""
+    result: np.ndarray = cp.asnumpy(bits_of(array))
+    return result.view(array.dtype)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from importlib.resources import files
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import onnx.parser
 import pytest
@@ -84,11 +85,35 @@ class TestSession:
     def test_what_stays_on_the_host_says_why(self) -> None:
         options = ort.SessionOptions()
         options.add_session_config_entry("onnxgpu.placement", "mode=listed")
-        text = "g (float[4] x) => (float[4] y) { h = Cast <to = 17> (x) c = Cast <to = 1> (h) y = Neg (c) }"
+        text = "g (float[4] x) => (float[4] y) { h = Cast <to = 8> (x) c = Cast <to = 1> (h) y = Neg (c) }"
         session = ort.InferenceSession(model(text), options, providers=[CUDA, CPU])
         reasons = {a.operation.outputs[0].name: a for a in session.placement.assignments.values() if a.operation.outputs[0]}
         assert reasons["y"].provider.name == CUDA
-        assert dict(reasons["h"].refusals)[CUDA] == "CuPy has no arrays of float8e4m3fn"
+        assert dict(reasons["h"].refusals)[CUDA] == "strings stay on the host"
+
+    def test_narrow_types_stay_on_the_device(self, device: Any) -> None:
+        options = ort.SessionOptions()
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        text = """g (float[2,3] x) => (float[3,4] y, float8e4m3fn[3,2] t) {
+            h = Cast <to = 17> (x) t = Transpose (h) c = Concat <axis = 1> (t, t) y = Cast <to = 1> (c) }"""
+        session = ort.InferenceSession(model(text), options, providers=[CUDA, CPU])
+        assert {a.provider.name for a in session.placement.assignments.values()} == {CUDA}
+        x = np.array([[0.3, -1.7, 500], [1, 2, 3]], np.float32)
+        held = np.clip(x, -448, 448).astype(ml_dtypes.float8_e4m3fn)
+        for _ in range(3):
+            device.counters(clear=True)
+            y, t = session.run(None, {"x": x})
+            assert (device.counters()["copies_to_device"], device.counters()["copies_to_host"]) == (1, 2)
+            np.testing.assert_array_equal(y, np.concatenate([held.T, held.T], axis=1).astype(np.float32))
+            assert t.dtype == held.dtype and t.tobytes() == held.T.tobytes()
+
+    def test_an_operator_without_a_kernel_for_a_narrow_type_says_so(self) -> None:
+        options = ort.SessionOptions()
+        options.add_session_config_entry("onnxgpu.placement", "mode=listed")
+        text = "g (float8e4m3fn[4] x, float s) => (float[4] y) { y = DequantizeLinear (x, s) }"
+        session = ort.InferenceSession(model(text), options, providers=[CUDA, CPU])
+        (assignment,) = session.placement.assignments.values()
+        assert dict(assignment.refusals)[CUDA] == "has no kernel for float8e4m3fn, of which CuPy has no arrays"
 
     def test_too_large_a_tensor(self, device: Any) -> None:
         session = ort.InferenceSession(model("g (float[n] x) => (float[n] y) { y = Neg (x) }"), providers=[CUDA, CPU])

@@ -64,6 +64,15 @@ def test_bfloat16_keeps_its_type_through_dlpack() -> None:
     assert (back.data_type(), back.data_ptr()) == ("tensor(bfloat16)", value.data_ptr())
 
 
+def test_eight_bit_floats_lie_in_cuda_memory_and_keep_their_type_through_dlpack() -> None:
+    array = np.array([[1.5, -2, 448]], ml_dtypes.float8_e4m3fn)
+    value = there(array)
+    back = OrtValue.from_dlpack(value)
+    assert (back.data_type(), back.data_ptr(), back.shape()) == ("tensor(float8e4m3fn)", value.data_ptr(), [1, 3])
+    value.update_inplace(-array)
+    assert back.numpy().dtype == array.dtype and back.numpy().tobytes() == (-array).tobytes()
+
+
 def test_a_bound_run_copies_nothing(device: Any) -> None:
     session = chain()
     binding = session.io_binding()
