@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -252,8 +252,16 @@ def test_keyboard_interrupt_passes_through() -> None:
         opened.run_observed({"x": X[0, :2]}, observer)
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """As in a terminal: a shell that starts a program in the background has it ignore interrupts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="signals")
-def test_an_interrupt_ends_a_long_run() -> None:
+def test_an_interrupt_ends_a_long_run(interruptible: None) -> None:
     opened = session(onnxgpu, model(COUNTING))
     timer = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()
