@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc  # noqa: F401  pytest imports it while it tells of an array that a faulted device could not free, and of the next meanwhile
 from collections.abc import Iterator
 from typing import Any
 

@@ -188,9 +188,8 @@ def is_noticed(cp: Any, device: Any, run: Callable[[], None]) -> bool:
             run()
             cp.cuda.Device().synchronize()
         except (AssertionError, cp.cuda.runtime.CUDARuntimeError, cp.cuda.driver.CUDADriverError):
+            device.forget_error()  # before the arrays of the failed run are freed
             return True
-        finally:
-            device.forget_error()
     return False
 
 
