@@ -3,7 +3,7 @@
     python benchmarks/kernels.py --json kernels.json
 
 No GPU and no driver are needed. What is in the table says that a kernel compiles and fits; how fast it is, it does not say. A
-kernel that spills more than `SPILLED_BYTES` is a failure.
+kernel that spills more than `SPILLED_BYTES` is a failure, unless `MAY_SPILL` gives the reason.
 """
 
 from __future__ import annotations
@@ -32,6 +32,11 @@ ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)
 SPILLED_BYTES = 32
 """As much may be spilled: around a call of the slow path of a function of NVIDIA's (double's exp, sin, division), the compiler saves a
 register or two whatever the kernel does. What is spilled for want of registers is more."""
+MAY_SPILL = {
+    "reduce_rows<int, ReduceLogSumExp>": "the double exponentials of all elements of a 16-byte load are in flight, with a call on each slow path",
+    "reduce_rows<unsigned int, ReduceLogSumExp>": "as for int",
+}
+"""Instances that may spill more, with the reason."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,7 @@ def main() -> int:
     with ProcessPoolExecutor() as pool:
         rows = [row for found in track(pool.map(compiled, jobs), "compiling", total=len(jobs)) for row in found]
     failed = [row for row in rows if row.error]
-    spilling = [row for row in rows if row.spilled_bytes > SPILLED_BYTES]
+    spilling = [row for row in rows if row.spilled_bytes > SPILLED_BYTES and row.kernel not in MAY_SPILL]
     for row in (*failed, *spilling):
         print(f"sm_{row.architecture} {row.file} {row.kernel}: {row.error or f'spills {row.spilled_bytes} bytes'}")
     counts = {"compiled": len(rows) - len(failed), "failed": len(failed), "spilling": len(spilling)}

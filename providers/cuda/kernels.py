@@ -46,7 +46,7 @@ C_TYPES = {
 
 FLOATS = tuple(C_TYPES[name] for name in ("float", "double", "float16", "bfloat16"))
 FLOAT_NAMES = frozenset({"float", "double", "float16", "bfloat16"})
-INTEGER_NAMES = frozenset(C_TYPES) - FLOAT_NAMES - {"bool"}
+INTEGER_NAMES = frozenset(C_TYPES) - FLOAT_NAMES - narrow.C_TYPES.keys() - {"bool"}
 
 _SCALARS = {"i": np.int32, "l": np.int64, "f": np.float32, "d": np.float64, "b": np.bool_}
 
