@@ -33,7 +33,7 @@ SPILLED_BYTES = 32
 """As much may be spilled: around a call of the slow path of a function of NVIDIA's (double's exp, sin, division), the compiler saves a
 register or two whatever the kernel does. What is spilled for want of registers is more."""
 MAY_SPILL = {
-    "reduce_rows<int, ReduceLogSumExp>": "the double exponentials of all elements of a 16-byte load are in flight, with a call on each slow path",
+    "reduce_rows<int, ReduceLogSumExp>": "the double exponentials of a whole 16-byte load are in flight, each with a slow path",
     "reduce_rows<unsigned int, ReduceLogSumExp>": "as for int",
 }
 """Instances that may spill more, with the reason."""
