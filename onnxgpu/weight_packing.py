@@ -15,7 +15,7 @@ _FP4_BOUNDS = np.array([0.00260417, 0.0859375, 0.20833333, 0.29166667, 0.4166667
 _FP4_CODES = np.array([0, 1, 6, 7, 4, 5, 2, 3], np.uint8)
 """Codes of FP4 in the order of their magnitudes, and the magnitudes between them; a code with bit 3 is negative."""
 
-_NF4 = np.array(
+NF4_LEVELS = np.array(
     [
         -1.0,
         -0.6961928009986877,
@@ -227,7 +227,7 @@ def _fp4_codes(scaled: np.ndarray) -> np.ndarray:
 
 
 def _nf4_codes(scaled: np.ndarray) -> np.ndarray:
-    return np.searchsorted((_NF4[1:] + _NF4[:-1]) / 2, scaled, side="left").astype(np.uint8)
+    return np.searchsorted((NF4_LEVELS[1:] + NF4_LEVELS[:-1]) / 2, scaled, side="left").astype(np.uint8)
 
 
 def pack_fp4_weights_for_cuda_moe_gemm(q_weights: np.ndarray, N: int, K: int) -> np.ndarray:

@@ -17,6 +17,7 @@ from onnxgpu.providers.array_ops.packed_weights import FLOAT, PackedWeights, con
 from onnxgpu.providers.array_ops.precision import stored, widened
 from onnxgpu.providers.array_ops.prepared import Prepared
 from onnxgpu.providers.array_ops.registry import operator
+from onnxgpu.weight_packing import NF4_LEVELS
 
 _DOMAIN = "com.microsoft"
 Weights = PackedWeights | Array
@@ -141,25 +142,7 @@ class MatMulNBits(PackedProduct):
 
 
 _FP4 = (0.0, 5.208333333e-03, 2 / 3, 1.0, 1 / 3, 0.5, 1 / 6, 0.25)
-_NF4 = (
-    -1.0,
-    -0.6961928009986877,
-    -0.5250730514526367,
-    -0.39491748809814453,
-    -0.28444138169288635,
-    -0.18477343022823334,
-    -0.09105003625154495,
-    0.0,
-    0.07958029955625534,
-    0.16093020141124725,
-    0.24611230194568634,
-    0.33791524171829224,
-    0.44070982933044434,
-    0.5626170039176941,
-    0.7229568362236023,
-    1.0,
-)
-_LEVELS = (np.array((*_FP4, *(-level for level in _FP4)), FLOAT), np.array(_NF4, FLOAT))
+_LEVELS = (np.array((*_FP4, *(-level for level in _FP4)), FLOAT), NF4_LEVELS)
 
 
 @operator("MatMulBnb4", domain=_DOMAIN, absorbs=("b", "absmax"))
