@@ -17,18 +17,18 @@ from onnxgpu.providers.array_ops.precision import stored, widened
 from onnxgpu.providers.array_ops.registry import operator
 
 
-def _number(value: Any, default: int) -> int:
+def number(value: Any, default: int) -> int:
     return default if value is None else int(np.asarray(value).reshape(-1)[0])
 
 
-def _dft_spec(x: Array, dft_length: Any, axis: int, inverse: int, onesided: int) -> Spec:
+def dft_spec(x: Array, dft_length: Any, axis: int, inverse: int, onesided: int) -> Spec:
     shape = list(x.shape)
     if len(shape) < 2 or shape[-1] not in (1, 2):
         raise InvalidArgument(f"DFT: expected a last axis of size 1 (real) or 2 (complex), got shape {shape}")
     axis = normalized_axis(axis, len(shape), "DFT")
     if axis == len(shape) - 1:
         raise InvalidArgument(f"DFT: expected an axis before the last, which holds real and imaginary parts, got {axis}")
-    length = _number(dft_length, 2 * (shape[axis] - 1) if inverse and onesided else shape[axis])
+    length = number(dft_length, 2 * (shape[axis] - 1) if inverse and onesided else shape[axis])
     shape[axis] = length // 2 + 1 if onesided and not inverse else length
     shape[-1] = 1 if onesided and inverse else 2
     return Spec(tuple(shape), x.dtype)
@@ -43,20 +43,20 @@ def _transformed(xp: Any, x: Array, dft_length: Any, axis: int, inverse: int, on
     axis = normalized_axis(axis, len(x.shape), "DFT")
     signal = _as_complex(x)
     if inverse and onesided:
-        length = _number(dft_length, 2 * (x.shape[axis] - 1))
+        length = number(dft_length, 2 * (x.shape[axis] - 1))
         return stored(xp, xp.fft.irfft(signal, n=length, axis=axis)[..., None], x.dtype, out)
-    length = _number(dft_length, x.shape[axis])
+    length = number(dft_length, x.shape[axis])
     spectrum = (xp.fft.ifft if inverse else xp.fft.fft)(signal, n=length, axis=axis)
     if onesided:
         spectrum = xp.moveaxis(xp.moveaxis(spectrum, axis, 0)[: length // 2 + 1], 0, axis)
     return stored(xp, xp.stack((spectrum.real, spectrum.imag), axis=-1), x.dtype, out)
 
 
-def _dft_attribute_specs(x: Array, dft_length: Any = None, *, axis: int = 1, inverse: int = 0, onesided: int = 0) -> Spec:
-    return _dft_spec(x, dft_length, axis, inverse, onesided)
+def dft_attribute_specs(x: Array, dft_length: Any = None, *, axis: int = 1, inverse: int = 0, onesided: int = 0) -> Spec:
+    return dft_spec(x, dft_length, axis, inverse, onesided)
 
 
-@operator("DFT", since=17, specs=_dft_attribute_specs, host=("dft_length",))
+@operator("DFT", since=17, specs=dft_attribute_specs, host=("dft_length",))
 def dft_along_attribute(
     xp: Any, x: Array, dft_length: Array = None, *, axis: int = 1, inverse: int = 0, onesided: int = 0, out: Array = None
 ) -> Array:
@@ -64,24 +64,24 @@ def dft_along_attribute(
     return _transformed(xp, x, dft_length, axis, inverse, onesided, out)
 
 
-def _dft_input_specs(x: Array, dft_length: Any = None, axis: Any = None, *, inverse: int = 0, onesided: int = 0) -> Spec:
-    return _dft_spec(x, dft_length, _number(axis, -2), inverse, onesided)
+def dft_input_specs(x: Array, dft_length: Any = None, axis: Any = None, *, inverse: int = 0, onesided: int = 0) -> Spec:
+    return dft_spec(x, dft_length, number(axis, -2), inverse, onesided)
 
 
-@operator("DFT", since=20, specs=_dft_input_specs, host=("dft_length", "axis"))
+@operator("DFT", since=20, specs=dft_input_specs, host=("dft_length", "axis"))
 def dft(
     xp: Any, x: Array, dft_length: Array = None, axis: Array = None, *, inverse: int = 0, onesided: int = 0, out: Array = None
 ) -> Array:
     """Discrete Fourier transform. Spec: https://onnx.ai/onnx/operators/onnx__DFT.html"""
-    return _transformed(xp, x, dft_length, _number(axis, -2), inverse, onesided, out)
+    return _transformed(xp, x, dft_length, number(axis, -2), inverse, onesided, out)
 
 
-def _stft_sizes(signal: Array, frame_step: Any, window: Any, frame_length: Any) -> tuple[int, int, int]:
+def stft_sizes(signal: Array, frame_step: Any, window: Any, frame_length: Any) -> tuple[int, int, int]:
     """Frame length, step and number of frames."""
     if len(signal.shape) != 3 or signal.shape[2] not in (1, 2):
         raise InvalidArgument(f"STFT: expected a signal of shape (batch, length, 1 or 2), got {list(signal.shape)}")
-    length = _number(frame_length, signal.shape[1] if window is None else window.shape[0])
-    step = _number(frame_step, 0)
+    length = number(frame_length, signal.shape[1] if window is None else window.shape[0])
+    step = number(frame_step, 0)
     if step < 1 or not 1 <= length <= signal.shape[1] or (window is not None and tuple(window.shape) != (length,)):
         raise InvalidArgument(
             f"STFT: expected a positive frame_step, a window of frame_length, and frame_length within the signal of {signal.shape[1]}, "
@@ -90,17 +90,17 @@ def _stft_sizes(signal: Array, frame_step: Any, window: Any, frame_length: Any) 
     return length, step, (signal.shape[1] - length) // step + 1
 
 
-def _stft_specs(signal: Array, frame_step: Any, window: Any = None, frame_length: Any = None, *, onesided: int = 1) -> Spec:
-    length, _, frames = _stft_sizes(signal, frame_step, window, frame_length)
+def stft_specs(signal: Array, frame_step: Any, window: Any = None, frame_length: Any = None, *, onesided: int = 1) -> Spec:
+    length, _, frames = stft_sizes(signal, frame_step, window, frame_length)
     return Spec((signal.shape[0], frames, length // 2 + 1 if onesided else length, 2), signal.dtype)
 
 
-@operator("STFT", since=17, specs=_stft_specs, host=("frame_step", "frame_length"))
+@operator("STFT", since=17, specs=stft_specs, host=("frame_step", "frame_length"))
 def stft(
     xp: Any, signal: Array, frame_step: Array, window: Array = None, frame_length: Array = None, *, onesided: int = 1, out: Array = None
 ) -> Array:
     """Fourier transforms of overlapping, windowed frames. Spec: https://onnx.ai/onnx/operators/onnx__STFT.html"""
-    length, step, frames = _stft_sizes(signal, frame_step, window, frame_length)
+    length, step, frames = stft_sizes(signal, frame_step, window, frame_length)
     samples = xp.arange(frames)[:, None] * step + xp.arange(length)
     framed = _as_complex(signal)[:, samples]
     spectrum = xp.fft.fft(framed if window is None else framed * widened(window), axis=2)
@@ -110,7 +110,7 @@ def stft(
 
 
 def _mel_specs(bins: Any, dft_length: Any, *_: Any, output_datatype: int = 1) -> Spec:
-    return Spec((_number(dft_length, 0) // 2 + 1, _number(bins, 0)), dtype_of(output_datatype))
+    return Spec((number(dft_length, 0) // 2 + 1, number(bins, 0)), dtype_of(output_datatype))
 
 
 _MEL_INPUTS = ("num_mel_bins", "dft_length", "sample_rate", "lower_edge_hertz", "upper_edge_hertz")
@@ -129,12 +129,12 @@ def mel_weight_matrix(
     out: Array = None,
 ) -> Array:
     """Triangles on the mel scale over the bins of a spectrum. Spec: https://onnx.ai/onnx/operators/onnx__MelWeightMatrix.html"""
-    bins, length = _number(num_mel_bins, 0), _number(dft_length, 0)
+    bins, length = number(num_mel_bins, 0), number(dft_length, 0)
     edges = np.array([float(np.asarray(edge).reshape(-1)[0]) for edge in (lower_edge_hertz, upper_edge_hertz)])
     low, high = 2595 * np.log10(1 + edges / 700)
     mels = np.arange(bins + 2) * ((high - low) / (bins + 2)) + low
     hertz = 700 * (10 ** (mels / 2595) - 1)
-    corners = ((length + 1) * hertz // _number(sample_rate, 1)).astype(np.int64)
+    corners = ((length + 1) * hertz // number(sample_rate, 1)).astype(np.int64)
     frequencies = np.arange(length // 2 + 1)[:, None]
     left, centre, right = corners[:-2], corners[1:-1], corners[2:]
     rising = np.where(left == centre, 1.0, (frequencies - left) / np.maximum(centre - left, 1))

@@ -7,12 +7,9 @@ from collections.abc import Callable
 from onnxgpu.provider import Operation
 from onnxgpu.providers.cuda.operators.elementwise import shift_refusal
 
-_FFT = "needs cuFFT, which CuPy loads and onnxgpu does not install"
 _SOLVER = "needs cuSOLVER, which CuPy loads and onnxgpu does not install"
 
 _ALWAYS = {
-    ("", "DFT"): _FFT,
-    ("", "STFT"): _FFT,
     ("", "Det"): _SOLVER,
     ("com.microsoft", "Inverse"): _SOLVER,
     ("", "NonMaxSuppression"): "each choice depends on the ones before, so it runs on the host",

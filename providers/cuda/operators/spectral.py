@@ -1,0 +1,157 @@
+"""DFT and STFT: rows in shared memory, longer ones factor by factor through global memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from onnxgpu.dtypes import name_of
+from onnxgpu.provider import Array
+from onnxgpu.providers.array_ops.axes import normalized_axis
+from onnxgpu.providers.array_ops.precision import accumulation_dtype
+from onnxgpu.providers.array_ops.spectral import dft_attribute_specs, dft_input_specs, dft_spec, number, stft_sizes, stft_specs
+from onnxgpu.providers.cuda.kernels import C_TYPES, FLOAT_NAMES, FLOATS, Template, dense, whole_warps
+from onnxgpu.providers.cuda.registry import operator
+
+_PRECISIONS = ("float", "double")
+TURNS = Template("spectral.cu", "fill_turns<{A}>", "pib", A=_PRECISIONS)
+ROWS = Template("spectral.cu", "transform_rows<{T}>", "ppppliidllllliblllli", T=FLOATS)
+LOAD = Template("spectral.cu", "load_rows<{T}>", "ppplilllllib", T=FLOATS)
+STAGE = Template("spectral.cu", "transform_stage<{A}>", "pppliii", A=_PRECISIONS)
+STORE = Template("spectral.cu", "store_rows<{T}>", "pplidllllli", T=FLOATS)
+
+_SHARED_BYTES = 48 * 1024
+_ELEMENTS_A_BLOCK = 1024
+"""Short rows are put together in a block until they have about as many."""
+
+_THREADS = 256
+_MOST_BLOCKS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Where the rows lie in a tensor, counted in (complex) elements: see spectral.cu."""
+
+    outer_stride: int
+    inner_stride: int
+    stride: int
+    count: int
+    components: int
+
+    @property
+    def numbers(self) -> tuple[int, int, int, int, int]:
+        """As the kernels take them."""
+        return self.outer_stride, self.inner_stride, self.stride, self.count, self.components
+
+
+@dataclass(frozen=True, slots=True)
+class Transform:
+    """`rows` transforms of length n; `inner` neighbouring rows have one outer index."""
+
+    rows: int
+    inner: int
+    n: int
+    source: Rows
+    target: Rows
+    is_inverse: bool = False
+    is_half: bool = False
+
+
+def factors(n: int) -> Iterator[int]:
+    """The factors of n in the order in which the kernels take them: 4, 2, then odd primes."""
+    while n > 1:
+        odd = (p for p in range(3, int(n**0.5) + 1, 2) if n % p == 0)
+        p = 4 if n % 4 == 0 else 2 if n % 2 == 0 else next(odd, n)
+        yield p
+        n //= p
+
+
+def _transform(xp: Any, x: Array, window: Array | None, out: Array, how: Transform) -> Array:
+    if not out.size:
+        return out
+    n, rows = how.n, how.rows
+    wide = accumulation_dtype(x.dtype)
+    precision = C_TYPES[name_of(wide)]
+    row_bytes = 4 * wide.itemsize * n
+    scale = 1.0 / n if how.is_inverse else 1.0
+    turns = xp.empty(2 * n, wide)
+    TURNS.instance(A=precision).launch(_blocks(n), _THREADS, turns, n, how.is_inverse)
+    window = None if window is None else dense(xp, window)
+    source = (how.inner, *how.source.numbers, how.is_half)
+    if row_bytes <= _SHARED_BYTES:
+        group = max(1, min(_ELEMENTS_A_BLOCK // n, rows))
+        ROWS.instance(T=x.dtype).launch(
+            -(-rows // group), whole_warps(group * n, 512), dense(xp, x), window, turns, out, rows, group, n, scale, *source,
+            *how.target.numbers, shared=group * row_bytes,
+        )  # fmt: skip
+        return out
+    here, there = xp.empty((rows, n, 2), wide), xp.empty((rows, n, 2), wide)
+    LOAD.instance(T=x.dtype).launch(_blocks(rows * n), _THREADS, dense(xp, x), window, here, rows, n, *source)
+    length = 1
+    for p in factors(n):
+        STAGE.instance(A=precision).launch(_blocks(rows * n), _THREADS, here, turns, there, rows, n, length, p)
+        here, there, length = there, here, length * p
+    blocks = _blocks(rows * how.target.count)
+    STORE.instance(T=x.dtype).launch(blocks, _THREADS, here, out, rows, n, scale, how.inner, *how.target.numbers)
+    return out
+
+
+def _blocks(count: int) -> int:
+    return min(_MOST_BLOCKS, -(-count // _THREADS))
+
+
+def _dft(xp: Any, x: Array, dft_length: Any, axis: int, inverse: int, onesided: int, out: Array | None) -> Array:
+    spec = dft_spec(x, dft_length, axis, inverse, onesided)
+    result = xp.empty(spec.shape, spec.dtype) if out is None else out
+    axis = normalized_axis(axis, len(x.shape), "DFT")
+    count, inner = x.shape[axis], prod(x.shape[axis + 1 : -1])
+    n = number(dft_length, 2 * (count - 1) if inverse and onesided else count)
+    how = Transform(
+        rows=prod(x.shape[:axis]) * inner,
+        inner=max(inner, 1),
+        n=n,
+        source=Rows(count * inner, 1, inner, count, x.shape[-1]),
+        target=Rows(spec.shape[axis] * inner, 1, inner, spec.shape[axis], spec.shape[-1]),
+        is_inverse=bool(inverse),
+        is_half=bool(inverse and onesided),
+    )
+    return _transform(xp, x, None, result, how)
+
+
+@operator("DFT", since=17, specs=dft_attribute_specs, host=("dft_length",), types=FLOAT_NAMES)
+def dft_along_attribute(
+    xp: Any, x: Array, dft_length: Array = None, *, axis: int = 1, inverse: int = 0, onesided: int = 0, out: Array = None
+) -> Array:
+    """Discrete Fourier transform. Spec: https://onnx.ai/onnx/operators/onnx__DFT.html (opset 17)"""
+    return _dft(xp, x, dft_length, axis, inverse, onesided, out)
+
+
+@operator("DFT", since=20, specs=dft_input_specs, host=("dft_length", "axis"), types=FLOAT_NAMES)
+def dft(
+    xp: Any, x: Array, dft_length: Array = None, axis: Array = None, *, inverse: int = 0, onesided: int = 0, out: Array = None
+) -> Array:
+    """Discrete Fourier transform. Spec: https://onnx.ai/onnx/operators/onnx__DFT.html"""
+    return _dft(xp, x, dft_length, number(axis, -2), inverse, onesided, out)
+
+
+@operator("STFT", since=17, specs=stft_specs, host=("frame_step", "frame_length"), types=FLOAT_NAMES)
+def stft(
+    xp: Any, signal: Array, frame_step: Array, window: Array = None, frame_length: Array = None, *, onesided: int = 1, out: Array = None
+) -> Array:
+    """Fourier transforms of overlapping, windowed frames. Spec: https://onnx.ai/onnx/operators/onnx__STFT.html"""
+    spec = stft_specs(signal, frame_step, window, frame_length, onesided=onesided)
+    result = xp.empty(spec.shape, spec.dtype) if out is None else out
+    length, step, frames = stft_sizes(signal, frame_step, window, frame_length)
+    bins = spec.shape[2]
+    how = Transform(
+        rows=signal.shape[0] * frames,
+        inner=frames,
+        n=length,
+        source=Rows(signal.shape[1], step, 1, length, signal.shape[2]),
+        target=Rows(frames * bins, bins, 1, bins, 2),
+    )
+    return _transform(xp, signal, window, result, how)
