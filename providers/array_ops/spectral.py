@@ -18,10 +18,16 @@ from onnxgpu.providers.array_ops.registry import operator
 
 
 def number(value: Any, default: int) -> int:
+    """The first element of a host array, or `default` without one."""
     return default if value is None else int(np.asarray(value).reshape(-1)[0])
 
 
 def dft_spec(x: Array, dft_length: Any, axis: int, inverse: int, onesided: int) -> Spec:
+    """The transform of x along `axis`.
+
+    Raises:
+        InvalidArgument: the last axis is none of real or complex numbers, or is the one to transform.
+    """
     shape = list(x.shape)
     if len(shape) < 2 or shape[-1] not in (1, 2):
         raise InvalidArgument(f"DFT: expected a last axis of size 1 (real) or 2 (complex), got shape {shape}")
@@ -52,11 +58,11 @@ def _transformed(xp: Any, x: Array, dft_length: Any, axis: int, inverse: int, on
     return stored(xp, xp.stack((spectrum.real, spectrum.imag), axis=-1), x.dtype, out)
 
 
-def dft_attribute_specs(x: Array, dft_length: Any = None, *, axis: int = 1, inverse: int = 0, onesided: int = 0) -> Spec:
+def _dft_attribute_specs(x: Array, dft_length: Any = None, *, axis: int = 1, inverse: int = 0, onesided: int = 0) -> Spec:
     return dft_spec(x, dft_length, axis, inverse, onesided)
 
 
-@operator("DFT", since=17, specs=dft_attribute_specs, host=("dft_length",))
+@operator("DFT", since=17, specs=_dft_attribute_specs, host=("dft_length",))
 def dft_along_attribute(
     xp: Any, x: Array, dft_length: Array = None, *, axis: int = 1, inverse: int = 0, onesided: int = 0, out: Array = None
 ) -> Array:
@@ -64,11 +70,11 @@ def dft_along_attribute(
     return _transformed(xp, x, dft_length, axis, inverse, onesided, out)
 
 
-def dft_input_specs(x: Array, dft_length: Any = None, axis: Any = None, *, inverse: int = 0, onesided: int = 0) -> Spec:
+def _dft_input_specs(x: Array, dft_length: Any = None, axis: Any = None, *, inverse: int = 0, onesided: int = 0) -> Spec:
     return dft_spec(x, dft_length, number(axis, -2), inverse, onesided)
 
 
-@operator("DFT", since=20, specs=dft_input_specs, host=("dft_length", "axis"))
+@operator("DFT", since=20, specs=_dft_input_specs, host=("dft_length", "axis"))
 def dft(
     xp: Any, x: Array, dft_length: Array = None, axis: Array = None, *, inverse: int = 0, onesided: int = 0, out: Array = None
 ) -> Array:
@@ -77,7 +83,11 @@ def dft(
 
 
 def stft_sizes(signal: Array, frame_step: Any, window: Any, frame_length: Any) -> tuple[int, int, int]:
-    """Frame length, step and number of frames."""
+    """Frame length, step and number of frames.
+
+    Raises:
+        InvalidArgument: the signal is none, or the frames do not fit into it.
+    """
     if len(signal.shape) != 3 or signal.shape[2] not in (1, 2):
         raise InvalidArgument(f"STFT: expected a signal of shape (batch, length, 1 or 2), got {list(signal.shape)}")
     length = number(frame_length, signal.shape[1] if window is None else window.shape[0])
@@ -90,12 +100,12 @@ def stft_sizes(signal: Array, frame_step: Any, window: Any, frame_length: Any) -
     return length, step, (signal.shape[1] - length) // step + 1
 
 
-def stft_specs(signal: Array, frame_step: Any, window: Any = None, frame_length: Any = None, *, onesided: int = 1) -> Spec:
+def _stft_specs(signal: Array, frame_step: Any, window: Any = None, frame_length: Any = None, *, onesided: int = 1) -> Spec:
     length, _, frames = stft_sizes(signal, frame_step, window, frame_length)
     return Spec((signal.shape[0], frames, length // 2 + 1 if onesided else length, 2), signal.dtype)
 
 
-@operator("STFT", since=17, specs=stft_specs, host=("frame_step", "frame_length"))
+@operator("STFT", since=17, specs=_stft_specs, host=("frame_step", "frame_length"))
 def stft(
     xp: Any, signal: Array, frame_step: Array, window: Array = None, frame_length: Array = None, *, onesided: int = 1, out: Array = None
 ) -> Array:

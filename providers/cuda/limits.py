@@ -7,11 +7,7 @@ from collections.abc import Callable
 from onnxgpu.provider import Operation
 from onnxgpu.providers.cuda.operators.elementwise import shift_refusal
 
-_SOLVER = "needs cuSOLVER, which CuPy loads and onnxgpu does not install"
-
 _ALWAYS = {
-    ("", "Det"): _SOLVER,
-    ("com.microsoft", "Inverse"): _SOLVER,
     ("", "NonMaxSuppression"): "each choice depends on the ones before, so it runs on the host",
     ("", "ImageDecoder"): "images are decoded on the host",
     ("", "TfIdfVectorizer"): "n-grams are looked up on the host",

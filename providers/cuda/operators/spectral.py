@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-import numpy as np
-
 from onnxgpu.dtypes import name_of
 from onnxgpu.provider import Array
 from onnxgpu.providers.array_ops.axes import normalized_axis
 from onnxgpu.providers.array_ops.precision import accumulation_dtype
-from onnxgpu.providers.array_ops.spectral import dft_attribute_specs, dft_input_specs, dft_spec, number, stft_sizes, stft_specs
+from onnxgpu.providers.array_ops.spectral import dft_spec, number, stft_sizes
 from onnxgpu.providers.cuda.kernels import C_TYPES, FLOAT_NAMES, FLOATS, Template, dense, whole_warps
-from onnxgpu.providers.cuda.registry import operator
+from onnxgpu.providers.cuda.registry import array_specs, operator
 
 _PRECISIONS = ("float", "double")
 TURNS = Template("spectral.cu", "fill_turns<{A}>", "pib", A=_PRECISIONS)
@@ -122,7 +120,7 @@ def _dft(xp: Any, x: Array, dft_length: Any, axis: int, inverse: int, onesided: 
     return _transform(xp, x, None, result, how)
 
 
-@operator("DFT", since=17, specs=dft_attribute_specs, host=("dft_length",), types=FLOAT_NAMES)
+@operator("DFT", since=17, specs=array_specs("DFT", 17), host=("dft_length",), types=FLOAT_NAMES)
 def dft_along_attribute(
     xp: Any, x: Array, dft_length: Array = None, *, axis: int = 1, inverse: int = 0, onesided: int = 0, out: Array = None
 ) -> Array:
@@ -130,7 +128,7 @@ def dft_along_attribute(
     return _dft(xp, x, dft_length, axis, inverse, onesided, out)
 
 
-@operator("DFT", since=20, specs=dft_input_specs, host=("dft_length", "axis"), types=FLOAT_NAMES)
+@operator("DFT", since=20, specs=array_specs("DFT"), host=("dft_length", "axis"), types=FLOAT_NAMES)
 def dft(
     xp: Any, x: Array, dft_length: Array = None, axis: Array = None, *, inverse: int = 0, onesided: int = 0, out: Array = None
 ) -> Array:
@@ -138,15 +136,14 @@ def dft(
     return _dft(xp, x, dft_length, number(axis, -2), inverse, onesided, out)
 
 
-@operator("STFT", since=17, specs=stft_specs, host=("frame_step", "frame_length"), types=FLOAT_NAMES)
+@operator("STFT", since=17, specs=array_specs("STFT"), host=("frame_step", "frame_length"), types=FLOAT_NAMES)
 def stft(
     xp: Any, signal: Array, frame_step: Array, window: Array = None, frame_length: Array = None, *, onesided: int = 1, out: Array = None
 ) -> Array:
     """Fourier transforms of overlapping, windowed frames. Spec: https://onnx.ai/onnx/operators/onnx__STFT.html"""
-    spec = stft_specs(signal, frame_step, window, frame_length, onesided=onesided)
-    result = xp.empty(spec.shape, spec.dtype) if out is None else out
     length, step, frames = stft_sizes(signal, frame_step, window, frame_length)
-    bins = spec.shape[2]
+    bins = length // 2 + 1 if onesided else length
+    result = xp.empty((signal.shape[0], frames, bins, 2), signal.dtype) if out is None else out
     how = Transform(
         rows=signal.shape[0] * frames,
         inner=frames,
