@@ -190,6 +190,12 @@ class Registry:
 
         return register
 
+    def over(self, base: Registry) -> Registry:
+        """The same operators in front of another registry."""
+        result = Registry(base)
+        result._entries = self._entries
+        return result
+
     def entry(self, operator: str, domain: str, version: int) -> Entry | None:
         """The entry whose meaning holds at opset `version`, in this registry alone."""
         found = None

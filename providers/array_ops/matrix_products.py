@@ -36,11 +36,12 @@ def matmul_shape(a: tuple[int, ...], b: tuple[int, ...], operator_name: str = "M
     return (*batch, *a[-2:-1], *(b[-1:] if len(b) > 1 else ()))
 
 
-def _matmul_specs(a: Array, b: Array) -> Spec:
+def matmul_specs(a: Array, b: Array) -> Spec:
+    """Of `matmul`."""
     return Spec(matmul_shape(tuple(a.shape), tuple(b.shape)), a.dtype)
 
 
-@operator("MatMul", since=1, specs=_matmul_specs)
+@operator("MatMul", since=1, specs=matmul_specs)
 def matmul(xp: Any, a: Array, b: Array, *, out: Array = None) -> Array:
     """Matrix product with broadcast batch axes. Spec: https://onnx.ai/onnx/operators/onnx__MatMul.html"""
     if accumulation_dtype(a.dtype) != a.dtype or out is None or not out.shape:
@@ -145,7 +146,7 @@ def inverse(xp: Any, x: Array, *, out: Array = None) -> Array:
     return stored(xp, result, x.dtype, out)
 
 
-def _fused_matmul_operands(xp: Any, a: Array, b: Array, flags: dict[str, int]) -> tuple[Array, Array]:
+def fused_matmul_operands(xp: Any, a: Array, b: Array, flags: dict[str, int]) -> tuple[Array, Array]:
     """The operands with their last two axes (trans*) or their batch and row axes (transBatch*) exchanged."""
     left, right = a, b
     if flags["transBatchA"]:
@@ -160,21 +161,22 @@ def _fused_matmul_operands(xp: Any, a: Array, b: Array, flags: dict[str, int]) -
 
 
 class _ShapeOnly:
-    """Shape arithmetic for `_fused_matmul_operands`: NumPy on arrays that own a single element."""
+    """Shape arithmetic for `fused_matmul_operands`: NumPy on arrays that own a single element."""
 
     @staticmethod
     def of(x: Array) -> np.ndarray:
         return np.broadcast_to(np.zeros((), np.bool_), tuple(x.shape))
 
 
-def _fused_matmul_specs(a: Array, b: Array, *, alpha: float = 1.0, **flags: Any) -> Spec:
-    left, right = _fused_matmul_operands(np, _ShapeOnly.of(a), _ShapeOnly.of(b), flags)
+def fused_matmul_specs(a: Array, b: Array, *, alpha: float = 1.0, **flags: Any) -> Spec:
+    """Of `fused_matmul`."""
+    left, right = fused_matmul_operands(np, _ShapeOnly.of(a), _ShapeOnly.of(b), flags)
     return Spec(matmul_shape(left.shape, right.shape, "FusedMatMul"), a.dtype)
 
 
-@operator("SparseToDenseMatMul", domain="com.microsoft", specs=_fused_matmul_specs)
-@operator("TransposeMatMul", domain="com.microsoft", specs=_fused_matmul_specs)
-@operator("FusedMatMul", domain="com.microsoft", specs=_fused_matmul_specs)
+@operator("SparseToDenseMatMul", domain="com.microsoft", specs=fused_matmul_specs)
+@operator("TransposeMatMul", domain="com.microsoft", specs=fused_matmul_specs)
+@operator("FusedMatMul", domain="com.microsoft", specs=fused_matmul_specs)
 def fused_matmul(
     xp: Any,
     a: Array,
@@ -189,6 +191,6 @@ def fused_matmul(
 ) -> Array:
     """alpha * op(A) op(B), the transposes folded in; a sparse A comes in its dense form. Spec: onnxruntime's ContribOperators.md"""
     flags = {"transA": transA, "transB": transB, "transBatchA": transBatchA, "transBatchB": transBatchB}
-    left, right = _fused_matmul_operands(xp, widened(a), widened(b), flags)
+    left, right = fused_matmul_operands(xp, widened(a), widened(b), flags)
     product = xp.matmul(left, right)
     return stored(xp, product if alpha == 1.0 else product * product.dtype.type(alpha), a.dtype, out)

@@ -143,11 +143,11 @@ def evaluate(steps: Sequence[str], inputs: Sequence[Array], out: Array) -> None:
         scalars = 0 if out.size == 1 else scalars
         kernel = _compiled(tuple(steps), out.dtype, count, scalars, 1, "dense", cupy().cuda.Device().id, compiles_checked())
         per_thread = max(1, 16 // out.dtype.itemsize)
-        kernel((max(1, blocks // per_thread),), (_THREADS,), (_by_value(pointers), out, np.int64(out.size)))
+        kernel((max(1, blocks // per_thread),), (_THREADS,), (by_value(pointers), out, np.int64(out.size)))
         return
     sizes, strides = collapsed(out.shape, [_strides(x, out.shape) for x in inputs])
     kernel = _compiled(tuple(steps), out.dtype, count, 0, len(sizes), "broadcast", cupy().cuda.Device().id, compiles_checked())
-    kernel((blocks,), (_THREADS,), (_by_value(pointers), out, _layout(sizes, strides), np.int64(out.size)))
+    kernel((blocks,), (_THREADS,), (by_value(pointers), out, layout_of(sizes, strides), np.int64(out.size)))
 
 
 def collapsed(shape: Sequence[int], strides: Sequence[Sequence[int]]) -> tuple[list[int], list[list[int]]]:
@@ -186,13 +186,14 @@ def _strides(array: Array, shape: tuple[int, ...]) -> list[int]:
     return [0] * missing + own
 
 
-def _layout(sizes: Sequence[int], strides: Sequence[Sequence[int]]) -> np.void:
+def layout_of(sizes: Sequence[int], strides: Sequence[Sequence[int]]) -> np.void:
+    """`Layout` of elementwise.cuh: sizes, and the strides of each operand."""
     pad = MOST_AXES - len(sizes)
     rows = [[1] * pad + list(sizes), *([0] * pad + list(each) for each in strides)]
-    return _by_value(np.array(rows, np.int64))
+    return by_value(np.array(rows, np.int64))
 
 
-def _by_value(array: np.ndarray) -> np.void:
+def by_value(array: np.ndarray) -> np.void:
     """An array's bytes as a structure that is passed by value."""
     return np.frombuffer(array.tobytes(), np.dtype((np.void, array.nbytes)))[0]  # type: ignore[no-any-return]
 

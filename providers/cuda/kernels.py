@@ -60,7 +60,7 @@ class Template:
     Args:
         file: the file's name.
         expression: the instance's C++ name, with the choices' names in braces.
-        signature: a letter a parameter: `p` pointer, `i` int, `l` long long, `f` float, `d` double, `b` bool.
+        signature: a letter a parameter: `p` pointer, `i` int, `l` long long, `f` float, `d` double, `b` bool, `s` structure (`by_value`).
         choices: for each name in the expression, what it may be.
     """
 
@@ -129,6 +129,8 @@ def _function(template: Template, name: str, device: int, checked: bool) -> Func
 def _argument(letter: str, value: Any) -> Any:
     if letter == "p":
         return np.uint64(0) if value is None else narrow.bits_of(value)
+    if letter == "s":
+        return value
     return _SCALARS[letter](value)
 
 

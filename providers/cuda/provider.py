@@ -13,8 +13,9 @@ from onnxgpu.dlpack import relabelled
 from onnxgpu.dtypes import code_of, name_of
 from onnxgpu.errors import InvalidArgument
 from onnxgpu.libraries import first_missing, python_package
+from onnxgpu.operators import Registry
 from onnxgpu.provider import Array, Claim, DeviceMemory, Library, Operation, Place, Provider, Refusal, Spec, bytes_moved
-from onnxgpu.providers.cuda import device, narrow
+from onnxgpu.providers.cuda import device, libraries, narrow
 from onnxgpu.providers.cuda import operators as operators
 from onnxgpu.providers.cuda.failures import translated
 from onnxgpu.providers.cuda.kernel import CupyKernel
@@ -43,6 +44,7 @@ class CUDAProvider(Provider):
         "cudnn_conv_use_max_workspace": bool,
         "device_id": int,
         "do_copy_in_default_stream": bool,
+        "enable_cublas": bool,
         "enable_cuda_graph": bool,
         "enable_cudnn": bool,
         "external_data_loader_reading_threads": int,
@@ -92,7 +94,7 @@ class CUDAProvider(Provider):
         reason = _refusal(operation) or limit(operation)
         if reason is not None:
             return Refusal(reason)
-        claim = narrow.claim(REGISTRY, self._cupy, operation)
+        claim = narrow.claim(self._registry, self._cupy, operation)
         if isinstance(claim, Refusal):
             return claim
         return replace(claim, build=lambda: self._built(claim, operation), body_host=_BODY_HOST.get(operation.operator, {}))
@@ -182,6 +184,11 @@ class CUDAProvider(Provider):
     @cached_property
     def _cupy(self) -> Any:
         return device.cupy()
+
+    @cached_property
+    def _registry(self) -> Registry:
+        with self._device:
+            return libraries.registry(cublas=self.options.get("enable_cublas"))
 
     @cached_property
     def _device(self) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ml_dtypes
 import numpy as np
 
 from tests.cases import Case
@@ -9,6 +10,13 @@ from tests.cases.random_arrays import integers, normal
 
 _A, _B = normal(4, 5), normal(5, 3)
 _MS = "com.microsoft"
+_HALVES = (("float16", 1e-2), (ml_dtypes.bfloat16, 5e-2))
+_ACTIVATIONS: dict[str, dict[str, float]] = {
+    "Relu": {},
+    "Sigmoid": {},
+    "LeakyRelu": {"activation_alpha": 0.2},
+    "HardSigmoid": {"activation_alpha": 0.3, "activation_beta": 0.4},
+}
 
 
 def _gemm(shape: tuple[int, ...] | None, opset: int = 13, **attributes: float) -> Case:
@@ -50,6 +58,16 @@ CASES = [
     _einsum("ij->", (2, 3)),
     _einsum("bhqd,bhkd->bhqk", (2, 3, 4, 5), (2, 3, 6, 5)),
     _einsum("a,b,c->abc", (2,), (3,), (4,)),
+    *(Case("MatMul", [normal(*a), normal(*b)], atol=1e-4) for a, b in (((70, 33), (33, 65)), ((3, 600), (600, 130)), ((5, 520), (520, 2)))),
+    Case("MatMul", [normal(2, 3, 9, 17), normal(2, 1, 17, 3)]),
+    Case("MatMul", [normal(300, 9), normal(9, 5000)]),
+    *(Case("MatMul", [normal(9, 40).astype(d), normal(40, 12).astype(d)], rtol=t, atol=t) for d, t in _HALVES),
+    *(Case("MatMul", [integers(9, 600, dtype=d), integers(600, 7, dtype=d)]) for d in ("int32", "uint64")),
+    Case("Gemm", [normal(600, 5), normal(3, 600), normal(3)], {"alpha": 0.5, "beta": -1.5, "transA": 1, "transB": 1}, atol=1e-4),
+    *(
+        Case("FusedGemm", [normal(9, 20), normal(20, 7), normal(7)], {"activation": name, **given}, opset=1, domain=_MS)
+        for name, given in _ACTIVATIONS.items()
+    ),
     Case("Det", [normal(3, 3)], opset=11, rtol=1e-4),
     Case("Det", [normal(2, 4, 4)], opset=22, rtol=1e-4, oracle="reference"),
     Case("Det", [normal(3, 40, 40, dtype="f8") / 4], opset=22, oracle="reference"),
