@@ -9,6 +9,7 @@ from tests.cases.element_types import counting
 RNG = np.random.default_rng(5)
 TIES = RNG.integers(0, 4, (3, 5, 4)).astype("f")
 LONG = RNG.integers(0, 500, (2, 3000)).astype("f")
+MANY = RNG.integers(-300, 300, 9000).astype("f")
 NAN = np.array([1, np.nan, 3, 2, np.nan], "f")
 NUMBERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float64")
 
@@ -28,6 +29,17 @@ CASES = [
     ),
     *(Case("TopK", [LONG, np.array([k])], {"largest": largest}, outputs=2) for largest in (0, 1) for k in (1, 5, 100, 2999)),
     Case("TopK", [LONG.T.copy(), np.array([7])], {"axis": 0}, outputs=2),
+    *(Case("TopK", [MANY.astype(kind), np.array([k])], outputs=2) for kind in ("f", "int64", "float64") for k in (3, 2500, 9000)),
+    Case("TopK", [RNG.integers(0, 9, (300, 7)).astype("f"), np.array([7])], {"largest": 0}, outputs=2),
+    Case("TopK", [np.array([0.0, -0.0, 0.0, -1, -np.inf], "f"), np.array([5])], outputs=2, oracle="reference"),
+    Case("TopK", [np.zeros((0, 4), "f"), np.array([2])], outputs=2),
+    Case("ArgMax", [MANY]),
+    Case("ArgMin", [MANY], {"select_last_index": 1}),
+    *(
+        Case(name, [np.stack([NAN, -NAN])], {"axis": 1}, expected=[np.array([[1], [1]])], note="NaN wins, as in NumPy")
+        for name in ("ArgMax", "ArgMin")
+    ),
+    Case("ArgMax", [RNG.integers(0, 9, (2, 9000, 3)).astype("f")], {"axis": 1, "select_last_index": 1}),
     *(Case("TopK", [NAN, np.array([4])], {"largest": largest}, outputs=2) for largest in (0, 1)),
     *(
         Case("TopK", [np.concatenate([NAN, LONG[0]]), np.array([k])], {"largest": largest}, outputs=2)
