@@ -73,6 +73,8 @@ CASES = [
     *(Case("CumSum", [TIES.astype(kind), np.array(1, np.int32)], opset=11) for kind in ("int32", "int64", "float64")),
     *(Case("CumSum", [TIES.astype(kind), np.array(0)], {"reverse": 1}, oracle="reference") for kind in ("float16", "uint32", "uint64")),
     Case("CumSum", [TIES, np.array([1])]),
+    *(Case("CumSum", [MANY, np.array(0)], {"exclusive": e, "reverse": r}) for e in (0, 1) for r in (0, 1)),
+    *(Case("CumSum", [RNG.integers(-9, 9, shape).astype("int32"), np.array(1)], {"reverse": 1}) for shape in ((2, 9000, 3), (3, 1000))),
     Case("CumSum", [np.ones((2, 0), "f"), np.array(1)], {"exclusive": 1}),
     Case("CumProd", [TIES, np.array(1)], opset=26, oracle="reference"),
     Case("CumProd", [TIES.astype("int64"), np.array(-1)], {"exclusive": 1, "reverse": 1}, opset=26, oracle="reference"),
