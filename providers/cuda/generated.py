@@ -26,7 +26,7 @@ from onnxgpu.dtypes import name_of
 from onnxgpu.errors import InvalidGraph
 from onnxgpu.provider import Array
 from onnxgpu.providers.cuda.device import compiles_checked, cupy
-from onnxgpu.providers.cuda.kernels import C_TYPES, FOLDER, OPTIONS
+from onnxgpu.providers.cuda.kernels import C_TYPES, FOLDER, OPTIONS, by_value
 
 MOST_OPERANDS = 6
 MOST_AXES = 8
@@ -191,11 +191,6 @@ def layout_of(sizes: Sequence[int], strides: Sequence[Sequence[int]]) -> np.void
     pad = MOST_AXES - len(sizes)
     rows = [[1] * pad + list(sizes), *([0] * pad + list(each) for each in strides)]
     return by_value(np.array(rows, np.int64))
-
-
-def by_value(array: np.ndarray) -> np.void:
-    """An array's bytes as a structure that is passed by value."""
-    return np.frombuffer(array.tobytes(), np.dtype((np.void, array.nbytes)))[0]  # type: ignore[no-any-return]
 
 
 @cache

@@ -60,7 +60,8 @@ class Template:
     Args:
         file: the file's name.
         expression: the instance's C++ name, with the choices' names in braces.
-        signature: a letter a parameter: `p` pointer, `i` int, `l` long long, `f` float, `d` double, `b` bool, `s` structure (`by_value`).
+        signature: a letter a parameter: `p` pointer, `i` int, `l` long long, `f` float, `d` double, `b` bool, `s` a
+            structure.
         choices: for each name in the expression, what it may be.
     """
 
@@ -94,7 +95,9 @@ class Function:
         self._function, self._name, self._signature = function, name, signature
 
     def launch(self, blocks: int | tuple[int, ...], threads: int | tuple[int, ...], *arguments: Any, shared: int = 0) -> None:
-        """Launch; arrays and None go to pointers, numbers to the declared type. Nothing is launched for no blocks.
+        """Launch; arrays and None go to pointers, NumPy's arrays to structures, numbers to the declared type.
+
+        Nothing is launched for no blocks.
 
         Raises:
             TypeError: the number of arguments is not the kernel's.
@@ -130,8 +133,13 @@ def _argument(letter: str, value: Any) -> Any:
     if letter == "p":
         return np.uint64(0) if value is None else narrow.bits_of(value)
     if letter == "s":
-        return value
+        return value if isinstance(value, np.void) else by_value(value)
     return _SCALARS[letter](value)
+
+
+def by_value(array: np.ndarray) -> np.void:
+    """An array's bytes as a structure that is passed by value."""
+    return np.frombuffer(array.tobytes(), np.dtype((np.void, array.nbytes)))[0]  # type: ignore[no-any-return]
 
 
 def dense(xp: Any, array: Array) -> Array:

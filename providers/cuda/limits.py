@@ -8,7 +8,6 @@ from onnxgpu.provider import Operation
 from onnxgpu.providers.cuda.operators.elementwise import shift_refusal
 
 _ALWAYS = {
-    ("", "NonMaxSuppression"): "each choice depends on the ones before, so it runs on the host",
     ("", "ImageDecoder"): "images are decoded on the host",
     ("", "TfIdfVectorizer"): "n-grams are looked up on the host",
     ("ai.onnx.ml", "CategoryMapper"): "keys are looked up on the host",

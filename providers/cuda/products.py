@@ -9,8 +9,8 @@ import numpy as np
 
 from onnxgpu.dtypes import name_of
 from onnxgpu.provider import Array
-from onnxgpu.providers.cuda.generated import MOST_AXES, by_value, collapsed, layout_of
-from onnxgpu.providers.cuda.kernels import Template
+from onnxgpu.providers.cuda.generated import MOST_AXES, collapsed, layout_of
+from onnxgpu.providers.cuda.kernels import Template, by_value
 
 ELEMENTS = {
     "float": "float",

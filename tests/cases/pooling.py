@@ -89,4 +89,7 @@ CASES = [
     ),
     Case("NonMaxSuppression", [uniform(1, 12, 4), uniform(1, 2, 12), i64(20), f32(0.1)], {"center_point_box": 1}, opset=11),
     Case("NonMaxSuppression", [uniform(1, 12, 4), uniform(1, 2, 12)], opset=10),
+    Case("NonMaxSuppression", [uniform(1, 700, 4), uniform(1, 3, 700), i64(700), f32(0.4), f32(0.3)], opset=11),
+    Case("NonMaxSuppression", [uniform(1, 2500, 4), uniform(1, 1, 2500), i64(9), f32(0.1)], opset=11),
+    Case("NonMaxSuppression", [uniform(1, 5, 4), uniform(1, 2, 5), i64(3), f32(0.5), f32(2.0)], opset=11),
 ]

@@ -19,6 +19,9 @@ from tests.emulated import PLAIN
 from tests.test_operator_cases import operation_of
 
 OWN = {(entry.domain, entry.operator) for entry in REGISTRY.entries()}
+SIZED_BY_DATA = {"Compress", "NonMaxSuppression", "NonZero", "Unique"}
+"""Their outputs' size, and nothing else, comes to the host."""
+
 MODES = [replace(PLAIN), replace(PLAIN, lazy=True, schedule=1), replace(PLAIN, checked=True), replace(PLAIN, checked=True, schedule=7)]
 MODE_NAMES = ["plain", "lazy-1", "checked", "checked-7"]
 
@@ -45,14 +48,15 @@ def test_kernel(case: Case, mode: Any, device: Any, cp: Any, exact_bounds: None)
     inputs = [x if x is None or i in claim.host_inputs else typed(cp.asarray(bits_of(x)), x.dtype) for i, x in enumerate(case.inputs)]
     given = [None if i in claim.absorbed_inputs else x for i, x in enumerate(inputs)]
     specs = kernel.outputs(given)
-    assert specs is not None or claim.view_of is not None
+    is_sized_by_data = case.operator in SIZED_BY_DATA
+    assert specs is not None or claim.view_of is not None or is_sized_by_data
     outputs = None if specs is None else [typed(cp.full(spec.shape, 77, stored_dtype(spec.dtype)), spec.dtype) for spec in specs]
     wanted = kernel.workspace(given)
     device.counters(clear=True)
     results = kernel.launch(given, outputs, cp.empty(wanted, np.uint8) if wanted else None)
     counted = device.counters()
     cp.cuda.Device().synchronize()
-    assert counted["copies_to_host"] == 0
+    assert counted["copies_to_host"] <= is_sized_by_data
     assert_same([downloaded(cp, result) for result in results][: case.outputs], expected_outputs(case), case.rtol, case.atol)
     for before, after in zip(case.inputs, inputs, strict=True):
         if before is not None:
