@@ -190,12 +190,6 @@ class Registry:
 
         return register
 
-    def over(self, base: Registry) -> Registry:
-        """The same operators in front of another registry."""
-        result = Registry(base)
-        result._entries = self._entries
-        return result
-
     def entry(self, operator: str, domain: str, version: int) -> Entry | None:
         """The entry whose meaning holds at opset `version`, in this registry alone."""
         found = None
@@ -203,6 +197,10 @@ class Registry:
             if entry.since <= version:
                 found = entry
         return found
+
+    def has(self, operator: str, domain: str) -> bool:
+        """True if this registry alone has some version of `operator`."""
+        return (domain, operator) in self._entries
 
     def entries(self) -> Iterator[Entry]:
         """Every entry of this registry alone."""

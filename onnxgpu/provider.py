@@ -185,6 +185,7 @@ class Claim:
         host_outputs: outputs that are in host memory whatever the provider's own place is.
         deterministic: the same inputs give the same outputs, so that a constant operation can be folded.
         body_host: for a graph attribute, which of the body's inputs and outputs are in host memory (a loop's condition).
+        note: what the provider runs it with, and why, where it has several ways.
     """
 
     build: Callable[[], Kernel]
@@ -195,6 +196,7 @@ class Claim:
     host_outputs: frozenset[int] = frozenset()
     deterministic: bool = True
     body_host: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]] = field(default_factory=dict)
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

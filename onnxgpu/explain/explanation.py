@@ -46,7 +46,7 @@ def _node(assignment: Assignment, unavailable: tuple[tuple[str, str], ...]) -> d
         "outputs": [value.name if value else "" for value in operation.outputs],
         "provider": assignment.provider.name,
         "place": str(assignment.provider.place),
-        "reason": assignment.reason,
+        "reason": assignment.why,
         "not": [{"provider": name, "reason": "not available"} for name, _ in unavailable]
         + [{"provider": name, "reason": reason} for name, reason in assignment.refusals],
     }

@@ -22,6 +22,11 @@ class Assignment:
     reason: str
     refusals: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def why(self) -> str:
+        """The reason, and what its provider runs it with where that has several ways."""
+        return f"{self.reason}; {self.claim.note}" if self.claim.note else self.reason
+
 
 @dataclass(frozen=True)
 class Placement:
@@ -43,6 +48,6 @@ class Placement:
         lines = []
         for assignment in self:
             operation = assignment.operation
-            lines.append(f"{operation.operator} {operation.name or '-'} -> {assignment.provider.name}: {assignment.reason}")
+            lines.append(f"{operation.operator} {operation.name or '-'} -> {assignment.provider.name}: {assignment.why}")
             lines += [f"    not {name}: {reason}" for name, reason in assignment.refusals]
         return "\n".join(lines)

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from onnxgpu.dtypes import name_of
-from onnxgpu.operators import Entry, Registry
+from onnxgpu.operators import Registry
 from onnxgpu.provider import Array, Claim, Kernel, Operation, Refusal, Spec, Value, ValueInfo
 
 Implementation = TypeVar("Implementation", bound=Callable[..., Any])
@@ -125,8 +125,8 @@ def claim(registry: Registry, xp: Any, operation: Operation) -> Claim | Refusal:
     narrow = [name_of(dtype) for dtype in dtypes if is_narrow(dtype)]
     if not narrow:
         return registry.claim(xp, operation)
-    entry = _knowing_entry(registry, operation)
-    if entry is not None:
+    entry = registry.entry(operation.operator, operation.domain, operation.version)
+    if entry is not None and entry.implementation in _known:
         reason = entry.refusal(operation)
         return registry.claim(xp, operation) if reason is None else Refusal(f"{operation.operator} {reason}")
     if operation.operator not in MOVING or operation.domain or (operation.operator == "Pad" and "float8e8m0" in narrow):
@@ -135,16 +135,6 @@ def claim(registry: Registry, xp: Any, operation: Operation) -> Claim | Refusal:
     if isinstance(moved, Refusal):
         return moved
     return replace(moved, build=lambda: BytesKernel(moved.build(), operation))
-
-
-def _knowing_entry(registry: Registry | None, operation: Operation) -> Entry | None:
-    """The operator in this registry or one behind it, if it takes narrow types."""
-    while registry is not None:
-        entry = registry.entry(operation.operator, operation.domain, operation.version)
-        if entry is not None and entry.implementation in _known:
-            return entry
-        registry = registry.base
-    return None
 
 
 class BytesKernel:

@@ -13,12 +13,13 @@ from onnxgpu.dlpack import relabelled
 from onnxgpu.dtypes import code_of, name_of
 from onnxgpu.errors import InvalidArgument
 from onnxgpu.libraries import first_missing, python_package
-from onnxgpu.operators import Registry
 from onnxgpu.provider import Array, Claim, DeviceMemory, Library, Operation, Place, Provider, Refusal, Spec, bytes_moved
-from onnxgpu.providers.cuda import device, libraries, narrow
+from onnxgpu.providers.cuda import device, narrow
 from onnxgpu.providers.cuda import operators as operators
 from onnxgpu.providers.cuda.failures import translated
 from onnxgpu.providers.cuda.kernel import CupyKernel
+from onnxgpu.providers.cuda.libraries import found
+from onnxgpu.providers.cuda.libraries.selection import Selection
 from onnxgpu.providers.cuda.limits import limit
 from onnxgpu.providers.cuda.narrow import bits_of, is_narrow, stored_dtype, typed
 from onnxgpu.providers.cuda.registry import REGISTRY
@@ -67,18 +68,18 @@ class CUDAProvider(Provider):
     @classmethod
     def libraries(cls) -> Sequence[Library]:
         """See `onnxgpu.provider.Provider`."""
-        packages = "pip install onnxgpu-gpu"
         return (
             device.driver(),
-            python_package("cupy", ("cupy-cuda13x", "cupy-cuda12x", "cupy"), remedy=packages),
-            python_package("cudnn", ("nvidia-cudnn-frontend",), remedy=packages, needed=False),
-            python_package("nvmath", ("nvmath-python",), remedy=packages, needed=False),
+            _cupy_package(),
+            python_package("nvmath", ("nvmath-python",), remedy=found.remedy(), needed=False),
+            python_package("cudnn", ("nvidia-cudnn-frontend",), remedy=found.remedy(), needed=False),
+            *found.shared_libraries(),
         )
 
     @classmethod
     def unavailable(cls) -> str | None:
         """See `onnxgpu.provider.Provider`."""
-        return device.unavailable() or first_missing(tuple(cls.libraries()))
+        return device.unavailable() or first_missing((_cupy_package(),))
 
     @property
     def place(self) -> Place:
@@ -94,9 +95,10 @@ class CUDAProvider(Provider):
         reason = _refusal(operation) or limit(operation)
         if reason is not None:
             return Refusal(reason)
-        claim = narrow.claim(self._registry, self._cupy, operation)
+        claim = narrow.claim(REGISTRY, self._cupy, operation)
         if isinstance(claim, Refusal):
             return claim
+        claim = self._selection.preferred(operation, claim)
         return replace(claim, build=lambda: self._built(claim, operation), body_host=_BODY_HOST.get(operation.operator, {}))
 
     def cost(self, operation: Operation) -> float:
@@ -186,20 +188,23 @@ class CUDAProvider(Provider):
         return device.cupy()
 
     @cached_property
-    def _registry(self) -> Registry:
-        with self._device:
-            return libraries.registry(cublas=self.options.get("enable_cublas"))
-
-    @cached_property
     def _device(self) -> Any:
         count, wanted = device.device_count(), self.place.index
         if not 0 <= wanted < count:
             raise InvalidArgument(f"option 'device_id' of {self.name} is {wanted}; this machine has {count} CUDA devices, counted from 0")
         return self._cupy.cuda.Device(wanted)
 
+    @cached_property
+    def _selection(self) -> Selection:
+        return Selection(self._cupy, self.place.index, self.options)
+
     def _built(self, claim: Claim, operation: Operation) -> CupyKernel:
         with self._device:
             return CupyKernel(claim.build(), self._cupy, self._device, operation)
+
+
+def _cupy_package() -> Library:
+    return python_package("cupy", ("cupy-cuda13x", "cupy-cuda12x", "cupy"), remedy=found.remedy())
 
 
 def _refusal(operation: Operation) -> str | None:

@@ -1,53 +1,179 @@
-"""Products by cuBLAS and by our own kernels: the same results, and the option between them."""
+"""The choice between NVIDIA's libraries and our own kernels, and what cuBLASLt is asked for."""
 
 from __future__ import annotations
 
+import logging
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import onnx
+import onnx.parser
 import pytest
 
-import onnxgpu
+import onnxgpu as ort
 from onnxgpu.errors import EPFail
+from onnxgpu.explain import explanation
+from onnxgpu.providers.cuda.libraries import cublas, found, selection
+from onnxgpu.providers.cuda.libraries.found import Found
+from onnxgpu.providers.cuda.libraries.kernel import NotCovered
+from tests.emulated import LIBRARIES_MISSING, PLAIN
 
-MODEL = onnx.parser.parse_model("""
-    <ir_version: 10, opset_import: ["": 20]>
-    network (float[N, 40] x) => (float[N, 12] y)
-    <float[40, 12] w, float[12] b> { product = MatMul(x, w)  sum = Add(product, b)  y = Gelu(sum) }
-""")
-
-
-def model() -> bytes:
-    """MatMul, a bias and Gelu, with constants."""
-    rng = np.random.default_rng(1)
-    made = onnx.ModelProto.FromString(MODEL.SerializeToString())
-    for name, shape in (("w", (40, 12)), ("b", (12,))):
-        made.graph.initializer.append(onnx.numpy_helper.from_array(rng.standard_normal(shape).astype(np.float32), name))
-    return bytes(made.SerializeToString())
+pytestmark = pytest.mark.skipif(LIBRARIES_MISSING is not None, reason=str(LIBRARIES_MISSING))
+CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
+ABSENT = Found("cuBLASLt", "libcublasLt was not found: pip install it")
 
 
-def launched(device: Any, options: dict[str, Any]) -> tuple[np.ndarray, dict[str, int]]:
-    """The result for `options`, and what the driver counted in a run."""
-    session = onnxgpu.InferenceSession(model(), providers=[("CUDAExecutionProvider", options)])
-    feeds = {"x": np.random.default_rng(2).standard_normal((7, 40)).astype(np.float32)}
-    session.run(None, feeds)
-    device.counters(clear=True)
-    (result,) = session.run(None, feeds)
-    return result, device.counters()
+def session(body: str, **options: Any) -> ort.InferenceSession:
+    model = onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["" : 21, "com.microsoft" : 1]> {body}')
+    chosen = ort.SessionOptions()
+    chosen.add_session_config_entry("onnxgpu.placement", "mode=listed")
+    return ort.InferenceSession(model, chosen, providers=[(CUDA, options), CPU])
 
 
-def test_both_give_the_same(device: Any, cp: Any) -> None:
-    """With cuBLAS one call and one kernel for what follows; without, the product takes the bias with it."""
-    by_cublas, _ = launched(device, {"enable_cublas": True})
-    own, counted = launched(device, {"enable_cublas": "0"})
-    np.testing.assert_allclose(own, by_cublas, rtol=1e-4, atol=1e-4)
-    assert counted["launches"] == 2
+def product(**options: Any) -> ort.InferenceSession:
+    return session("g (float[M,K] a, float[K,N] b) => (float[M,N] y) { y = MatMul (a, b) }", **options)
 
 
-def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch, device: Any, cp: Any) -> None:
-    """Asked for, it is an error; otherwise our own kernels run."""
-    monkeypatch.setattr("onnxgpu.providers.cuda.libraries._cublas_problem", lambda: "not there")
-    launched(device, {})
-    with pytest.raises(EPFail, match="enable_cublas: cuBLAS cannot be loaded: not there"):
-        launched(device, {"enable_cublas": True})
+def with_gelu(**options: Any) -> ort.InferenceSession:
+    text = "g (float[N,40] x) => (float[N,12] y) <float[40,12] w, float[12] b> { p = MatMul (x, w)  s = Add (p, b)  y = Gelu (s) }"
+    model = onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["" : 21]> {text}')
+    for name, weights in (("w", random(40, 12)), ("b", random(12))):
+        model.graph.initializer.append(onnx.numpy_helper.from_array(weights, name))
+    return ort.InferenceSession(model.SerializeToString(), providers=[(CUDA, options), CPU])
+
+
+def random(*shape: int, dtype: Any = np.float32) -> np.ndarray:
+    return np.random.default_rng(len(shape)).standard_normal(shape).astype(dtype)
+
+
+def reason(made: ort.InferenceSession) -> str:
+    return str(explanation(made)["nodes"][0]["reason"])
+
+
+@pytest.mark.usefixtures("device")
+class TestChoice:
+    def test_the_library_by_default(self, device: Any) -> None:
+        made = product()
+        assert reason(made) == "first in the list that can run it; by cuBLASLt 13.2.0"
+        a, b = random(5, 7), random(7, 3)
+        device.counters(clear=True)
+        np.testing.assert_allclose(made.run(None, {"a": a, "b": b})[0], a @ b, rtol=1e-5, atol=1e-5)
+        counted = device.counters()
+        assert (counted["library_calls"], counted["launches"]) == (1, 0)
+
+    def test_our_own_kernel_where_it_is_off(self) -> None:
+        assert reason(product(enable_cublas=0)).endswith("; by onnxgpu's own kernel: enable_cublas is off")
+
+    def test_our_own_kernel_for_what_it_does_not_have(self) -> None:
+        made = session("g (int32[2,3] a, int32[3,2] b) => (int32[2,2] y) { y = MatMul (a, b) }")
+        assert "by onnxgpu's own kernel: cuBLASLt does not run it (MatMul does not take element type int32" in reason(made)
+
+    def test_an_absent_library_is_one_warning(self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+        monkeypatch.setattr(found, "cublas_lt", lambda: ABSENT)
+        monkeypatch.setattr(selection, "_told", set())
+        with caplog.at_level(logging.WARNING, "onnxgpu"):
+            made = [product(), product()]
+        assert [record.getMessage() for record in caplog.records] == [
+            "cuBLASLt is not used: libcublasLt was not found: pip install it. onnxgpu's own kernels run in its place, some of them slower; "
+            "enable_cublas=0 says that this is meant"
+        ]
+        assert reason(made[1]).endswith("; by onnxgpu's own kernel: cuBLASLt: libcublasLt was not found: pip install it")
+        assert made[0].run(None, {"a": random(2, 3), "b": random(3, 2)})[0].shape == (2, 2)
+
+    def test_an_absent_library_that_was_asked_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(found, "cublas_lt", lambda: ABSENT)
+        with pytest.raises(EPFail, match="option 'enable_cublas' asks for cuBLASLt: libcublasLt was not found"):
+            product(enable_cublas=1)
+
+    def test_another_major_version(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(found.cublas_lt().module, "get_version", lambda: 120900)
+        state = found.cublas_lt.__wrapped__()
+        assert state.problem == f"found version 12.9.0, but CuPy is made for CUDA 13: {found.remedy()}"
+
+
+@pytest.mark.usefixtures("device")
+class TestProducts:
+    def test_bias_and_activation_are_in_the_epilogue(self, device: Any) -> None:
+        made = session(
+            'g (float[2,3] a, float[3,4] b, float[4] c) => (float[2,4] y) { y = com.microsoft.FusedGemm <activation = "Relu"> (a, b, c) }'
+        )
+        a, b, c = random(2, 3), random(3, 4), random(4)
+        device.counters(clear=True)
+        np.testing.assert_allclose(made.run(None, {"a": a, "b": b, "c": c})[0], np.maximum(a @ b + c, 0), rtol=1e-5, atol=1e-6)
+        counted = device.counters()
+        assert (counted["library_calls"], counted["launches"]) == (1, 0)
+
+    def test_what_the_epilogue_does_not_have_is_one_kernel_behind_it(self, device: Any) -> None:
+        """The exact form of Gelu; our own product takes the bias with it, and Gelu is a kernel in both."""
+        made = [with_gelu(enable_cublas=on) for on in (1, 0)]
+        assert ["FusedMatMul" in str(each.placement) for each in made] == [True, True]
+        x = random(7, 40)
+        counts, results = [], []
+        for each in made:
+            each.run(None, {"x": x})
+            device.counters(clear=True)
+            results.append(each.run(None, {"x": x})[0])
+            counted = device.counters()
+            counts.append((counted["library_calls"], counted["launches"]))
+        np.testing.assert_allclose(results[0], results[1], rtol=1e-4, atol=1e-4)
+        assert counts == [(1, 1), (0, 2)]
+
+    def test_tf32_only_where_it_is_asked_for(self) -> None:
+        a, b = random(8, 64), random(64, 8)
+        exact = a.astype(np.float64) @ b
+        errors = [float(np.abs(product(use_tf32=tf32).run(None, {"a": a, "b": b})[0] - exact).max()) for tf32 in (0, 1)]
+        assert errors[0] < 1e-5 < 1e-4 < errors[1]
+
+    def test_our_own_kernel_takes_empty_matrices(self) -> None:
+        made = product()
+        assert made.run(None, {"a": random(2, 0), "b": random(0, 3)})[0].tolist() == [[0, 0, 0], [0, 0, 0]]
+        assert made.run(None, {"a": random(0, 2), "b": random(2, 3)})[0].shape == (0, 3)
+
+    def test_batch_axes_that_do_not_join(self, device: Any) -> None:
+        made = session("g (float[2,1,3,4,5] a, float[2,3,5,6] b) => (float[2,2,3,4,6] y) { y = MatMul (a, b) }")
+        a, b = random(2, 1, 3, 4, 5), random(2, 3, 5, 6)
+        device.counters(clear=True)
+        np.testing.assert_allclose(made.run(None, {"a": a, "b": b})[0], a @ b, rtol=1e-4, atol=1e-5)
+        assert device.counters()["library_calls"] == 4
+
+    def test_a_captured_product(self, device: Any, cp: Any) -> None:
+        device.configure(replace(PLAIN, lazy=True))
+        plan = cublas.plans(0).plan(problem())
+        a, b, out = cp.asarray(random(4, 4)), cp.asarray(random(4, 4)), cp.zeros((4, 4), np.float32)
+        scratch = cp.empty(plan.workspace, np.uint8)
+        stream = cp.cuda.Stream(non_blocking=True)
+        cp.cuda.Device().synchronize()
+        with stream:
+            stream.begin_capture()
+            plan.run(a.data.ptr, b.data.ptr, out.data.ptr, out.data.ptr, 0, scratch.data.ptr, stream.ptr)
+            graph = stream.end_capture()
+            assert not out.get().any()
+            graph.launch()
+            stream.synchronize()
+        np.testing.assert_allclose(out.get(), a.get() @ b.get(), rtol=1e-5, atol=1e-5)
+
+    def test_a_handle_cannot_be_made_during_a_capture(self, cp: Any) -> None:
+        lt = found.cublas_lt().module
+        stream = cp.cuda.Stream(non_blocking=True)
+        with stream:
+            stream.begin_capture(cp.cuda.runtime.streamCaptureModeGlobal)
+            with pytest.raises(lt.cuBLASLtError, match="NOT_INITIALIZED"):
+                cublas.Plans(0)
+            stream.end_capture()
+
+    def test_an_algorithm_is_for_its_alignment(self, cp: Any) -> None:
+        plan, memory = cublas.plans(0).plan(problem(), 0), cp.zeros(64, np.float32)
+        with pytest.raises(found.cublas_lt().module.cuBLASLtError, match="INVALID_VALUE"):
+            plan.run(memory.data.ptr + 4, memory.data.ptr, memory.data.ptr, memory.data.ptr, 0, 0, 0)
+
+    def test_a_problem_without_an_algorithm(self) -> None:
+        gelu = replace(problem(), dtype="double", activation="GeluTanh")
+        with pytest.raises(NotCovered, match="no algorithm"):
+            cublas.plans(0).plan(gelu)
+        plan, is_fused = cublas.plans(0).fused(gelu)
+        assert not is_fused and plan is cublas.plans(0).plan(replace(gelu, activation=""))
+
+
+def problem() -> cublas.Problem:
+    square = cublas.Factor(False, 4)
+    return cublas.Problem("float", 4, 4, 4, 1, square, square, None, square)

@@ -9,15 +9,18 @@ import numpy as np
 import pytest
 
 import onnxgpu.providers.cuda.operators  # noqa: F401  registers the operators
-from onnxgpu.provider import Claim
+from onnxgpu.provider import Claim, Refusal
+from onnxgpu.providers.cuda.libraries import products
+from onnxgpu.providers.cuda.libraries.selection import Selection
 from onnxgpu.providers.cuda.narrow import bits_of, stored_dtype, typed
 from onnxgpu.providers.cuda.registry import REGISTRY
 from tests.cases import Case, all_cases
 from tests.cases.oracles import expected_outputs
 from tests.cases.tolerances import assert_same
-from tests.emulated import PLAIN
+from tests.emulated import LIBRARIES_MISSING, PLAIN
 from tests.test_operator_cases import operation_of
 
+LIBRARIES = (products.REGISTRY,)
 OWN = {(entry.domain, entry.operator) for entry in REGISTRY.entries()}
 SIZED_BY_DATA = {"Compress", "NonMaxSuppression", "NonZero", "Unique"}
 """Their outputs' size, and nothing else, comes to the host."""
@@ -37,12 +40,40 @@ def own_cases() -> list[Case]:
     return found
 
 
+def library_cases() -> list[Case]:
+    """Cases that a library takes."""
+    found = []
+    for case in all_cases():
+        for registry in LIBRARIES:
+            entry = registry.entry(case.operator, case.domain, case.opset)
+            if entry is not None and entry.refusal(operation_of(case)) is None:
+                found.append(case)
+    return found
+
+
 @pytest.mark.parametrize("mode", MODES, ids=MODE_NAMES)
 @pytest.mark.parametrize("case", own_cases(), ids=str)
 def test_kernel(case: Case, mode: Any, device: Any, cp: Any, exact_bounds: None) -> None:
-    """Given memory is written, specs are true, inputs stay as they were, and nothing is computed on the host."""
+    """Our own kernel."""
     device.configure(mode)
-    claim = REGISTRY.claim(cp, operation_of(case))
+    check_kernel(case, REGISTRY.claim(cp, operation_of(case)), device, cp)
+
+
+@pytest.mark.skipif(LIBRARIES_MISSING is not None, reason=str(LIBRARIES_MISSING))
+@pytest.mark.parametrize("mode", MODES[:2], ids=MODE_NAMES[:2])
+@pytest.mark.parametrize("case", library_cases(), ids=str)
+def test_library_kernel(case: Case, mode: Any, device: Any, cp: Any, exact_bounds: None) -> None:
+    """That of NVIDIA's library, with our own behind it."""
+    device.configure(mode)
+    own = REGISTRY.claim(cp, operation_of(case))
+    assert isinstance(own, Claim), own.reason
+    claim = Selection(cp, 0, {"enable_cublas": True}).preferred(operation_of(case), own)
+    assert claim.note.startswith("by cuBLASLt")
+    check_kernel(case, claim, device, cp)
+
+
+def check_kernel(case: Case, claim: Claim | Refusal, device: Any, cp: Any) -> None:
+    """Given memory is written, specs are true, inputs stay as they were, and nothing is computed on the host."""
     assert isinstance(claim, Claim), claim.reason
     kernel = claim.build()
     inputs = [x if x is None or i in claim.host_inputs else typed(cp.asarray(bits_of(x)), x.dtype) for i, x in enumerate(case.inputs)]

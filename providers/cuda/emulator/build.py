@@ -16,7 +16,8 @@ from onnxgpu.providers.cuda.emulator.cupy_runtime import build_runtime, stubs_fo
 from onnxgpu.providers.cuda.emulator.toolchain import HERE, Toolchain, run
 
 _OPTIONS = ("-std=c++17", "-O2", "-g1", "-w", "-fPIC")
-_LIBRARIES_OF_CUDA = ("libcuda.so.1", "libcudart.so.13", "libnvrtc.so.13", "libcublasLt.so.13")
+_LIBRARIES_OF_CUDA = ("libcuda.so.1", "libcudart.so.13", "libnvrtc.so.13")
+_FAST = ("-O3", "-march=native")
 _NOT_SUPPORTED = 15
 
 
@@ -33,7 +34,7 @@ def build(tools: Toolchain) -> Built:
     driver = tools.folder / "libonnxgpu_emulated.so"
     runtime = tools.folder / f"runtime{sysconfig.get_config_var('EXT_SUFFIX')}"
     aliases = tuple(tools.folder / name for name in _LIBRARIES_OF_CUDA)
-    cublas = tools.folder / "libcublas.so.13"
+    cublas_lt, cublas = tools.folder / "libcublasLt.so.13", tools.folder / "libcublas.so.13"
     with _locked(tools.folder):
         if not runtime.exists():
             with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
@@ -41,11 +42,12 @@ def build(tools: Toolchain) -> Built:
                 _build_driver(tools, driver, pool)
                 for alias in aliases:
                     _build_alias(tools, driver, alias)
+                _build_cublas_lt(tools, driver, cublas_lt)
                 _build_cublas(tools, driver, cublas)
                 build_runtime(tools, driver, runtime)
                 for header in headers:
                     header.result()
-    return Built((driver, *aliases, cublas), runtime)
+    return Built((driver, *aliases, cublas_lt, cublas), runtime)
 
 
 @contextmanager
@@ -82,13 +84,20 @@ def _build_alias(tools: Toolchain, driver: Path, target: Path) -> None:
     empty.unlink()
 
 
+def _build_cublas_lt(tools: Toolchain, driver: Path, target: Path) -> None:
+    code = target.with_suffix(".o")
+    run([tools.compiler, *_OPTIONS, *_FAST, *tools.includes[1:], "-c", HERE / "libraries" / "cublas_lt.cpp", "-o", code])
+    _link(tools, [code], target, f"-Wl,-soname,{target.name}", driver, f"-Wl,-rpath,{driver.parent}")
+    code.unlink()
+
+
 def _build_cublas(tools: Toolchain, driver: Path, target: Path) -> None:
     """cuBLAS with the version node that CuPy's extension was linked with; what the stand-in lacks says that it is not supported."""
     extension = next((tools.cupy.parent / "cupy_backends" / "cuda" / "libs").glob("cublas*.so"))
     with tempfile.TemporaryDirectory(dir=tools.folder) as scratch:
         folder = Path(scratch)
         code, versions = folder / "cublas.o", folder / "versions"
-        run([tools.compiler, *_OPTIONS, "-O3", "-march=native", *tools.includes[1:], "-c", HERE / "libraries" / "cublas.cpp", "-o", code])
+        run([tools.compiler, *_OPTIONS, *_FAST, *tools.includes[1:], "-c", HERE / "libraries" / "cublas.cpp", "-o", code])
         stubs = stubs_for(tools, folder, extension, code, r"cublas\w+", _NOT_SUPPORTED)
         versions.write_text("libcublas.so.13 { global: cublas*; };\n")
         _link(

@@ -35,7 +35,7 @@ _COUNTERS = [
     "allocations",
     "releases",
 ]
-_REAL = ("libcuda.so", "libcudart.so", "libnvrtc.so", "libcublas.so", "libcudnn.so")
+_REAL = ("libcuda.so", "libcudart.so", "libnvrtc.so", "libcublas.so", "libcublasLt.so", "libcudnn.so")
 _TEXTS = ctypes.POINTER(ctypes.c_char_p)
 _COMPILE = ctypes.CFUNCTYPE(
     ctypes.c_int, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_int, _TEXTS, ctypes.c_int, _TEXTS

@@ -37,7 +37,8 @@ def _gemm_refusal(operation: Operation) -> str | None:
     return _refusal(operation)
 
 
-def _activation_refusal(operation: Operation) -> str | None:
+def activation_refusal(operation: Operation) -> str | None:
+    """Why the activation that a fused node names is none of ours."""
     name = operation.attributes.get("activation") or ""
     return None if name in (*_PLAIN, *_ARGUMENTS) else f"has no activation {name!r}"
 
@@ -136,7 +137,7 @@ def _gemm(
 
 
 def _fused_gemm_refusal(operation: Operation) -> str | None:
-    return _activation_refusal(operation) or _refusal(operation)
+    return activation_refusal(operation) or _refusal(operation)
 
 
 @operator("FusedGemm", domain=_MS, specs=gemm_specs, types=FLOAT_NAMES, when=_fused_gemm_refusal)
@@ -169,7 +170,7 @@ def _fused_refusal(operation: Operation) -> str | None:
         return "exchanges no batch axes"
     if len(operation.inputs) > 3 and operation.inputs[3] is not None:
         return "adds no residual"
-    return _activation_refusal(operation) or _refusal(operation)
+    return activation_refusal(operation) or _refusal(operation)
 
 
 @operator("FusedMatMul", domain="onnxgpu", types=FLOAT_NAMES, when=_fused_refusal)

@@ -72,26 +72,37 @@ inline std::vector<double> read(const Matrix& matrix, const char* data, int rows
     return values;
 }
 
-inline void multiply_one(int m, int n, int k, double alpha, const std::vector<double>& a, const std::vector<double>& b, double beta, const Matrix& c, char* out) {
+// finish(value, row): what is stored for alpha op(A) op(B) + beta C.
+template <typename Finish>
+void multiply_one(
+    int m, int n, int k, double alpha, const std::vector<double>& a, const std::vector<double>& b, double beta, const Matrix& c, const char* from_c,
+    const Matrix& d, char* out, Finish finish
+) {
     for (int j = 0; j < n; ++j) {
         for (int i = 0; i < m; ++i) {
             double sum = 0;
             for (int l = 0; l < k; ++l) sum += a[static_cast<size_t>(i) * k + l] * b[static_cast<size_t>(l) * n + j];
-            const size_t index = j * c.leading + i;
-            store(out, c.type, index, alpha * sum + (beta ? beta * load(out, c.type, index) : 0));
+            store(out, d.type, j * d.leading + i, finish(alpha * sum + (beta ? beta * load(from_c, c.type, j * c.leading + i) : 0), i));
         }
-        emulated_mark_written(out + j * c.leading * bytes_of(c.type), m * bytes_of(c.type));
+        emulated_mark_written(out + j * d.leading * bytes_of(d.type), m * bytes_of(d.type));
     }
 }
 
-inline int multiply(int m, int n, int k, double alpha, const Matrix& a, const Matrix& b, double beta, const Matrix& c, int count) {
+// D = finish(alpha op(A) op(B) + beta C), `count` times; round(values) may change the factors first.
+template <typename Finish, typename Round>
+int multiply(
+    int m, int n, int k, double alpha, const Matrix& a, const Matrix& b, double beta, const Matrix& c, const Matrix& d, int count, Finish finish, Round round
+) {
     for (int index = 0; index < count && m && n; ++index) {
-        const char *from_a = item(a, index), *from_b = item(b, index);
-        char* out = const_cast<char*>(item(c, index));
+        const char *from_a = item(a, index), *from_b = item(b, index), *from_c = item(c, index);
+        char* out = const_cast<char*>(item(d, index));
         const bool fits = is_inside(a, from_a, a.transposed ? k : m, a.transposed ? m : k) && is_inside(b, from_b, b.transposed ? n : k, b.transposed ? k : n) &&
-                          is_inside(c, out, m, n);
+                          (!beta || is_inside(c, from_c, m, n)) && is_inside(d, out, m, n);
         if (!fits) return ILLEGAL_ADDRESS;
-        multiply_one(m, n, k, alpha, read(a, from_a, m, k), read(b, from_b, k, n), beta, c, out);
+        auto left = read(a, from_a, m, k), right = read(b, from_b, k, n);
+        round(left);
+        round(right);
+        multiply_one(m, n, k, alpha, left, right, beta, c, from_c, d, out, finish);
     }
     return 0;
 }

@@ -1,0 +1,55 @@
+"""A library's kernel with our own behind it, for the shapes that the library turns out not to have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from onnxgpu.log import logger
+from onnxgpu.provider import Array, Kernel, Operation, Spec, Value
+
+
+class NotCovered(Exception):
+    """A library has nothing for these shapes. Raised before anything was launched."""
+
+
+class LibraryKernel:
+    """Runs `kernel`, and the one that `own` builds where that raises NotCovered.
+
+    Args:
+        kernel: the library's.
+        own: makes our kernel, which runs on the same device.
+        operation: for messages.
+    """
+
+    def __init__(self, kernel: Kernel, own: Callable[[], Kernel], operation: Operation) -> None:
+        self._kernel, self._own, self._operation = kernel, own(), operation
+        self._has_told = False
+
+    def outputs(self, inputs: Sequence[Value]) -> Sequence[Spec] | None:
+        """See `onnxgpu.provider.Kernel`."""
+        return self._kernel.outputs(inputs)
+
+    def workspace(self, inputs: Sequence[Value]) -> int:
+        """What either of the two may want: which one runs is known at the launch."""
+        own = self._own.workspace(inputs)
+        try:
+            return max(self._kernel.workspace(inputs), own)
+        except NotCovered:
+            return own
+
+    def launch(self, inputs: Sequence[Value], outputs: Sequence[Array] | None, workspace: Array | None) -> Sequence[Value]:
+        """See `onnxgpu.provider.Kernel`."""
+        try:
+            return self._kernel.launch(inputs, outputs, workspace)
+        except NotCovered as reason:
+            if not self._has_told:
+                self._has_told = True
+                logger.info("%s: %s; it runs by onnxgpu's own kernel", self._operation, reason)
+            return self._launch_own(inputs, outputs, workspace)
+
+    def _launch_own(self, inputs: Sequence[Value], outputs: Sequence[Array] | None, workspace: Array | None) -> Sequence[Value]:
+        if outputs is None or self._own.outputs(inputs) is not None:
+            return self._own.launch(inputs, outputs, workspace)
+        for target, result in zip(outputs, self._own.launch(inputs, None, workspace), strict=True):
+            target[...] = result
+        return outputs

@@ -1,0 +1,280 @@
+"""MatMul, Gemm and onnxruntime's forms of them by cuBLASLt, with bias, Relu and the tanh form of Gelu in its epilogues."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from onnxgpu.dtypes import name_of
+from onnxgpu.operators import Registry
+from onnxgpu.provider import Array, Operation, Spec, Value
+from onnxgpu.providers.array_ops.matrix_products import fused_matmul_operands, fused_matmul_specs, gemm_specs
+from onnxgpu.providers.cuda.generated import evaluate
+from onnxgpu.providers.cuda.kernels import FLOAT_NAMES
+from onnxgpu.providers.cuda.libraries.cublas import MOST_ALIGNMENT, MOST_WORKSPACE, WORKSPACE_ALIGNMENT, Plan, Plans, Problem
+from onnxgpu.providers.cuda.libraries.kernel import NotCovered
+from onnxgpu.providers.cuda.libraries.matrices import batches, factor, is_readable, lies_in_rows, stand_in
+from onnxgpu.providers.cuda.operators.matrix_products import activation_refusal, activation_step
+
+REGISTRY = Registry()
+operator = REGISTRY.operator
+
+_MS = "com.microsoft"
+_FLAGS = ("transA", "transB", "transBatchA", "transBatchB")
+_EPILOGUES = ("", "Relu", "GeluTanh")
+_MOST_PREPARED = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a product needs to know of its provider.
+
+    Attributes:
+        xp: `cupy`.
+        plans: those of the device, made when the first kernel is built.
+        tf32: whether float32 may be computed in TF32.
+    """
+
+    xp: Any
+    plans: Callable[[], Plans]
+    tf32: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """What is multiplied, as matrices with batch axes, and what is added.
+
+    Attributes:
+        c: of the result's shape; `out` itself, where `start` has to be copied to first.
+        bias: a vector.
+    """
+
+    a: Array
+    b: Array
+    out: Array
+    c: Array | None = None
+    start: Array | None = None
+    bias: Array | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A plan, where its launches begin, and whether it has the epilogue in it."""
+
+    plan: Plan
+    starts: list[tuple[int, ...]]
+    is_fused: bool
+
+
+class Product:
+    """activation(alpha op(A) op(B) + beta C) as one plan, or as a few where batch axes do not join.
+
+    Args:
+        context: of the provider; what `Registry.claim` takes for its array module.
+        operation: the node.
+    """
+
+    input_names: tuple[str, ...] = ("a", "b", "c")
+    required_inputs = 2
+
+    def __init__(self, context: Context, operation: Operation) -> None:
+        self._xp, self._tf32, self._plans = context.xp, context.tf32, context.plans()
+        self._attributes = attributes = operation.attributes
+        self._flags = {name: int(attributes.get(name, 0)) for name in _FLAGS}
+        self._alpha = float(attributes.get("alpha", 1.0))
+        self._beta = float(attributes.get("beta", 1.0))
+        self._activation = attributes.get("activation") or ""
+        self._prepared: dict[Any, _Prepared] = {}
+
+    def outputs(self, inputs: Sequence[Value]) -> Sequence[Spec]:
+        """The product's shape."""
+        return (fused_matmul_specs(inputs[0], inputs[1], **self._flags),)
+
+    def workspace(self, inputs: Sequence[Value]) -> int:
+        """What the algorithm for dense inputs wants, and room to align it.
+
+        Raises:
+            NotCovered: cuBLASLt has no algorithm for them.
+        """
+        (spec,) = self.outputs(inputs)
+        stands = [None if value is None else stand_in(value) for value in inputs]
+        terms = self._terms(np, stands, stand_in(spec), _dense_stand_in)
+        wanted = self._prepare(terms, MOST_ALIGNMENT, MOST_WORKSPACE).plan.workspace
+        return wanted + WORKSPACE_ALIGNMENT - 1 if wanted else 0
+
+    def launch(self, inputs: Sequence[Value], outputs: Sequence[Array] | None, workspace: Array | None) -> Sequence[Value]:
+        """See `onnxgpu.provider.Kernel`.
+
+        Raises:
+            NotCovered: cuBLASLt has no algorithm for these shapes.
+        """
+        xp = self._xp
+        (spec,) = self.outputs(inputs)
+        given = outputs[0] if outputs else xp.empty(spec.shape, spec.dtype)
+        out = given if given.flags.c_contiguous else xp.empty(spec.shape, spec.dtype)
+        terms = self._terms(xp, inputs, out, xp.ascontiguousarray)
+        scratch, room = _aligned(workspace)
+        prepared = self._prepare(terms, _alignment(_addresses(terms)), room)
+        if terms.start is not None:
+            terms.out[...] = terms.start
+        self._run(prepared, terms, scratch)
+        if not prepared.is_fused:
+            _finish(self._attributes, terms.out, terms.bias)
+        elif self._activation not in _EPILOGUES:
+            _finish(self._attributes, terms.out, None)
+        if out is not given:
+            given[...] = out
+        return (given,)
+
+    def _terms(self, xp: Any, inputs: Sequence[Value], out: Array, dense: Callable[[Array], Array]) -> _Terms:
+        """Operands of one axis are a row and a column, as in `numpy.matmul`."""
+        a, b = fused_matmul_operands(xp, inputs[0], inputs[1], self._flags)
+        if b.ndim == 1:
+            b, out = b[:, None], out[..., None]
+        if a.ndim == 1:
+            a, out = a[None], out[..., None, :]
+        a, b = (x if is_readable(x) else dense(x) for x in (a, b))
+        added = inputs[2] if len(inputs) > 2 and self._beta else None
+        if b.ndim == 2 and out.ndim > 2 and a.flags.c_contiguous and (added is None or added.ndim < 2):
+            a, out = a.reshape(-1, a.shape[-1]), out.reshape(-1, out.shape[-1])
+        if added is None:
+            return _Terms(a, b, out)
+        if self._beta == 1.0 and added.ndim and added.shape[-1] == added.size == out.shape[-1]:
+            return _Terms(a, b, out, bias=added.reshape(-1))
+        if added.shape == out.shape and lies_in_rows(added):
+            return _Terms(a, b, out, c=added)
+        return _Terms(a, b, out, c=out, start=added)
+
+    def _prepare(self, terms: _Terms, alignment: int, room: int) -> _Prepared:
+        key = (_layout_of(terms.a), _layout_of(terms.b), _layout_of(terms.c), _layout_of(terms.out), terms.bias is None, alignment, room)
+        known = self._prepared.get(key)
+        if known is None:
+            if len(self._prepared) >= _MOST_PREPARED:
+                self._prepared.clear()
+            known = self._prepared[key] = self._planned(terms, alignment, room)
+        return known
+
+    def _planned(self, terms: _Terms, alignment: int, room: int) -> _Prepared:
+        a, b, c, out = terms.a, terms.b, terms.c, terms.out
+        (rows, columns), depth = out.shape[-2:], a.shape[-1]
+        if not out.size or not depth:
+            raise NotCovered("cuBLASLt takes no empty matrices")
+        count, (step_a, step_b, step_c, step_out), starts = batches((a, b, c, out))
+        alignment = _alignment((alignment, *(offset for start in starts for offset in start)))
+        problem = Problem(
+            dtype=name_of(out.dtype),
+            rows=rows,
+            columns=columns,
+            depth=depth,
+            batches=count,
+            a=factor(a, step_a),
+            b=factor(b, step_b),
+            c=None if c is None else factor(c, step_c),
+            d=factor(out, step_out),
+            alpha=self._alpha,
+            beta=self._beta if c is not None else 0.0,
+            activation=self._activation if self._activation in _EPILOGUES else "",
+            has_bias=terms.bias is not None,
+            alignment=alignment,
+            tf32=self._tf32,
+        )
+        plan, is_fused = self._plans.fused(problem)
+        if plan.workspace > room:
+            plan, is_fused = self._plans.fused(problem, room)
+        return _Prepared(plan, starts, is_fused)
+
+    def _run(self, prepared: _Prepared, terms: _Terms, scratch: int) -> None:
+        stream = self._xp.cuda.get_current_stream().ptr
+        pointers = [int(x.data.ptr) for x in (terms.a, terms.b, terms.out if terms.c is None else terms.c, terms.out)]
+        bias = int(terms.bias.data.ptr) if terms.bias is not None and prepared.is_fused else 0
+        for start in prepared.starts:
+            a, b, c, out = (pointer + offset for pointer, offset in zip(pointers, start, strict=True))
+            prepared.plan.run(a, b, c, out, bias, scratch, stream)
+
+
+def _dense_stand_in(x: np.ndarray) -> np.ndarray:
+    return stand_in(Spec(x.shape, x.dtype))
+
+
+def _layout_of(x: Array | None) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+    return None if x is None else (x.shape, x.strides)
+
+
+def _aligned(workspace: Array | None) -> tuple[int, int]:
+    """Where the workspace begins, aligned as cuBLASLt wants it, and how many bytes it has from there."""
+    if workspace is None:
+        return 0, 0
+    skipped = -int(workspace.data.ptr) % WORKSPACE_ALIGNMENT
+    return int(workspace.data.ptr) + skipped, max(0, workspace.size - skipped)
+
+
+def _alignment(addresses: Iterable[int]) -> int:
+    """The largest power of two up to `MOST_ALIGNMENT` of which all are multiples."""
+    together = MOST_ALIGNMENT
+    for address in addresses:
+        together |= address
+    return together & -together
+
+
+def _addresses(terms: _Terms) -> Iterator[int]:
+    for array in (terms.a, terms.b, terms.out, terms.c, terms.bias):
+        if array is not None:
+            yield int(array.data.ptr)
+
+
+def _finish(attributes: Mapping[str, Any], out: Array, bias: Array | None) -> None:
+    """Add the bias and apply the activation in place, with a generated kernel."""
+    steps = [] if bias is None else ["Add 0 1"]
+    activation = activation_step(attributes, "%0" if steps else "0")
+    if activation is not None:
+        steps.append(activation)
+    evaluate(steps, (out,) if bias is None else (out, bias), out)
+
+
+def _refusal(operation: Operation) -> str | None:
+    values = [value for value in operation.inputs if value is not None]
+    if len({value.dtype for value in values}) > 1:
+        return "takes operands of one element type"
+    return activation_refusal(operation)
+
+
+def _fused_refusal(operation: Operation) -> str | None:
+    if len(operation.inputs) > 3 and operation.inputs[3] is not None:
+        return "adds no residual"
+    return _refusal(operation)
+
+
+@operator("MatMul", types=FLOAT_NAMES, when=_refusal)
+class MatMul(Product):
+    """Matrix product with broadcast batch axes. Spec: https://onnx.ai/onnx/operators/onnx__MatMul.html"""
+
+    input_names = ("a", "b")
+
+
+@operator("SparseToDenseMatMul", domain=_MS, types=FLOAT_NAMES, when=_refusal)
+@operator("TransposeMatMul", domain=_MS, types=FLOAT_NAMES, when=_refusal)
+@operator("FusedMatMul", domain=_MS, types=FLOAT_NAMES, when=_refusal)
+class ScaledMatMul(Product):
+    """alpha * op(A) op(B). Spec: onnxruntime's ContribOperators.md"""
+
+    input_names = ("a", "b")
+
+
+@operator("FusedMatMul", domain="onnxgpu", types=FLOAT_NAMES, when=_fused_refusal)
+class MatMulWithBias(Product):
+    """activation(alpha * op(A) op(B) + bias): what `onnxgpu.fuse.matmul` makes."""
+
+    input_names = ("a", "b", "bias", "residual")
+
+
+@operator("FusedGemm", domain=_MS, types=FLOAT_NAMES, when=_refusal)
+@operator("Gemm", types=FLOAT_NAMES, when=_refusal)
+class Gemm(Product):
+    """activation(alpha * op(A) op(B) + beta * C). Spec: https://onnx.ai/onnx/operators/onnx__Gemm.html"""
+
+    def outputs(self, inputs: Sequence[Value]) -> Sequence[Spec]:
+        """(M, N), checked against C."""
+        return (gemm_specs(*inputs[:3], transA=self._flags["transA"], transB=self._flags["transB"]),)

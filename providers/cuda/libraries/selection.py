@@ -1,0 +1,103 @@
+"""Which implementation runs an operation: a library that is switched on and has it, else our own kernel; with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import Any
+
+from onnxgpu.errors import EPFail
+from onnxgpu.log import logger
+from onnxgpu.operators import Registry
+from onnxgpu.provider import Claim, Kernel, Operation, Refusal
+from onnxgpu.providers.cuda.libraries import cublas, found, products
+from onnxgpu.providers.cuda.libraries.found import Found
+from onnxgpu.providers.cuda.libraries.kernel import LibraryKernel
+
+OPTIONS = ("enable_cublas", "enable_cudnn")
+
+
+@dataclass(frozen=True)
+class _Library:
+    """A library's operators, and what its kernels are made with.
+
+    Attributes:
+        option: switches it off.
+        found: looks for it, once a process.
+        registry: its operators.
+        context: what `registry.claim` takes for the array module.
+    """
+
+    option: str
+    found: Callable[[], Found]
+    registry: Registry
+    context: Any
+
+
+class Selection:
+    """The choice for one session.
+
+    Args:
+        xp: `cupy`.
+        device: the device's number.
+        options: of the provider, checked.
+    """
+
+    def __init__(self, xp: Any, device: int, options: Mapping[str, Any]) -> None:
+        self._options = options
+        context = products.Context(xp, partial(cublas.plans, device), bool(options.get("use_tf32", False)))
+        self._all = (_Library("enable_cublas", found.cublas_lt, products.REGISTRY, context),)
+
+    def preferred(self, operation: Operation, own: Claim) -> Claim:
+        """A library's claim, with our own kernel behind it for shapes that it does not have; else `own`, with the reason."""
+        for library in self._all:
+            if not library.registry.has(operation.operator, operation.domain):
+                continue
+            reason = self._missing[library.option]
+            if reason is not None:
+                return replace(own, note=f"by onnxgpu's own kernel: {reason}")
+            answer = library.registry.claim(library.context, operation)
+            name = library.found()
+            if isinstance(answer, Refusal):
+                return replace(own, note=f"by onnxgpu's own kernel: {name.name} does not run it ({answer.reason})")
+            return replace(own, note=f"by {name.name} {name.version}", build=partial(_behind, answer.build, own.build, operation))
+        return own
+
+    @cached_property
+    def _missing(self) -> dict[str, str | None]:
+        """Option → why its library is not used."""
+        return {library.option: self._unused(library) for library in self._all}
+
+    def _unused(self, library: _Library) -> str | None:
+        """Why `library` is not used; an absent one is a warning, or an error if it was asked for.
+
+        Raises:
+            EPFail: the option says that it is to be used, and it cannot be.
+        """
+        wanted = self._options.get(library.option)
+        if wanted is False:
+            return f"{library.option} is off"
+        state = library.found()
+        if state.problem is None:
+            return None
+        if wanted:
+            raise EPFail(f"option {library.option!r} asks for {state.name}: {state.problem}, or leave the option out")
+        _tell_once(state, library.option)
+        return f"{state.name}: {state.problem}"
+
+
+_told: set[str] = set()
+
+
+def _tell_once(state: Found, option: str) -> None:
+    if state.name not in _told:
+        _told.add(state.name)
+        logger.warning(
+            "%s is not used: %s. onnxgpu's own kernels run in its place, some of them slower; %s=0 says that this is meant",
+            state.name, state.problem, option,
+        )  # fmt: skip
+
+
+def _behind(library: Callable[[], Kernel], own: Callable[[], Kernel], operation: Operation) -> Kernel:
+    return LibraryKernel(library(), own, operation)
