@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 from functools import cache
 from typing import Any
 
@@ -76,6 +77,9 @@ def device_count() -> int:
 
 
 def _driver_problem() -> str | None:
+    emulator = sys.modules.get("onnxgpu.providers.cuda.emulator")
+    if emulator is not None and emulator.installed() is not None:
+        return "this process has the emulated device, and so no other: set ONNXGPU_CUDA=emulated, or start a new process"
     try:
         library = ctypes.CDLL("libcuda.so.1")
     except OSError:
