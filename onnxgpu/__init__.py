@@ -175,7 +175,7 @@ def get_device() -> str:
     from onnxgpu.discovery import providers
 
     known = providers()
-    return "CPU" if all(known[name].fallback for name in get_available_providers()) else "GPU"
+    return "CPU" if all(known[name].memory is None for name in get_available_providers()) else "GPU"
 
 
 def enable_telemetry_events() -> None:

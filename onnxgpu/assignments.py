@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from onnxgpu.partition import Placement
+    from onnxgpu.partition import Assignment, Placement
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +42,13 @@ class OrtEpAssignedSubgraph:
 
 
 def assigned_subgraphs(placement: Placement) -> list[OrtEpAssignedSubgraph]:
-    """The nodes of a placement; neighbours that one provider has are together."""
+    """The nodes of a placement; a segment's are together, and neighbours that one provider of operators has."""
     return [
-        OrtEpAssignedSubgraph(
-            name, tuple(OrtEpAssignedNode(a.operation.name, a.operation.domain, a.operation.operator) for a in assignments)
-        )
-        for name, assignments in groupby(placement, lambda assignment: assignment.provider.name)
+        OrtEpAssignedSubgraph(name, tuple(_node(member) for a in assignments for member in a.members or (a,)))
+        for (name, _), assignments in groupby(placement, lambda a: (a.provider.name, id(a) if a.members else 0))
     ]
+
+
+def _node(assignment: Assignment) -> OrtEpAssignedNode:
+    operation = assignment.operation
+    return OrtEpAssignedNode(operation.name, operation.domain, operation.operator)

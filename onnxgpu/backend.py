@@ -56,7 +56,7 @@ class OnnxGpuBackend(Backend):
         """True for `CPU`, and for `CUDA` where a provider with a device is available."""
         kind = device.split(":")[0].upper()
         available = [p for p in providers().values() if p.listed and not p.last_resort and p.unavailable() is None]
-        return kind == "CPU" or (kind == "CUDA" and any(not p.fallback for p in available))
+        return kind == "CPU" or (kind == "CUDA" and any(p.memory is not None for p in available))
 
     @classmethod
     def is_compatible(cls, model: Model, device: str = "CPU", **kwargs: Any) -> bool:

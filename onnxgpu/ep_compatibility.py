@@ -48,7 +48,7 @@ def get_hardware_device_ep_incompatibility_details(arg0: str, arg1: OrtHardwareD
     reason, notes = OrtDeviceEpIncompatibilityReason.NONE, None
     if cause is not None:
         reason, notes = OrtDeviceEpIncompatibilityReason.MISSING_DEPENDENCY, cause
-    elif (arg1.type == OrtHardwareDeviceType.CPU) != provider.fallback:
+    elif (arg1.type == OrtHardwareDeviceType.CPU) != (provider.memory is None):
         reason, notes = OrtDeviceEpIncompatibilityReason.DEVICE_INCOMPATIBLE, f"{arg0} does not run on a {arg1.type}"
     return {"reasons_bitmask": int(reason), "notes": notes, "error_code": 0}
 

@@ -89,7 +89,7 @@ class OrtEpDevice:
 def get_ep_devices() -> list[OrtEpDevice]:
     """A device for each provider that is available here, in order of preference."""
     return [
-        OrtEpDevice(name, "onnxgpu", {"version": __version__}, {}, _device(is_host=provider.fallback))
+        OrtEpDevice(name, "onnxgpu", {"version": __version__}, {}, _device(is_host=provider.memory is None))
         for name, provider in providers().items()
         if provider.listed and not provider.last_resort and provider.unavailable() is None
     ]

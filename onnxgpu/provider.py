@@ -1,8 +1,8 @@
 """What an execution provider is, and the few values the core exchanges with one.
 
 A provider answers three questions — is it available here, can it run this operation, where do its tensors live — and
-does one thing: it builds a kernel for an operation it claimed. The core knows nothing else about providers and names
-none of them.
+does one thing: it builds a kernel for an operation it claimed; `onnxgpu.segment_provider` has those that do so for whole
+parts of a graph. The core knows nothing else about providers and names none of them.
 """
 
 from __future__ import annotations
@@ -92,13 +92,15 @@ class ValueInfo:
     """What is known of a value before the model runs.
 
     `dtype` and `shape` are None when unknown; a dimension is an int, a symbol, or None. `constant` loads the value of
-    a constant (a memory-mapped or shared array: never write into it) and is None for everything else.
+    a constant (a memory-mapped or shared array: never write into it) and is None for everything else. `is_tensor` is False
+    for a sequence or an optional value, whose `dtype` is that of its elements.
     """
 
     name: str
     dtype: np.dtype | None = None
     shape: tuple[int | str | None, ...] | None = None
     constant: Callable[[], np.ndarray] | None = None
+    is_tensor: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +228,8 @@ class Provider:
         name: onnxruntime's name, `CPUExecutionProvider`.
         option_types: the options it takes and the type of each.
         preference: lower is tried first when the caller names no providers.
-        listed: whether it appears in `get_all_providers()` and is used without being asked for by name.
+        listed: whether it appears in `get_all_providers()`.
+        used_unasked: whether a session that names no providers has it, if it is listed and available.
         fallback: it takes over what no listed provider runs, unless the session forbids that.
         last_resort: it comes behind the fallback, so that no standard operator is missing.
         memory: names of the memory at its place; None for host memory. A provider with memory of its own takes the option
@@ -237,6 +240,7 @@ class Provider:
     option_types: ClassVar[Mapping[str, type]] = {}
     preference: ClassVar[int] = 50
     listed: ClassVar[bool] = True
+    used_unasked: ClassVar[bool] = True
     fallback: ClassVar[bool] = False
     last_resort: ClassVar[bool] = False
     memory: ClassVar[DeviceMemory | None] = None

@@ -77,7 +77,7 @@ def select(
     """The providers to use.
 
     Args:
-        requested: names or (name, options), in order of preference; None: all that are available.
+        requested: names or (name, options), in order of preference; None: all that are available and used unasked.
         provider_options: one mapping for each name, if the names are given without options.
         strict: raise where a requested provider is not available.
         forbid_fallback: do not add the fallback provider to the list.
@@ -112,7 +112,9 @@ def select(
     _report(missing, chosen, strict)
     replaced = tuple(missing)
     if requested is None:
-        missing += [(name, cause) for name, cls in known.items() if cls.listed and (cause := cls.unavailable()) is not None]
+        missing += [
+            (name, cause) for name, cls in known.items() if cls.listed and cls.used_unasked and (cause := cls.unavailable()) is not None
+        ]
     return Selection(tuple(chosen), tuple(dict(missing).items()), replaced)
 
 
@@ -179,7 +181,8 @@ def _pairs(
     known: Mapping[str, type[Provider]], requested: Sequence[Requested] | None, provider_options: Sequence[Mapping[Any, Any]] | None
 ) -> list[tuple[str, Mapping[Any, Any]]]:
     if requested is None:
-        return [(name, {}) for name, cls in known.items() if cls.listed and not cls.last_resort and cls.unavailable() is None]
+        default = [(name, cls) for name, cls in known.items() if cls.listed and cls.used_unasked and not cls.last_resort]
+        return [(name, {}) for name, cls in default if cls.unavailable() is None]
     if provider_options is not None and len(provider_options) != len(requested):
         counts = f"got {len(requested)} providers and {len(provider_options)} option mappings"
         raise InvalidArgument(f"'providers' and 'provider_options' should be the same length if both are given; {counts}")

@@ -104,7 +104,7 @@ class InferenceSession(Session):
 
     def _make(self, source: ModelSource, disabled: Sequence[str]) -> None:
         """File → graph → rewrite → partition → fuse → plan; stops between two stages if the load is canceled."""
-        from onnxgpu.fuse import fuse
+        from onnxgpu.fuse import collapse, fuse
         from onnxgpu.model_file import infer_types, override_dimensions
         from onnxgpu.partition import parse_hints, partition
         from onnxgpu.plan import make_plan
@@ -133,7 +133,7 @@ class InferenceSession(Session):
             proceed()
         self._placement = partition(loaded.model, chosen, parse_hints(options.config_entries.get("onnxgpu.placement", "")))
         proceed()
-        self._placement = fuse(loaded.model, self._placement, level=level)
+        self._placement = fuse(loaded.model, collapse(loaded.model, self._placement), level=level)
         proceed()
         self._plan = make_plan(loaded.model.graph, self._placement, chosen)
         proceed()

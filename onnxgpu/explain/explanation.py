@@ -30,10 +30,10 @@ def explanation(session: InferenceSession) -> dict[str, Any]:
         "model": str(session.model_path) if session.model_path else None,
         "providers": session.get_providers(),
         "unavailable": [{"provider": name, "cause": cause} for name, cause in session.unavailable_providers],
-        "nodes": [_node(assignment, session.unavailable_providers) for assignment in session.placement],
+        "nodes": [_node(assignment, session.unavailable_providers) for assignment in session.placement.nodes()],
         "transfers": _transfers(session.plan, session.programs, values),
         "rewrites": str(session.rewrites),
-        "counts": dict(Counter(assignment.provider.name for assignment in session.placement)),
+        "counts": dict(Counter(assignment.provider.name for assignment in session.placement.nodes())),
     }
 
 
@@ -54,7 +54,7 @@ def _node(assignment: Assignment, unavailable: tuple[tuple[str, str], ...]) -> d
 
 def _values(session: InferenceSession) -> dict[str, ValueInfo]:
     known: dict[str, ValueInfo] = {}
-    for assignment in session.placement:
+    for assignment in session.placement.nodes():
         for value in (*assignment.operation.inputs, *assignment.operation.outputs):
             if value is not None:
                 known.setdefault(value.name, value)

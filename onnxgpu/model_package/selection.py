@@ -216,4 +216,4 @@ def _texts(info: Mapping[str, Any], key: str, where: str) -> dict[str, str]:
 
 
 def _has_device(provider: str, device: str | None) -> bool:
-    return device is None or device == ("cpu" if providers()[provider].fallback else "gpu")
+    return device is None or device == ("cpu" if providers()[provider].memory is None else "gpu")

@@ -2,6 +2,6 @@
 
 from onnxgpu.partition.hints import Hints, parse_hints
 from onnxgpu.partition.partition import partition
-from onnxgpu.partition.placement import Assignment, Placement
+from onnxgpu.partition.placement import Assignment, PlacedSegment, Placement
 
-__all__ = ["Assignment", "Hints", "Placement", "parse_hints", "partition"]
+__all__ = ["Assignment", "Hints", "PlacedSegment", "Placement", "parse_hints", "partition"]

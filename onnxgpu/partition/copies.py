@@ -14,6 +14,7 @@ from onnxgpu.partition.hints import Hints
 from onnxgpu.partition.minimum_cut import INFINITE, SINK, SOURCE, Edge, source_side
 from onnxgpu.partition.placement import Assignment
 from onnxgpu.provider import HOST, Claim, Provider, ValueInfo, bytes_of
+from onnxgpu.segment_provider import SegmentProvider
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -48,7 +49,7 @@ def _node_edges(vertex: int, assignment: Assignment, hosts: Sequence[Provider], 
     if provider.place == HOST:
         return [(vertex, SINK, INFINITE)]
     host = next((h for h in hosts if isinstance(h.claim(operation), Claim)), None)
-    if host is None or hints.provider_for(operation):
+    if host is None or hints.provider_for(operation) or isinstance(provider, SegmentProvider):
         return [(SOURCE, vertex, INFINITE)]
     on_host, on_device = host.cost(operation), provider.cost(operation)
     if hints.mode == "fastest":

@@ -19,8 +19,8 @@ def operation_of(node: ir.Node, opset_imports: Mapping[str, int]) -> Operation:
     version = node.version if node.version is not None else opset_imports.get(domain, 1)
     return Operation(
         operator=node.op_type,
-        inputs=tuple(_info(value) for value in node.inputs),
-        outputs=tuple(_info(value) if value.name else None for value in node.outputs),
+        inputs=tuple(info_of(value) for value in node.inputs),
+        outputs=tuple(info_of(value) if value.name else None for value in node.outputs),
         domain=domain,
         version=version,
         name=node.name or "",
@@ -28,13 +28,17 @@ def operation_of(node: ir.Node, opset_imports: Mapping[str, int]) -> Operation:
     )
 
 
-def _info(value: ir.Value | None) -> ValueInfo | None:
+def info_of(value: ir.Value | None) -> ValueInfo | None:
+    """What is known of `value`; None for an absent one."""
+    import onnx_ir as ir
+
     if value is None:
         return None
     dtype = dtype_of(int(value.dtype)) if value.dtype is not None and int(value.dtype) else None
     shape = None if value.shape is None else tuple(d if isinstance(d, int) else getattr(d, "value", None) for d in value.shape)
     tensor = value.const_value if is_constant(value) else None
-    return ValueInfo(value.name or "", dtype, shape, None if tensor is None else lambda: array_of(tensor))
+    constant = None if tensor is None else lambda: array_of(tensor)
+    return ValueInfo(value.name or "", dtype, shape, constant, value.type is None or isinstance(value.type, ir.TensorType))
 
 
 def _attribute(attribute: ir.Attr) -> Any:
@@ -44,7 +48,7 @@ def _attribute(attribute: ir.Attr) -> Any:
     if kind == ir.AttributeType.TENSOR:
         return array_of(value)
     if kind == ir.AttributeType.GRAPH:
-        return Subgraph(*(tuple(info for info in map(_info, values) if info) for values in (value.inputs, value.outputs)))
+        return Subgraph(*(tuple(info for info in map(info_of, values) if info) for values in (value.inputs, value.outputs)))
     if kind in (ir.AttributeType.INTS, ir.AttributeType.FLOATS, ir.AttributeType.STRINGS):
         return tuple(value)
     return value

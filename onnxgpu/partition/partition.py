@@ -2,13 +2,14 @@
 
 1. Hints: a node the caller pinned goes where the caller said.
 2. Claims: in the user's order, the first provider that can run a node gets it. The list is an instruction.
-3. Shape arithmetic: small integer tensors computed from shapes stay on the host, where kernels want them.
-4. Fewer copies: a node whose move to the host saves more in copies than it costs is moved (minimum cut).
+3. Segments: neighbours that one provider compiles as a whole are put together; what is too small goes on in the list.
+4. Shape arithmetic: small integer tensors computed from shapes stay on the host, where kernels want them.
+5. Fewer copies: a node whose move to the host saves more in copies than it costs is moved (minimum cut).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -18,13 +19,16 @@ from onnxgpu.model_file import is_constant
 from onnxgpu.partition.copies import host_moves
 from onnxgpu.partition.hints import Hints
 from onnxgpu.partition.operations import operation_of
-from onnxgpu.partition.placement import Assignment, Placement
-from onnxgpu.provider import HOST, Claim, Operation, Provider
+from onnxgpu.partition.placement import Assignment, PlacedSegment, Placement
+from onnxgpu.partition.segments import groups, segment_of
+from onnxgpu.provider import HOST, Claim, Kernel, Operation, Provider, Refusal
+from onnxgpu.segment_provider import Exclusions, Segment, SegmentProvider
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
 SMALL_SHAPE_TENSOR = 64
+PINNED = "pinned by a hint"
 
 
 def partition(model: ir.Model, providers: Sequence[Provider], hints: Hints | None = None) -> Placement:
@@ -41,13 +45,18 @@ def partition(model: ir.Model, providers: Sequence[Provider], hints: Hints | Non
     """
     hints = hints or Hints()
     assignments = {node: _assign(operation_of(node, model.opset_imports), providers, hints) for node in _nodes(model.graph)}
+    segments: list[PlacedSegment] = []
+    for provider in providers:
+        if isinstance(provider, SegmentProvider):
+            for graph in model.graphs():
+                segments += _segments(graph, provider, assignments, providers, hints)
     devices = {provider.place for provider in providers} - {HOST}
     if devices:
         _keep_shape_arithmetic_on_host(assignments, providers, hints)
         if hints.mode != "listed":
             for node in host_moves(assignments, providers, hints):
                 assignments[node] = _on_host(assignments[node], providers, "moved to the host: it saves more in copies than it costs")
-    return Placement(assignments)
+    return Placement(assignments, tuple(segments))
 
 
 def _nodes(graph: ir.Graph) -> Iterator[ir.Node]:
@@ -68,8 +77,13 @@ def _assign(operation: Operation, providers: Sequence[Provider], hints: Hints) -
                 f"{operation} is pinned to {pinned.provider} by the hint {str(pinned)!r}, but {assignment}; make the hint soft or remove it"
             )
         refusals.append((pinned.provider, f"hinted, but {assignment}"))
+    return _next_in_list(operation, providers, refusals)
+
+
+def _next_in_list(operation: Operation, providers: Sequence[Provider], refusals: list[tuple[str, str]]) -> Assignment:
+    """The first of `providers` that can run `operation`; `refusals` are of those before them."""
     for provider in providers:
-        answer = provider.claim(operation)
+        answer = _answer(provider, operation)
         if isinstance(answer, Claim):
             reason = "first in the list that can run it" if not refusals else "the next in the list that can run it"
             return Assignment(operation, provider, answer, reason, tuple(refusals))
@@ -85,16 +99,76 @@ def _assign(operation: Operation, providers: Sequence[Provider], hints: Hints) -
 def _assign_pinned(operation: Operation, providers: Sequence[Provider], name: str) -> Assignment | str:
     for provider in providers:
         if provider.name == name:
-            answer = provider.claim(operation)
-            return Assignment(operation, provider, answer, "pinned by a hint") if isinstance(answer, Claim) else answer.reason
+            answer = _answer(provider, operation)
+            return Assignment(operation, provider, answer, PINNED) if isinstance(answer, Claim) else answer.reason
     return f"{name} is not among this session's providers {[p.name for p in providers]}"
+
+
+def _answer(provider: Provider, operation: Operation) -> Claim | Refusal:
+    if isinstance(provider, SegmentProvider):
+        return provider.supports(operation) or Claim(_never_built)
+    return provider.claim(operation)
+
+
+def _never_built() -> Kernel:
+    raise AssertionError("a node within a segment has no kernel of its own")
+
+
+def _segments(
+    graph: ir.Graph,
+    provider: SegmentProvider,
+    assignments: dict[ir.Node, Assignment],
+    providers: Sequence[Provider],
+    hints: Hints,
+) -> Iterator[PlacedSegment]:
+    """The segments of `graph` that `provider` claims; nodes that are in none of them go to the providers behind it."""
+    behind = providers[providers.index(provider) + 1 :]
+    offers: dict[tuple[ir.Node, ...], tuple[Segment, Claim | Exclusions | Refusal]] = {}
+    members = {node for node in graph if assignments[node].provider is provider}
+    while members:
+        found = groups(graph, members)
+        for nodes in found:
+            if nodes not in offers:
+                offers[nodes] = _offer(nodes, graph, provider, assignments)
+        excluded = {nodes[i]: r for nodes in found if isinstance(a := offers[nodes][1], Exclusions) for i, r in a.reasons.items()}
+        if not excluded:
+            break
+        for node, reason in excluded.items():
+            assignments[node] = _demoted(assignments[node], reason, behind, hints)
+        members -= set(excluded)
+    for nodes in found if members else ():
+        segment, answer = offers[nodes]
+        if isinstance(answer, Claim):
+            yield PlacedSegment(segment, nodes, provider, answer)
+        elif isinstance(answer, Refusal):
+            for node in nodes:
+                assignments[node] = _demoted(assignments[node], answer.reason, behind, hints)
+
+
+def _offer(
+    nodes: Sequence[ir.Node], graph: ir.Graph, provider: SegmentProvider, assignments: Mapping[ir.Node, Assignment]
+) -> tuple[Segment, Claim | Exclusions | Refusal]:
+    name = f"{graph.name or 'graph'}:{nodes[0].name or nodes[0].op_type}"
+    segment = segment_of(name, nodes, (assignments[node].operation for node in nodes))
+    if len(nodes) < provider.least_nodes:
+        return segment, Refusal(f"a segment of {len(nodes)} nodes is less than the {provider.least_nodes} it takes")
+    return segment, provider.claim_segment(segment)
+
+
+def _demoted(assignment: Assignment, reason: str, behind: Sequence[Provider], hints: Hints) -> Assignment:
+    """The assignment to the next provider in the list, as no segment of the first has the node."""
+    operation, name = assignment.operation, assignment.provider.name
+    hint = hints.provider_for(operation)
+    if hint is not None and hint.hard and assignment.reason == PINNED:
+        raise InvalidArgument(f"{operation} is pinned to {name} by the hint {str(hint)!r}, but {reason}; make the hint soft or remove it")
+    return _next_in_list(operation, behind, [*assignment.refusals, (name, reason)])
 
 
 def _keep_shape_arithmetic_on_host(assignments: dict[ir.Node, Assignment], providers: Sequence[Provider], hints: Hints) -> None:
     """Small integer tensors that start at a Shape-like node (one that reads no data) are computed on the host."""
     shape_values: set[ir.Value] = set()
     for node, assignment in assignments.items():
-        if hints.provider_for(assignment.operation):
+        if hints.provider_for(assignment.operation) or isinstance(assignment.provider, SegmentProvider):
             continue
         inputs = [(i, value) for i, value in enumerate(node.inputs) if value is not None]
         reads_data = [value for i, value in inputs if i not in assignment.claim.shape_only_inputs]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onnxgpu.provider import Claim, Operation, Provider
+from onnxgpu.segment_provider import Segment
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -14,13 +15,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """One node's provider, the reason, and what the providers before it in the list said."""
+    """One node's provider, the reason, and what the providers before it in the list said.
+
+    Attributes:
+        members: the assignments of the nodes that a segment replaced, in graph order; empty for a node of the model.
+    """
 
     operation: Operation
     provider: Provider
     claim: Claim
     reason: str
     refusals: tuple[tuple[str, str], ...] = ()
+    members: tuple[Assignment, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedSegment:
+    """Nodes that `provider` runs as one step, and how."""
+
+    segment: Segment
+    nodes: tuple[ir.Node, ...]
+    provider: Provider
+    claim: Claim
 
     @property
     def why(self) -> str:
@@ -30,9 +46,15 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Placement:
-    """Every node's assignment, nodes of control-flow bodies included, in graph order."""
+    """Every node's assignment, nodes of control-flow bodies included, in graph order.
+
+    Attributes:
+        assignments: of the graph's nodes.
+        segments: which of them run as one step; empty once each of these is a node.
+    """
 
     assignments: Mapping[ir.Node, Assignment]
+    segments: tuple[PlacedSegment, ...] = ()
 
     def __getitem__(self, node: ir.Node) -> Assignment:
         return self.assignments[node]
@@ -40,13 +62,18 @@ class Placement:
     def __iter__(self) -> Iterator[Assignment]:
         return iter(self.assignments.values())
 
+    def nodes(self) -> Iterator[Assignment]:
+        """The assignments of the model's nodes: those within segments instead of the segments'."""
+        for assignment in self:
+            yield from assignment.members or (assignment,)
+
     def providers(self) -> tuple[str, ...]:
         """Names of the providers in use."""
         return tuple(dict.fromkeys(assignment.provider.name for assignment in self))
 
     def __str__(self) -> str:
         lines = []
-        for assignment in self:
+        for assignment in self.nodes():
             operation = assignment.operation
             lines.append(f"{operation.operator} {operation.name or '-'} -> {assignment.provider.name}: {assignment.why}")
             lines += [f"    not {name}: {reason}" for name, reason in assignment.refusals]

@@ -12,6 +12,7 @@ import numpy as np
 from onnxgpu.dtypes import code_of
 from onnxgpu.errors import RuntimeException
 from onnxgpu.host_provider import HostProvider
+from onnxgpu.model_file.operation_proto import attribute_proto
 from onnxgpu.provider import Array, Claim, Operation, Refusal, Spec, Subgraph, Value
 
 OPERATOR_MODULES = {
@@ -76,7 +77,7 @@ class _ReferenceKernel:
         self._inputs = [f"x{i}" if value is not None else "" for i, value in enumerate(operation.inputs)]
         self._outputs = [f"y{i}" if value is not None else "" for i, value in enumerate(operation.outputs)]
         self._node = helper.make_node(operation.operator, self._inputs, self._outputs, domain=operation.domain)
-        self._node.attribute.extend(_attribute(name, value) for name, value in operation.attributes.items())
+        self._node.attribute.extend(attribute_proto(name, value) for name, value in operation.attributes.items())
         self._evaluators: dict[tuple[int, ...], Callable[..., Any]] = {}
 
     def outputs(self, inputs: Sequence[Value]) -> Sequence[Spec] | None:
@@ -114,16 +115,6 @@ class _ReferenceKernel:
         except Exception as error:
             raise RuntimeException(f"onnx.reference cannot prepare {operation}: {type(error).__name__}: {error}") from error
         return run
-
-
-def _attribute(name: str, value: Any) -> Any:
-    from onnx import helper, numpy_helper
-
-    if isinstance(value, np.ndarray):
-        return helper.make_attribute(name, numpy_helper.from_array(value))
-    if isinstance(value, tuple) and not value:
-        return helper.make_attribute(name, [], attr_type=7)
-    return helper.make_attribute(name, list(value) if isinstance(value, tuple) else value)
 
 
 def _array(value: Any) -> Any:

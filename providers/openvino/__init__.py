@@ -1,0 +1,1 @@
+"""Segments compiled by OpenVINO, on the host."""

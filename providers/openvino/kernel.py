@@ -1,0 +1,119 @@
+"""A compiled segment as a kernel: arrays go in and out by address, and each run has a request of its own."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from onnxgpu.errors import RuntimeException
+from onnxgpu.provider import Array, Spec, Value
+from onnxgpu.providers.openvino.engine import reason_of, tensor_over
+from onnxgpu.segment_provider import Segment
+
+MOST_REMEMBERED_SHAPES = 256
+
+Shapes = tuple[tuple[int, ...], ...]
+
+
+class SegmentKernel:
+    """Runs a compiled model.
+
+    Args:
+        segment: its inputs and outputs are those of the model, in order.
+        model: the `openvino.Model` that was compiled; tells shapes.
+        compiled: an `openvino.CompiledModel`.
+        weights: the memory that the model reads its weights from, kept alive.
+    """
+
+    def __init__(self, segment: Segment, model: Any, compiled: Any, weights: object) -> None:
+        self._segment, self._model, self._compiled, self._weights = segment, model, compiled, weights
+        self._dtypes = [value.dtype for value in segment.outputs if value.dtype is not None]
+        self._positions = _positions(model, segment)
+        self._passed = _passed(model, dict(self._positions))
+        self._written = [index for index in range(len(self._dtypes)) if index not in self._passed]
+        self._writing: deque[Any] = deque()
+        self._returning: deque[Any] = deque()
+        self._is_dynamic = any(output.partial_shape.is_dynamic for output in model.outputs)
+        self._specs: dict[Shapes, tuple[Spec, ...] | None] = {}
+
+    def outputs(self, inputs: Sequence[Value]) -> Sequence[Spec] | None:
+        """What the model says for these shapes; None where it depends on more than shapes."""
+        shapes = tuple(tuple(value.shape) for value in inputs) if self._is_dynamic else ()
+        if shapes not in self._specs:
+            if len(self._specs) >= MOST_REMEMBERED_SHAPES:
+                self._specs.clear()
+            self._specs[shapes] = self._inferred(shapes)
+        return self._specs[shapes]
+
+    def _inferred(self, shapes: Shapes) -> tuple[Spec, ...] | None:
+        model = self._model
+        if self._is_dynamic:
+            model = model.clone()
+            try:
+                model.reshape({position: list(shapes[index]) for position, index in self._positions})
+            except RuntimeError as error:
+                told = ", ".join(f"{value.name}: {shape}" for value, shape in zip(self._segment.inputs, shapes, strict=True))
+                raise RuntimeException(f"OpenVINO cannot run {self._segment} with {told}: {reason_of(error)}") from error
+        if any(output.partial_shape.is_dynamic for output in model.outputs):
+            return None
+        return tuple(Spec(tuple(output.shape), dtype) for output, dtype in zip(model.outputs, self._dtypes, strict=True))
+
+    def workspace(self, inputs: Sequence[Value]) -> int:
+        """None: OpenVINO has its own."""
+        return 0
+
+    def launch(self, inputs: Sequence[Value], outputs: Sequence[Array] | None, workspace: Array | None) -> Sequence[Value]:
+        """Run."""
+        free = self._returning if outputs is None else self._writing
+        request = free.pop() if free else self._compiled.create_infer_request()
+        for position, index in self._positions:
+            request.set_input_tensor(position, tensor_over(inputs[index]))
+        if outputs is not None:
+            for index in self._written:
+                request.set_output_tensor(index, tensor_over(outputs[index]))
+        try:
+            request.infer()
+        except RuntimeError as error:
+            raise RuntimeException(f"OpenVINO failed in {self._segment}: {reason_of(error)}") from error
+        if outputs is None:
+            outputs = [self._result(request, index).copy() for index in range(len(self._dtypes))]
+        else:
+            for index, source in self._passed.items():
+                np.copyto(outputs[index], inputs[source])
+        free.append(request)
+        return outputs
+
+    def _result(self, request: Any, index: int) -> np.ndarray:
+        """A view of memory that is the request's."""
+        tensor = request.get_output_tensor(index)
+        array: np.ndarray = tensor.data
+        return array.view(self._dtypes[index])
+
+
+def _positions(model: Any, segment: Segment) -> list[tuple[int, int]]:
+    """The index of each input of `model` with that of the segment's; OpenVINO leaves out inputs whose values do not matter."""
+    if len(model.inputs) == len(segment.inputs):
+        return [(index, index) for index in range(len(segment.inputs))]
+    known = {name: index for index, port in enumerate(model.inputs) for name in port.get_names()}
+    return [(known[value.name], index) for index, value in enumerate(segment.inputs) if value.name in known]
+
+
+def _passed(model: Any, inputs: Mapping[int, int]) -> dict[int, int]:
+    """Outputs that are inputs, which OpenVINO writes into memory of its own alone: index → index of the input.
+
+    Args:
+        model: an `openvino.Model`.
+        inputs: its inputs' indices → the segment's.
+
+    Raises:
+        ValueError: it is not known which input such an output is.
+    """
+    parameters = {parameter.get_friendly_name(): index for index, parameter in enumerate(model.get_parameters())}
+    sources = [result.input_value(0).get_node() for result in model.get_results()]
+    passed = {index: parameters[node.get_friendly_name()] for index, node in enumerate(sources) if node.get_type_name() == "Parameter"}
+    if unknown := [index for index in passed.values() if index not in inputs]:
+        raise ValueError(f"OpenVINO renamed input {unknown[0]} of the segment, which is an output too")
+    return {index: inputs[position] for index, position in passed.items()}

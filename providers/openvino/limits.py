@@ -1,0 +1,137 @@
+"""What OpenVINO's processor plug-in computes otherwise than ONNX says, each with the reason: such operations go to the next provider.
+
+Each rule has a case in `tests/openvino/test_limits.py` that shows the difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from onnxgpu.dtypes import name_of
+from onnxgpu.provider import Operation, Subgraph, ValueInfo
+
+_TYPES = frozenset({"float", "float16", "bfloat16", "bool", "int8", "uint8", "int32", "int64"})
+_WIDENED = frozenset({"int8", "uint8", "int64"})
+_COUNTING = frozenset(
+    {
+        "Add", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor", "CumSum", "Div", "Gemm", "MatMul", "Mod", "Mul", "Neg", "Pow",
+        "ReduceL1", "ReduceL2", "ReduceMean", "ReduceProd", "ReduceSum", "ReduceSumSquare", "Sub", "Sum",
+    }
+)  # fmt: skip
+"""Operators whose results can leave the range in which OpenVINO computes."""
+
+_SMALL = 64
+"""Elements that a vector of sizes or axes has at most."""
+
+_ALWAYS = {
+    "Attention": "OpenVINO leaves out windows, lengths and outputs that some versions of the operator have",
+    "BitShift": "OpenVINO shifts negative numbers and by large counts in another way",
+    "ConcatFromSequence": "OpenVINO's sequences have fixed lengths",
+    "DFT": "OpenVINO's Fourier transform is less exact than 1e-5",
+    "DynamicQuantizeLinear": "OpenVINO multiplies by the reciprocal of the scale, so that numbers halfway between two are rounded apart",
+    "NonMaxSuppression": "OpenVINO drops boxes whose overlap is the threshold",
+    "ReduceMax": "OpenVINO's maximum starts from the least finite number, not from minus infinity",
+    "ReduceMin": "OpenVINO's minimum starts from the largest finite number, not from infinity",
+    "Round": "OpenVINO divides by multiplying with the reciprocal, so that quotients halfway between two integers are rounded apart",
+    "SplitToSequence": "OpenVINO's sequences have fixed lengths",
+    "TopK": "OpenVINO gives equal elements in any order",
+}
+
+
+def _batch_first(operation: Operation) -> str | None:
+    return "OpenVINO takes no batch as the first axis (layout=1)" if operation.attributes.get("layout", 0) else None
+
+
+def _lstm(operation: Operation) -> str | None:
+    has_peepholes = len(operation.inputs) > 7 and operation.inputs[7] is not None
+    return "OpenVINO has no peepholes" if has_peepholes else _batch_first(operation)
+
+
+def _pool(operation: Operation) -> str | None:
+    return "OpenVINO keeps a last window that starts in the padding (ceil_mode)" if operation.attributes.get("ceil_mode", 0) else None
+
+
+def _quantize(operation: Operation) -> str | None:
+    scale = operation.inputs[1]
+    if scale is not None and scale.constant is not None:
+        return None
+    return "OpenVINO multiplies by the reciprocal of the scale, so that numbers halfway between two are rounded apart"
+
+
+def _resize(operation: Operation) -> str | None:
+    attributes = operation.attributes
+    mode, transformation = (str(attributes.get(name, "")) for name in ("mode", "coordinate_transformation_mode"))
+    has_sizes = len(operation.inputs) > 3 and operation.inputs[3] is not None
+    if attributes.get("antialias", 0) or attributes.get("exclude_outside", 0) or mode == "cubic":
+        return "OpenVINO weighs samples at the edges, cubic ones and antialiased ones in another way"
+    if str(attributes.get("keep_aspect_ratio_policy", "stretch")) != "stretch":
+        return "OpenVINO does not keep the aspect ratio"
+    if transformation == "align_corners" and not has_sizes:
+        return "OpenVINO aligns corners for sizes, not for scales"
+    return None
+
+
+def _roi_align(operation: Operation) -> str | None:
+    return "OpenVINO takes the maximum after interpolating" if operation.attributes.get("mode", "avg") == "max" else None
+
+
+def _space_to_depth(operation: Operation) -> str | None:
+    return "OpenVINO knows the order DCR alone" if str(operation.attributes.get("mode", "DCR")) != "DCR" else None
+
+
+def _tile(operation: Operation) -> str | None:
+    repeats = operation.inputs[1]
+    is_constant = repeats is not None and repeats.constant is not None
+    return None if is_constant else "OpenVINO tiles wrongly where the repeats are not constant"
+
+
+_SOMETIMES: dict[str, Callable[[Operation], str | None]] = {
+    "AveragePool": _pool,
+    "GRU": _batch_first,
+    "LSTM": _lstm,
+    "LpPool": _pool,
+    "MaxPool": _pool,
+    "QuantizeLinear": _quantize,
+    "RNN": _batch_first,
+    "Resize": _resize,
+    "RoiAlign": _roi_align,
+    "SpaceToDepth": _space_to_depth,
+    "Tile": _tile,
+}
+
+
+def limit(operation: Operation) -> str | None:
+    """Why OpenVINO does not run `operation` as ONNX means it; None if nothing is known against it."""
+    if any(isinstance(value, Subgraph) for value in operation.attributes.values()):
+        return "control flow stays with the session, and its bodies have segments of their own"
+    if operation.domain:
+        return f"OpenVINO's operators of {operation.domain} are not compared with ours"
+    if operation.operator in _ALWAYS:
+        return _ALWAYS[operation.operator]
+    if operation.operator.startswith(("Sequence", "Optional")):
+        return "OpenVINO's sequences have fixed lengths, and it knows no optional values"
+    check = _SOMETIMES.get(operation.operator)
+    return (check(operation) if check else None) or _type_limit(operation)
+
+
+def _type_limit(operation: Operation) -> str | None:
+    values = [value for value in (*operation.inputs, *operation.outputs) if value is not None]
+    for value in values:
+        if value.dtype is None or not value.is_tensor:
+            return f"the element type of '{value.name}' is not known, or it is no tensor"
+        if value.shape is None:
+            return f"the number of dimensions of '{value.name}' is not known"
+        if name_of(value.dtype) not in _TYPES:
+            return f"OpenVINO's processor plug-in computes {name_of(value.dtype)} in another type"
+    if operation.operator in _COUNTING:
+        for value in values:
+            if value.dtype is not None and name_of(value.dtype) in _WIDENED and not _is_shape(value):
+                return f"OpenVINO computes {name_of(value.dtype)} in int32, where results wrap around elsewhere"
+    return None
+
+
+def _is_shape(value: ValueInfo) -> bool:
+    """A few int64 numbers: sizes and axes, which int32 holds."""
+    if value.dtype is None or name_of(value.dtype) != "int64" or value.shape is None or len(value.shape) > 1:
+        return False
+    return all(isinstance(size, int) and size <= _SMALL for size in value.shape)

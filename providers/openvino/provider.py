@@ -1,0 +1,154 @@
+"""OpenVINOExecutionProvider: whole segments, compiled by OpenVINO for the host's processor."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from onnxgpu.errors import InvalidArgument
+from onnxgpu.host_provider import HostProvider
+from onnxgpu.libraries import first_missing, python_package
+from onnxgpu.model_file.operation_proto import CutModel, model_of
+from onnxgpu.provider import Claim, Library, Operation, Refusal, RunSettings
+from onnxgpu.providers.openvino import engine
+from onnxgpu.providers.openvino.kernel import SegmentKernel
+from onnxgpu.providers.openvino.limits import limit
+from onnxgpu.providers.segments.cache import EngineCache
+from onnxgpu.providers.segments.content_key import content_key
+from onnxgpu.segment_provider import Exclusions, Segment, SegmentProvider
+
+_PRECISIONS = {"": "f32", "ACCURACY": "f32", "FP32": "f32", "FP16": "f16", "BF16": "bf16"}
+"""The option's values → OpenVINO's types."""
+
+
+class OpenVINOProvider(HostProvider, SegmentProvider):
+    """Segments of a model as OpenVINO's models, on the host's processor.
+
+    A session has it only if it is named: installing a package should not change what runs.
+    """
+
+    name: ClassVar[str] = "OpenVINOExecutionProvider"
+    preference: ClassVar[int] = 80
+    used_unasked: ClassVar[bool] = False
+    option_types: ClassVar[Mapping[str, type]] = {
+        "cache_dir": str,
+        "device_type": str,
+        "load_config": str,
+        "min_subgraph_size": int,
+        "num_of_threads": int,
+        "num_streams": int,
+        "precision": str,
+    }
+
+    def __init__(self, options: Mapping[str, Any] | None = None) -> None:
+        super().__init__(options)
+        self._settings = self._properties()
+        folder = self.options.get("cache_dir")
+        self._cache = EngineCache(folder) if folder else None
+
+    @classmethod
+    def libraries(cls) -> Sequence[Library]:
+        """See `onnxgpu.provider.Provider`."""
+        return (python_package("openvino", ("openvino",), remedy="pip install 'onnxgpu[openvino]'"),)
+
+    @classmethod
+    def unavailable(cls) -> str | None:
+        """See `onnxgpu.provider.Provider`."""
+        return first_missing(tuple(cls.libraries()))
+
+    @property
+    def least_nodes(self) -> int:
+        """See `onnxgpu.provider.SegmentProvider`."""
+        return int(self.options.get("min_subgraph_size", 1))
+
+    def prepare(self, settings: RunSettings) -> None:
+        """Take the session's number of threads, unless the provider's options name one."""
+        if settings.threads and "num_of_threads" not in self.options:
+            self._settings["INFERENCE_NUM_THREADS"] = settings.threads
+        if settings.flush_denormals:
+            self._settings["CPU_DENORMALS_OPTIMIZATION"] = True
+
+    def supports(self, operation: Operation) -> Refusal | None:
+        """See `onnxgpu.provider.SegmentProvider`."""
+        reason = limit(operation)
+        return None if reason is None else Refusal(reason)
+
+    def claim_segment(self, segment: Segment) -> Claim | Exclusions | Refusal:
+        """See `onnxgpu.provider.SegmentProvider`; compiles, so that what OpenVINO cannot do goes to the next provider."""
+        try:
+            cut = model_of(segment)
+            model = engine.convert(cut)
+            kernel = SegmentKernel(segment, model, self._compiled(model, cut), cut.weights)
+        except (RuntimeError, TypeError, ValueError) as error:
+            reasons = {i: reason for i, operation in enumerate(segment.operations) if (reason := self._reason_against(operation))}
+            return Exclusions(reasons) if reasons else Refusal(f"OpenVINO does not compile the segment: {engine.reason_of(error)}")
+        return Claim(lambda: kernel)
+
+    def _reason_against(self, operation: Operation) -> str | None:
+        """OpenVINO's own words, if it does not take the operation as a model of one node."""
+        present = dict.fromkeys(value for value in operation.inputs if value is not None and value.constant is None)
+        outputs = tuple(value for value in operation.outputs if value is not None)
+        try:
+            cut = model_of(Segment(operation.name or operation.operator, (operation,), tuple(present), outputs))
+            engine.compiled(engine.convert(cut), self._device, self._settings)
+        except (TypeError, ValueError) as error:
+            return f"its attributes cannot be handed over: {error}"
+        except RuntimeError as error:
+            return f"OpenVINO does not take it: {engine.reason_of(error)}"
+        return None
+
+    def _compiled(self, model: Any, cut: CutModel) -> Any:
+        if self._cache is None:
+            return engine.compiled(model, self._device, self._settings)
+        loaded: list[Any] = []
+
+        def accept(blob: bytes) -> bool:
+            imported = engine.imported(blob, self._device, self._settings)
+            loaded.append(imported)
+            return imported is not None
+
+        def build() -> bytes:
+            loaded.append(engine.compiled(model, self._device, self._settings))
+            return engine.exported(loaded[-1])
+
+        facts = (engine.version(), self._device, engine.device_name(self._device), sorted(self._settings.items()))
+        self._cache.get_or_build(content_key(cut, facts), build, accept)
+        return loaded[-1]
+
+    @property
+    def _device(self) -> str:
+        return str(self.options.get("device_type", "CPU"))
+
+    def _properties(self) -> dict[str, Any]:
+        """OpenVINO's settings for the options.
+
+        Raises:
+            InvalidArgument: an option has no meaning; says which.
+        """
+        precision = str(self.options.get("precision", "")).upper()
+        if precision not in _PRECISIONS:
+            raise InvalidArgument(f"precision '{precision}' of {self.name}: expected one of {[name for name in _PRECISIONS if name]}")
+        settings = {**engine.HONEST, "INFERENCE_PRECISION_HINT": _PRECISIONS[precision]}
+        if "num_of_threads" in self.options:
+            settings["INFERENCE_NUM_THREADS"] = int(self.options["num_of_threads"])
+        if "num_streams" in self.options:
+            settings["NUM_STREAMS"] = str(self.options["num_streams"])
+        return settings | self._loaded_config()
+
+    def _loaded_config(self) -> dict[str, Any]:
+        """The properties of `load_config`: JSON, or a file with it, `{"CPU": {"NAME": "value"}}`."""
+        text = str(self.options.get("load_config", ""))
+        if not text:
+            return {}
+        try:
+            content = text if text.lstrip().startswith("{") else Path(text).read_text(encoding="utf-8")
+            config = json.loads(content)
+            return {str(key): value for key, value in config.get(self._device, {}).items()}
+        except (OSError, ValueError, AttributeError) as error:
+            form = f'{{"{self._device}": {{"NAME": "value"}}}}'
+            raise InvalidArgument(f"load_config of {self.name} is neither JSON of the form {form} nor a file with it: {error}") from error
+
+
+PROVIDER = OpenVINOProvider

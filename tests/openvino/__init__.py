@@ -1,0 +1,1 @@
+"""The OpenVINO provider, on the real OpenVINO."""

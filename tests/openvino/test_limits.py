@@ -1,0 +1,63 @@
+"""Each rule against OpenVINO, with the case that shows why: OpenVINO alone gives another answer than onnx, or none."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from onnxgpu.session import InferenceSession
+from tests.models import model
+from tests.onnx_suite import SuiteCase, suite_cases
+
+openvino = pytest.importorskip("openvino")
+
+PROVIDERS = ["OpenVINOExecutionProvider", "CPUExecutionProvider"]
+SHOWN = {
+    "Attention": "test_attention_local_window",
+    "BitShift": "test_bitshift_right_int32_negative_input",
+    "DynamicQuantizeLinear": "test_dynamicquantizelinear",
+    "NonMaxSuppression": "test_nonmaxsuppression_iou_threshold_boundary",
+    "ReduceMax": "test_reduce_max_empty_set",
+    "TopK": "test_top_k_same_values_2d",
+    "GRU": "test_gru_batchwise",
+    "LSTM": "test_lstm_with_peepholes",
+    "MaxPool": "test_maxpool_2d_ceil_output_size_reduce_by_one",
+    "RNN": "test_simple_rnn_batchwise",
+    "Resize": "test_resize_downsample_scales_linear_antialias",
+    "RoiAlign": "test_roialign_mode_max",
+    "SpaceToDepth": "test_spacetodepth_crd_mode_example",
+    "Tile": "test_tile",
+}
+
+
+CASES = [case for case in suite_cases() if case.name in SHOWN.values()]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_rule_is_needed(case: SuiteCase) -> None:
+    """If this fails, OpenVINO has become right, and the rule can go."""
+    core = openvino.Core()
+    compiled = core.compile_model(core.read_model(case.model.SerializeToString()), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    (feeds, expected), *_ = case.feeds()
+    names = [next(iter(port.get_names())) for port in compiled.inputs]
+    results = compiled([feeds[name] for name in names])
+    with pytest.raises((AssertionError, RuntimeError)):
+        case.check(expected, [results[i] for i in range(len(expected))])
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_rule_says_why(case: SuiteCase) -> None:
+    session = InferenceSession(case.model.SerializeToString(), providers=PROVIDERS)
+    reasons = [reason for assignment in session.placement for name, reason in assignment.refusals if name == "OpenVINOExecutionProvider"]
+    assert any(re.search("OpenVINO('s)? ", reason) for reason in reasons)
+
+
+def test_int64_wraps_around_where_openvino_would_not() -> None:
+    text = "g (int64[100] x) => (int64[100] y) { y = Mul(x, x) }"
+    session = InferenceSession(model(text).SerializeToString(), providers=PROVIDERS)
+    x = np.arange(100, dtype=np.int64) * 2**33
+    np.testing.assert_array_equal(session.run(None, {"x": x})[0], x * x)
+    (assignment,) = session.placement
+    assert assignment.refusals == (("OpenVINOExecutionProvider", "OpenVINO computes int64 in int32, where results wrap around elsewhere"),)

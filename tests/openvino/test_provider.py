@@ -1,0 +1,186 @@
+"""Whole segments in OpenVINO: results, shapes, threads, precision, the cache, and what is said where it cannot."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import helper, numpy_helper
+
+import onnxgpu
+from onnxgpu.errors import InvalidArgument
+from onnxgpu.providers.openvino import engine
+from onnxgpu.providers.segments.cache import MAGIC
+from onnxgpu.session import InferenceSession
+from tests.models import model
+
+pytest.importorskip("openvino")
+
+NAME = "OpenVINOExecutionProvider"
+PROVIDERS = [NAME, "CPUExecutionProvider"]
+
+
+def session(text: str | onnx.ModelProto, **options: Any) -> InferenceSession:
+    proto = model(text) if isinstance(text, str) else text
+    settings = {key: str(value) for key, value in options.items()}
+    return InferenceSession(proto.SerializeToString(), providers=[(NAME, settings), "CPUExecutionProvider"])
+
+
+def perceptron(rows: int | str = "n") -> onnx.ModelProto:
+    """Two products with weights of a size that is handed over by reference."""
+    generator = np.random.default_rng(0)
+    weights = [generator.standard_normal((64, 64)).astype(np.float32) / 8 for _ in range(2)]
+    nodes = [
+        helper.make_node("MatMul", ["x", "w0"], ["a"]),
+        helper.make_node("Relu", ["a"], ["b"]),
+        helper.make_node("MatMul", ["b", "w1"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "perceptron",
+        [helper.make_tensor_value_info("x", 1, [rows, 64])],
+        [helper.make_tensor_value_info("y", 1, [rows, 64])],
+        [numpy_helper.from_array(w, f"w{i}") for i, w in enumerate(weights)],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+
+
+def expected(proto: onnx.ModelProto, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+    return list(onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"]).run(None, feeds))
+
+
+@pytest.mark.parametrize("rows", [5, "n"], ids=["fixed", "dynamic"])
+def test_a_model_is_one_step_and_right(rows: int | str) -> None:
+    made = session(perceptron(rows))
+    assert [step.operation.operator for step in made.plan.steps] == ["Segment"]
+    for count in (5, 5, 5) if rows == 5 else (5, 1, 5, 17, 5, 0, 1):
+        x = np.random.default_rng(count).standard_normal((count, 64)).astype(np.float32)
+        np.testing.assert_allclose(made.run(None, {"x": x})[0], expected(perceptron(rows), {"x": x})[0], rtol=1e-5, atol=1e-6)
+
+
+def test_results_are_the_callers_own() -> None:
+    made = session(perceptron(2))
+    first = made.run(None, {"x": np.ones((2, 64), np.float32)})[0]
+    before = first.copy()
+    for value in range(4):
+        made.run(None, {"x": np.full((2, 64), value, np.float32)})
+    np.testing.assert_array_equal(first, before)
+
+
+def test_inputs_of_any_layout(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = session(perceptron(3))
+    x = np.random.default_rng(3).standard_normal((3, 64)).astype(np.float32)
+    wanted = made.run(None, {"x": x})[0]
+    frozen = x.copy()
+    frozen.flags.writeable = False
+    for given in (np.asfortranarray(x), np.repeat(x, 2, axis=1)[:, ::2], frozen):
+        np.testing.assert_array_equal(made.run(None, {"x": given})[0], wanted)
+
+
+def test_many_threads_share_a_session() -> None:
+    made = session(perceptron("n"))
+    inputs = [np.random.default_rng(i).standard_normal((1 + i % 5, 64)).astype(np.float32) for i in range(16)]
+    wanted = [made.run(None, {"x": x})[0] for x in inputs]
+    wrong: list[int] = []
+
+    def work(index: int) -> None:
+        for _ in range(50):
+            if not np.array_equal(made.run(None, {"x": inputs[index]})[0], wanted[index]):
+                wrong.append(index)
+
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(len(inputs))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_an_output_that_is_an_input() -> None:
+    made = session("g (float[2,3] x) => (float[2,3] y, float[2,3] z) { y = Dropout(x)\n z = Relu(x) }")
+    x = np.array([[-1, 2, -3], [4, -5, 6]], np.float32)
+    for _ in range(3):
+        y, z = made.run(None, {"x": x})
+        np.testing.assert_array_equal(y, x)
+        np.testing.assert_array_equal(z, np.maximum(x, 0))
+
+
+def test_float32_is_computed_in_float32() -> None:
+    """A sum whose terms bfloat16 or TF32 would lose."""
+    x = np.full((1, 64), 1 + 2**-12, np.float32)
+    proto = perceptron(1)
+    identity = np.eye(64, dtype=np.float32)
+    for tensor in proto.graph.initializer:
+        tensor.raw_data = identity.tobytes()
+    np.testing.assert_array_equal(session(proto).run(None, {"x": x})[0], x)
+
+
+def test_reduced_precision_is_a_wish_of_the_user() -> None:
+    made = session(perceptron(2), precision="BF16")
+    assert made.placement.providers() == (NAME,)
+    with pytest.raises(InvalidArgument, match="precision 'FP8' of OpenVINOExecutionProvider: expected one of"):
+        session(perceptron(2), precision="FP8")
+
+
+def test_load_config_is_json_or_a_file_with_it(tmp_path: Path) -> None:
+    config = '{"CPU": {"NUM_STREAMS": "1"}}'
+    (tmp_path / "config.json").write_text(config)
+    for given in (config, str(tmp_path / "config.json")):
+        assert session(perceptron(2), load_config=given).placement.providers() == (NAME,)
+    with pytest.raises(InvalidArgument, match=r"load_config of OpenVINOExecutionProvider is neither JSON of the form"):
+        session(perceptron(2), load_config="{broken")
+
+
+def test_an_operator_that_openvino_lacks_goes_to_the_cpu() -> None:
+    made = session("g (float[2,4,4] x) => (float[2] y) { a = Relu(x)\n b = Det(a)\n y = Relu(b) }")
+    assert [a.provider.name for a in made.placement.nodes()] == [NAME, "CPUExecutionProvider", NAME]
+    (_, determinant, _) = made.placement.nodes()
+    assert determinant.refusals == ((NAME, "OpenVINO does not take it: No conversion rule found for operations: Det-18"),)
+
+
+def test_the_second_start_takes_the_engine_from_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = np.random.default_rng(1).standard_normal((4, 64)).astype(np.float32)
+    first = session(perceptron("n"), cache_dir=tmp_path).run(None, {"x": x})[0]
+    assert len(list(tmp_path.glob("*.engine"))) == 1
+
+    def never(*_: object) -> None:
+        raise AssertionError("compiled again")
+
+    monkeypatch.setattr(engine, "compiled", never)
+    made = session(perceptron("n"), cache_dir=tmp_path)
+    np.testing.assert_array_equal(made.run(None, {"x": x})[0], first)
+    for count in (1, 9):
+        y = np.ones((count, 64), np.float32)
+        np.testing.assert_allclose(made.run(None, {"x": y})[0], expected(perceptron("n"), {"x": y})[0], rtol=1e-5, atol=1e-6)
+
+
+def test_other_weights_are_another_engine(tmp_path: Path) -> None:
+    session(perceptron(1), cache_dir=tmp_path)
+    other = perceptron(1)
+    other.graph.initializer[0].raw_data = np.eye(64, dtype=np.float32).tobytes()
+    session(other, cache_dir=tmp_path)
+    assert len(list(tmp_path.glob("*.engine"))) == 2
+
+
+def test_an_engine_that_openvino_does_not_take_is_compiled_again(tmp_path: Path) -> None:
+    """A whole file of ours with something inside that is no engine: an engine of another version, say."""
+    x = np.ones((1, 64), np.float32)
+    wanted = session(perceptron(1), cache_dir=tmp_path).run(None, {"x": x})[0]
+    (file,) = tmp_path.glob("*.engine")
+    inside = b"an engine of another version"
+    file.write_bytes(MAGIC + hashlib.sha256(inside).digest() + inside)
+    np.testing.assert_array_equal(session(perceptron(1), cache_dir=tmp_path).run(None, {"x": x})[0], wanted)
+
+
+def test_threads_of_the_session_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = onnxgpu.SessionOptions()
+    options.intra_op_num_threads = 1
+    made = InferenceSession(perceptron(1).SerializeToString(), options, providers=PROVIDERS)
+    compiled = made.plan.steps[0].kernel._compiled  # type: ignore[attr-defined]
+    assert compiled.get_property("INFERENCE_NUM_THREADS") == 1

@@ -1,0 +1,1 @@
+"""Segments: how they are found, cut out, offered, and kept once compiled."""
