@@ -28,6 +28,11 @@ class Assignment:
     refusals: tuple[tuple[str, str], ...] = ()
     members: tuple[Assignment, ...] = ()
 
+    @property
+    def why(self) -> str:
+        """The reason, and what its provider runs it with where that has several ways."""
+        return f"{self.reason}; {self.claim.note}" if self.claim.note else self.reason
+
 
 @dataclass(frozen=True, slots=True)
 class PlacedSegment:
@@ -37,11 +42,6 @@ class PlacedSegment:
     nodes: tuple[ir.Node, ...]
     provider: Provider
     claim: Claim
-
-    @property
-    def why(self) -> str:
-        """The reason, and what its provider runs it with where that has several ways."""
-        return f"{self.reason}; {self.claim.note}" if self.claim.note else self.reason
 
 
 @dataclass(frozen=True)
