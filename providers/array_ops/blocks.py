@@ -36,7 +36,8 @@ def _phases(deep: Array, wide: Array, blocksize: int, mode: str) -> Iterator[tup
         yield parts[:, i, j], wide[:, :, i::blocksize, j::blocksize]
 
 
-def _depth_to_space_spec(x: Array, *, blocksize: int, mode: str = "DCR") -> Spec:
+def depth_to_space_spec(x: Array, *, blocksize: int, mode: str = "DCR") -> Spec:
+    """Channels of [N,C,H,W] to blocks of [N,C/b²,Hb,Wb]."""
     _check_image(x, "DepthToSpace", mode)
     n, c, h, w = x.shape
     if c % (blocksize * blocksize):
@@ -46,16 +47,17 @@ def _depth_to_space_spec(x: Array, *, blocksize: int, mode: str = "DCR") -> Spec
     return Spec((n, c // (blocksize * blocksize), h * blocksize, w * blocksize), x.dtype)
 
 
-@operator("DepthToSpace", specs=_depth_to_space_spec)
+@operator("DepthToSpace", specs=depth_to_space_spec)
 def depth_to_space(xp: Any, x: Array, *, blocksize: int, mode: str = "DCR", out: Array = None) -> Array:
     """Channels of [N,C,H,W] to blocks of [N,C/b²,Hb,Wb]. Spec: https://onnx.ai/onnx/operators/onnx__DepthToSpace.html"""
-    result = xp.empty(_depth_to_space_spec(x, blocksize=blocksize, mode=mode).shape, x.dtype) if out is None else out
+    result = xp.empty(depth_to_space_spec(x, blocksize=blocksize, mode=mode).shape, x.dtype) if out is None else out
     for deep, wide in _phases(x, result, blocksize, mode):
         wide[...] = deep
     return result
 
 
-def _space_to_depth_spec(x: Array, *, blocksize: int, mode: str = "DCR") -> Spec:
+def space_to_depth_spec(x: Array, *, blocksize: int, mode: str = "DCR") -> Spec:
+    """Blocks of [N,C,H,W] to channels of [N,Cb²,H/b,W/b]."""
     _check_image(x, "SpaceToDepth", mode)
     n, c, h, w = x.shape
     for name, size in (("height", h), ("width", w)):
@@ -66,10 +68,10 @@ def _space_to_depth_spec(x: Array, *, blocksize: int, mode: str = "DCR") -> Spec
     return Spec((n, c * blocksize * blocksize, h // blocksize, w // blocksize), x.dtype)
 
 
-@operator("SpaceToDepth", specs=_space_to_depth_spec)
+@operator("SpaceToDepth", specs=space_to_depth_spec)
 def space_to_depth(xp: Any, x: Array, *, blocksize: int, mode: str = "DCR", out: Array = None) -> Array:
     """Blocks of [N,C,H,W] to channels of [N,Cb²,H/b,W/b]. Spec: https://onnx.ai/onnx/operators/onnx__SpaceToDepth.html"""
-    result = xp.empty(_space_to_depth_spec(x, blocksize=blocksize, mode=mode).shape, x.dtype) if out is None else out
+    result = xp.empty(space_to_depth_spec(x, blocksize=blocksize, mode=mode).shape, x.dtype) if out is None else out
     for deep, wide in _phases(result, x, blocksize, mode):
         deep[...] = wide
     return result
@@ -121,7 +123,8 @@ def col2im(
     return out
 
 
-def _unfold_specs(x: Array, *, size: int, dim: int = -1, step: int = 1) -> Spec:
+def unfold_specs(x: Array, *, size: int, dim: int = -1, step: int = 1) -> Spec:
+    """The number of slices in place of `dim`, and a last dimension of `size`."""
     axis = normalized_axis(dim, x.ndim, "UnfoldTensor")
     if not 0 < size <= x.shape[axis] or step < 1:
         raise InvalidArgument(
@@ -131,7 +134,7 @@ def _unfold_specs(x: Array, *, size: int, dim: int = -1, step: int = 1) -> Spec:
     return Spec((*x.shape[:axis], (x.shape[axis] - size) // step + 1, *x.shape[axis + 1 :], size), x.dtype)
 
 
-@operator("UnfoldTensor", domain="com.microsoft", specs=_unfold_specs)
+@operator("UnfoldTensor", domain="com.microsoft", specs=unfold_specs)
 def unfold_tensor(xp: Any, x: Array, *, size: int, dim: int = -1, step: int = 1, out: Array = None) -> Array:
     """Slices of `size` elements along `dim`, `step` apart, each in a new last dimension. Spec: onnxruntime's ContribOperators.md"""
     axis = normalized_axis(dim, x.ndim, "UnfoldTensor")

@@ -65,7 +65,8 @@ def is_inf(xp: Any, x: Array, *, detect_negative: int = 1, detect_positive: int 
     return out
 
 
-def _where_specs(condition: Array, x: Array, y: Array) -> Spec | None:
+def where_specs(condition: Array, x: Array, y: Array) -> Spec | None:
+    """The broadcast shape; unknown for strings."""
     shape = broadcast_shapes(tuple(condition.shape), tuple(x.shape), tuple(y.shape))
     if x.dtype.kind in "OUST":
         return None
@@ -76,7 +77,7 @@ _SAME_SIZE_INTEGERS: dict[int, Any] = {1: np.dtype(np.int8), 2: np.dtype(np.int1
 _LONG = 4096
 
 
-@operator("Where", since=9, specs=_where_specs, alone=True)
+@operator("Where", since=9, specs=where_specs, alone=True)
 def where(xp: Any, condition: Array, x: Array, y: Array, *, out: Array = None) -> Array:
     """x where the condition holds, y elsewhere. Spec: https://onnx.ai/onnx/operators/onnx__Where.html"""
     if out is None:

@@ -118,7 +118,8 @@ def _tiled(xp: Any, x: Array, repeats: Sequence[int], out: Array) -> Array:
     return out
 
 
-def _tile_spec(x: Array, repeats: Array) -> Spec:
+def tile_spec(x: Array, repeats: Array) -> Spec:
+    """Each dimension times its number of repeats."""
     if repeats.shape != (x.ndim,):
         raise InvalidArgument(
             f"'repeat' input tensor must have the same length as the 'input' tensor: expected {{{x.ndim}}}, got {braced(repeats.shape)}"
@@ -129,7 +130,7 @@ def _tile_spec(x: Array, repeats: Array) -> Spec:
     return Spec(tuple(size * count for size, count in zip(x.shape, counts, strict=True)), x.dtype)
 
 
-@operator("Tile", since=6, specs=_tile_spec, host=("repeats",), alone=True)
+@operator("Tile", since=6, specs=tile_spec, host=("repeats",), alone=True)
 def tile(xp: Any, x: Array, repeats: Array, *, out: Array = None) -> Array:
     """The input repeated `repeats[i]` times along dimension i. Spec: https://onnx.ai/onnx/operators/onnx__Tile.html"""
     return _tiled(xp, x, integers(repeats), out)
@@ -141,12 +142,13 @@ def _repeats_along(x: Array, tiles: Array, axis: Array) -> list[int]:
     return repeats
 
 
-def _tile_1_spec(x: Array, tiles: Array, axis: Array) -> Spec:
+def tile_1_spec(x: Array, tiles: Array, axis: Array) -> Spec:
+    """One dimension times the number of tiles."""
     repeats = _repeats_along(x, tiles, axis)
     return Spec(tuple(size * count for size, count in zip(x.shape, repeats, strict=True)), x.dtype)
 
 
-@operator("Tile", specs=_tile_1_spec, host=("tiles", "axis"))
+@operator("Tile", specs=tile_1_spec, host=("tiles", "axis"))
 def tile_1(xp: Any, x: Array, tiles: Array, axis: Array, *, out: Array = None) -> Array:
     """The input repeated `tiles` times along `axis`. Spec: https://onnx.ai/onnx/operators/onnx__Tile.html"""
     return _tiled(xp, x, _repeats_along(x, tiles, axis), out)

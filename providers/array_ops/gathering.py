@@ -40,12 +40,13 @@ def taken(xp: Any, x: Array, indices: Array, axis: int, out: Array = None) -> Ar
     return xp.take(x, indices, axis=axis, out=out)
 
 
-def _gather_spec(data: Array, indices: Array, *, axis: int = 0) -> Spec:
+def gather_spec(data: Array, indices: Array, *, axis: int = 0) -> Spec:
+    """The shape of the indices in place of the axis."""
     axis = normalized_axis(axis, data.ndim, "Gather")
     return Spec((*data.shape[:axis], *indices.shape, *data.shape[axis + 1 :]), data.dtype)
 
 
-@operator("Gather", specs=_gather_spec, alone=True)
+@operator("Gather", specs=gather_spec, alone=True)
 def gather(xp: Any, data: Array, indices: Array, *, axis: int = 0, out: Array = None) -> Array:
     """Slices of `data` at `indices` (integers of any shape) along `axis`. Spec: https://onnx.ai/onnx/operators/onnx__Gather.html"""
     axis = normalized_axis(axis, data.ndim, "Gather")
@@ -100,11 +101,12 @@ def check_element_indices(indices: Array, shape: Sequence[int], axis: int, opera
     check_bounds(indices, shape[axis])
 
 
-def _gather_elements_spec(data: Array, indices: Array, **_: Any) -> Spec:
+def gather_elements_spec(data: Array, indices: Array, **_: Any) -> Spec:
+    """The shape of the indices."""
     return Spec(tuple(indices.shape), data.dtype)
 
 
-@operator("GatherElements", since=11, specs=_gather_elements_spec, alone=True)
+@operator("GatherElements", since=11, specs=gather_elements_spec, alone=True)
 def gather_elements(xp: Any, data: Array, indices: Array, *, axis: int = 0, out: Array = None) -> Array:
     """One element of `data` for each element of `indices`, indexed along `axis` by it.
 
@@ -155,7 +157,8 @@ def _check_coordinate(coordinate: Array, size: int, operator_name: str) -> None:
             raise InvalidArgument(f"{operator_name}: invalid index found, index = {wrong}, expected one in [{-size},{size - 1}]")
 
 
-def _gather_nd_spec(data: Array, indices: Array, *, batch_dims: int = 0) -> Spec:
+def gather_nd_spec(data: Array, indices: Array, *, batch_dims: int = 0) -> Spec:
+    """The shape of the indices without its last dimension, and what a slice has."""
     if indices.ndim == 0 or batch_dims >= min(data.ndim, indices.ndim) or data.shape[:batch_dims] != indices.shape[:batch_dims]:
         raise InvalidArgument(
             f"GatherND: expected data and indices of rank above batch_dims {batch_dims} with equal first dimensions, "
@@ -164,8 +167,8 @@ def _gather_nd_spec(data: Array, indices: Array, *, batch_dims: int = 0) -> Spec
     return Spec((*indices.shape[:-1], *data.shape[batch_dims + indices.shape[-1] :]), data.dtype)
 
 
-@operator("GatherND", domain="com.microsoft", specs=_gather_nd_spec, alone=True)
-@operator("GatherND", since=11, specs=_gather_nd_spec, alone=True)
+@operator("GatherND", domain="com.microsoft", specs=gather_nd_spec, alone=True)
+@operator("GatherND", since=11, specs=gather_nd_spec, alone=True)
 def gather_nd(xp: Any, data: Array, indices: Array, *, batch_dims: int = 0, out: Array = None) -> Array:
     """Slices of `data` at the coordinates in the last dimension of `indices`. Spec: https://onnx.ai/onnx/operators/onnx__GatherND.html"""
     rows, counted = slice_rows(xp, indices, data.shape, batch_dims, "GatherND")
@@ -174,7 +177,8 @@ def gather_nd(xp: Any, data: Array, indices: Array, *, batch_dims: int = 0, out:
     return taken(xp, data.reshape(-1, *data.shape[counted:]), rows, 0, out)
 
 
-def _one_hot_spec(indices: Array, depth: Array, values: Array, *, axis: int = -1) -> Spec:
+def one_hot_spec(indices: Array, depth: Array, values: Array, *, axis: int = -1) -> Spec:
+    """A new axis of size `depth`."""
     size = integer(depth, "OneHot", "depth")
     if size <= 0:
         raise InvalidArgument(f"Depth is negative. OneHot: expected a depth of at least 1, got {size}")
@@ -185,13 +189,13 @@ def _one_hot_spec(indices: Array, depth: Array, values: Array, *, axis: int = -1
     return Spec(tuple(shape), values.dtype)
 
 
-@operator("OneHot", since=9, specs=_one_hot_spec, host=("depth",), alone=True)
+@operator("OneHot", since=9, specs=one_hot_spec, host=("depth",), alone=True)
 def one_hot(xp: Any, indices: Array, depth: Array, values: Array, *, axis: int = -1, out: Array = None) -> Array:
     """`values[1]` where the position along the new `axis` is the index, else `values[0]`.
 
     Indices outside [-depth, depth) give `values[0]` everywhere. Spec: https://onnx.ai/onnx/operators/onnx__OneHot.html
     """
-    spec = _one_hot_spec(indices, depth, values, axis=axis)
+    spec = one_hot_spec(indices, depth, values, axis=axis)
     result = xp.empty(spec.shape, spec.dtype) if out is None else out
     axis = normalized_axis(axis, result.ndim, "OneHot")
     size = result.shape[axis]
@@ -203,7 +207,8 @@ def one_hot(xp: Any, indices: Array, depth: Array, values: Array, *, axis: int =
     return result
 
 
-def _reverse_spec(x: Array, sequence_lens: Array, *, batch_axis: int = 1, time_axis: int = 0) -> Spec:
+def reverse_spec(x: Array, sequence_lens: Array, *, batch_axis: int = 1, time_axis: int = 0) -> Spec:
+    """The input's own."""
     if {batch_axis, time_axis} != {0, 1} or x.ndim < 2:
         raise InvalidArgument(
             f"ReverseSequence: expected batch_axis and time_axis to be 0 and 1 and an input of rank 2 or more, "
@@ -216,7 +221,7 @@ def _reverse_spec(x: Array, sequence_lens: Array, *, batch_axis: int = 1, time_a
     return Spec(tuple(x.shape), x.dtype)
 
 
-@operator("ReverseSequence", since=10, specs=_reverse_spec, alone=True)
+@operator("ReverseSequence", since=10, specs=reverse_spec, alone=True)
 def reverse_sequence(xp: Any, x: Array, sequence_lens: Array, *, batch_axis: int = 1, time_axis: int = 0, out: Array = None) -> Array:
     """The first `sequence_lens[i]` elements along `time_axis` of batch i in reverse order, the others as they are.
 

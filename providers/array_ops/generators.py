@@ -59,21 +59,22 @@ def _densified(values: Array, indices: Array, shape: tuple[int, ...]) -> Array:
     return dense
 
 
-def _of_shape_specs(sizes: Array, *, value: Array = None, **_: Any) -> Spec:
+def of_shape_specs(sizes: Array, *, value: Array = None, **_: Any) -> Spec:
+    """The shape that the input names."""
     return Spec(tuple(int(size) for size in sizes), FLOAT if value is None else value.dtype)
 
 
-@operator("ConstantOfShape", since=9, specs=_of_shape_specs, host=("sizes",))
+@operator("ConstantOfShape", since=9, specs=of_shape_specs, host=("sizes",))
 def constant_of_shape(xp: Any, sizes: Array, *, value: Array = None, out: Array = None) -> Array:
     """One value all over. Spec: https://onnx.ai/onnx/operators/onnx__ConstantOfShape.html"""
     if out is None:
-        spec = _of_shape_specs(sizes, value=value)
+        spec = of_shape_specs(sizes, value=value)
         out = xp.empty(spec.shape, spec.dtype)
     out.fill(0 if value is None else value.reshape(-1)[0])
     return out
 
 
-def _range_dtype(start: Array, stash_type: int) -> np.dtype:
+def range_dtype(start: Array, stash_type: int) -> np.dtype:
     """The dtype a range is computed in: that of `stash_type` for 16-bit floats, int64 for integers."""
     if is_narrow(start.dtype):
         return dtype_of(stash_type)
@@ -81,8 +82,9 @@ def _range_dtype(start: Array, stash_type: int) -> np.dtype:
     return dtype
 
 
-def _range_specs(start: Array, limit: Array, delta: Array, *, stash_type: int = 1, **_: Any) -> Spec:
-    dtype = _range_dtype(start, stash_type)
+def range_specs(start: Array, limit: Array, delta: Array, *, stash_type: int = 1, **_: Any) -> Spec:
+    """As many elements as there are below the limit."""
+    dtype = range_dtype(start, stash_type)
     first, last, step = (x.reshape(()).astype(dtype) for x in (start, limit, delta))
     if step == 0:
         raise InvalidArgument("Range: expected a delta other than 0")
@@ -91,41 +93,43 @@ def _range_specs(start: Array, limit: Array, delta: Array, *, stash_type: int = 
     return Spec((max(count, 0),), start.dtype)
 
 
-@operator("Range", since=11, specs=_range_specs, host=("start", "limit", "delta"))
+@operator("Range", since=11, specs=range_specs, host=("start", "limit", "delta"))
 def arange(xp: Any, start: Array, limit: Array, delta: Array, *, stash_type: int = 1, out: Array = None) -> Array:
     """start, start + delta, … below limit. Spec: https://onnx.ai/onnx/operators/onnx__Range.html"""
     if out is None:
-        spec = _range_specs(start, limit, delta, stash_type=stash_type)
+        spec = range_specs(start, limit, delta, stash_type=stash_type)
         out = xp.empty(spec.shape, spec.dtype)
-    dtype = _range_dtype(start, stash_type)
+    dtype = range_dtype(start, stash_type)
     first, step = (x.reshape(()).astype(dtype).item() for x in (start, delta))
     out[...] = xp.arange(out.size, dtype=dtype) * step + first
     return out
 
 
-def _counted_specs(start: Array, limit: Array, delta: Array = None) -> Spec:
+def counted_specs(start: Array, limit: Array, delta: Array = None) -> Spec:
+    """As many elements as there are below the limit."""
     for name, value in (("start", start), ("limit", limit), ("delta", delta)):
         if value is not None and value.size != 1:
             raise InvalidArgument(f"{name} in Range operator should be scalar like tensor, yet got shape:{braced(value.shape)}")
-    return _range_specs(start, limit, np.ones((), start.dtype) if delta is None else delta)
+    return range_specs(start, limit, np.ones((), start.dtype) if delta is None else delta)
 
 
-@operator("Range", domain="com.microsoft", specs=_counted_specs, host=("start", "limit", "delta"))
+@operator("Range", domain="com.microsoft", specs=counted_specs, host=("start", "limit", "delta"))
 def arange_counted(xp: Any, start: Array, limit: Array, delta: Array = None, *, out: Array = None) -> Array:
     """start, start + delta, … below limit; delta is 1 if it is not given. Spec: onnxruntime's ContribOperators.md"""
     return arange(xp, start, limit, np.ones((), start.dtype) if delta is None else delta, out=out)
 
 
-def _eye_specs(x: Array, *, dtype: int | None = None, **_: Any) -> Spec:
+def eye_specs(x: Array, *, dtype: int | None = None, **_: Any) -> Spec:
+    """The input's own shape."""
     return Spec(tuple(x.shape), dtype_of(dtype) if dtype else x.dtype)
 
 
-@operator("EyeLike", since=9, specs=_eye_specs, shape_only=("x",))
+@operator("EyeLike", since=9, specs=eye_specs, shape_only=("x",))
 def eye_like(xp: Any, x: Array, *, dtype: int | None = None, k: int = 0, out: Array = None) -> Array:
     """Ones on diagonal k of a matrix like x. Spec: https://onnx.ai/onnx/operators/onnx__EyeLike.html"""
     diagonal = xp.eye(x.shape[0], x.shape[1], k, dtype=bool)
     if out is None:
-        return diagonal.astype(_eye_specs(x, dtype=dtype).dtype)
+        return diagonal.astype(eye_specs(x, dtype=dtype).dtype)
     out[...] = diagonal
     return out
 

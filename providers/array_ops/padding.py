@@ -17,7 +17,8 @@ Widths = list[tuple[int, int]]
 """Elements to add before and after each axis; negative ones are taken away."""
 
 
-def _widths(x: Array, pads: Sequence[int], axes: Sequence[int] | None) -> Widths:
+def pad_widths(x: Array, pads: Sequence[int], axes: Sequence[int] | None) -> Widths:
+    """Elements to add before and after each axis, from the operator's `pads` and `axes`."""
     named = range(x.ndim) if axes is None else normalized_axes(axes, x.ndim, "Pad")
     count = len(named)
     if len(pads) != 2 * count:
@@ -28,7 +29,12 @@ def _widths(x: Array, pads: Sequence[int], axes: Sequence[int] | None) -> Widths
     return widths
 
 
-def _spec(x: Array, widths: Widths) -> Spec:
+def padded_spec(x: Array, widths: Widths) -> Spec:
+    """The shape with its pads.
+
+    Raises:
+        Fail: more is taken away than there is.
+    """
     shape = tuple(size + before + after for size, (before, after) in zip(x.shape, widths, strict=True))
     if min(shape, default=0) < 0:
         raise Fail(
@@ -38,14 +44,14 @@ def _spec(x: Array, widths: Widths) -> Spec:
 
 
 def _padded(xp: Any, x: Array, widths: Widths, mode: str, value: Any, out: Array) -> Array:
-    result = xp.empty(_spec(x, widths).shape, x.dtype) if out is None else out
+    result = xp.empty(padded_spec(x, widths).shape, x.dtype) if out is None else out
     kept = x[tuple(slice(max(-b, 0), size - max(-a, 0)) for size, (b, a) in zip(x.shape, widths, strict=True))]
     added = [(max(before, 0), max(after, 0)) for before, after in widths]
     if mode == "constant":
         if any(map(any, added)):
             result.fill(value)
     else:
-        _check_mode(kept.shape, added, mode, x.shape)
+        check_pad_mode(kept.shape, added, mode, x.shape)
     interior = tuple(slice(before, before + size) for (before, _), size in zip(added, kept.shape, strict=True))
     result[interior] = kept
     if mode != "constant":
@@ -54,7 +60,13 @@ def _padded(xp: Any, x: Array, widths: Widths, mode: str, value: Any, out: Array
     return result
 
 
-def _check_mode(kept: tuple[int, ...], added: Widths, mode: str, shape: tuple[int, ...]) -> None:
+def check_pad_mode(kept: tuple[int, ...], added: Widths, mode: str, shape: tuple[int, ...]) -> None:
+    """Check what is left of the input and what is added against the mode.
+
+    Raises:
+        InvalidArgument: the mode is unknown, or a reflection needs more than there is.
+        Fail: there is nothing to repeat.
+    """
     if mode not in ("reflect", "edge", "wrap"):
         raise InvalidArgument(f"Pad: expected mode 'constant', 'reflect', 'edge' or 'wrap', got {mode!r}")
     for axis, (size, (before, after)) in enumerate(zip(kept, added, strict=True)):
@@ -93,38 +105,42 @@ def _source_positions(positions: np.ndarray, size: int, mode: str) -> Array:
     return np.where(positions < 0, -positions, 2 * (size - 1) - positions)
 
 
-def _fill_value(x: Array, value: Array | None) -> Any:
+def pad_value(x: Array, value: Array | None) -> Any:
+    """What mode "constant" adds."""
     if value is not None:
         return value.reshape(-1)[0]
     return "" if x.dtype.kind == "O" else 0
 
 
-def _pad_1_spec(x: Array, *, paddings: Sequence[int], **_: Any) -> Spec:
-    return _spec(x, _widths(x, paddings, None))
+def pad_1_spec(x: Array, *, paddings: Sequence[int], **_: Any) -> Spec:
+    """The shape with its pads, from `paddings`."""
+    return padded_spec(x, pad_widths(x, paddings, None))
 
 
-@operator("Pad", specs=_pad_1_spec)
+@operator("Pad", specs=pad_1_spec)
 def pad_1(xp: Any, x: Array, *, paddings: Sequence[int], mode: str = "constant", value: float = 0.0, out: Array = None) -> Array:
     """The input with elements added around it. Spec: https://onnx.ai/onnx/operators/onnx__Pad.html"""
-    return _padded(xp, x, _widths(x, paddings, None), mode, value, out)
+    return _padded(xp, x, pad_widths(x, paddings, None), mode, value, out)
 
 
-def _pad_2_spec(x: Array, *, pads: Sequence[int], **_: Any) -> Spec:
-    return _spec(x, _widths(x, pads, None))
+def pad_2_spec(x: Array, *, pads: Sequence[int], **_: Any) -> Spec:
+    """The shape with its pads, from an attribute."""
+    return padded_spec(x, pad_widths(x, pads, None))
 
 
-@operator("Pad", since=2, specs=_pad_2_spec)
+@operator("Pad", since=2, specs=pad_2_spec)
 def pad_2(xp: Any, x: Array, *, pads: Sequence[int], mode: str = "constant", value: float = 0.0, out: Array = None) -> Array:
     """The input with elements added around it, or taken away. Spec: https://onnx.ai/onnx/operators/onnx__Pad.html"""
-    return _padded(xp, x, _widths(x, pads, None), mode, value, out)
+    return _padded(xp, x, pad_widths(x, pads, None), mode, value, out)
 
 
-def _pad_spec(x: Array, pads: Array, value: Array | None = None, axes: Array | None = None, **_: Any) -> Spec:
-    return _spec(x, _widths(x, integers(pads), None if axes is None else integers(axes)))
+def pad_spec(x: Array, pads: Array, value: Array | None = None, axes: Array | None = None, **_: Any) -> Spec:
+    """The shape with its pads, from an input."""
+    return padded_spec(x, pad_widths(x, integers(pads), None if axes is None else integers(axes)))
 
 
-@operator("Pad", domain="com.microsoft", specs=_pad_spec, host=("pads", "value"))
-@operator("Pad", since=11, specs=_pad_spec, host=("pads", "value", "axes"))
+@operator("Pad", domain="com.microsoft", specs=pad_spec, host=("pads", "value"))
+@operator("Pad", since=11, specs=pad_spec, host=("pads", "value", "axes"))
 def pad(
     xp: Any, x: Array, pads: Array, value: Array | None = None, axes: Array | None = None, *, mode: str = "constant", out: Array = None
 ) -> Array:
@@ -141,11 +157,12 @@ def pad(
 
     Spec: https://onnx.ai/onnx/operators/onnx__Pad.html
     """
-    widths = _widths(x, integers(pads), None if axes is None else integers(axes))
-    return _padded(xp, x, widths, mode, _fill_value(x, value), out)
+    widths = pad_widths(x, integers(pads), None if axes is None else integers(axes))
+    return _padded(xp, x, widths, mode, pad_value(x, value), out)
 
 
-def _centred_widths(x: Array, shape: Array, axes: Sequence[int] | None) -> Widths:
+def centred_widths(x: Array, shape: Array, axes: Sequence[int] | None) -> Widths:
+    """Elements to add or take away on both sides of each axis."""
     named = range(x.ndim) if not axes else normalized_axes(axes, x.ndim, "CenterCropPad")
     sizes = integers(shape)
     if len(sizes) != len(named):
@@ -158,11 +175,12 @@ def _centred_widths(x: Array, shape: Array, axes: Sequence[int] | None) -> Width
     return widths
 
 
-def _centred_spec(x: Array, shape: Array, *, axes: Sequence[int] | None = None) -> Spec:
-    return _spec(x, _centred_widths(x, shape, axes))
+def centred_spec(x: Array, shape: Array, *, axes: Sequence[int] | None = None) -> Spec:
+    """The sizes asked for."""
+    return padded_spec(x, centred_widths(x, shape, axes))
 
 
-@operator("CenterCropPad", since=18, specs=_centred_spec, host=("shape",))
+@operator("CenterCropPad", since=18, specs=centred_spec, host=("shape",))
 def center_crop_pad(xp: Any, x: Array, shape: Array, *, axes: Sequence[int] | None = None, out: Array = None) -> Array:
     """The middle of the input, or the input in the middle of zeros. Spec: https://onnx.ai/onnx/operators/onnx__CenterCropPad.html"""
-    return _padded(xp, x, _centred_widths(x, shape, axes), "constant", _fill_value(x, None), out)
+    return _padded(xp, x, centred_widths(x, shape, axes), "constant", pad_value(x, None), out)

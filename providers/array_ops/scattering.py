@@ -40,7 +40,12 @@ def _store(xp: Any, flat: Array, positions: Array, updates: Array, reduction: st
     getattr(xp, _REDUCTIONS[reduction]).at(flat, positions.reshape(-1), updates.reshape(-1))
 
 
-def _check_updates(indices: Array, updates: Array, expected: tuple[int, ...], operator_name: str, data: Array) -> None:
+def check_updates(indices: Array, updates: Array, expected: tuple[int, ...], operator_name: str, data: Array) -> None:
+    """Check the shape of `updates`.
+
+    Raises:
+        InvalidArgument: it is not `expected`.
+    """
     if tuple(updates.shape) != expected:
         raise InvalidArgument(
             f"{operator_name}: updates tensor should have shape {braced(expected)}. updates shape: {braced(updates.shape)}, "
@@ -58,7 +63,7 @@ def scatter_elements(
     Spec: https://onnx.ai/onnx/operators/onnx__ScatterElements.html
     """
     axis = normalized_axis(axis, data.ndim, "ScatterElements")
-    _check_updates(indices, updates, tuple(indices.shape), "ScatterElements", data)
+    check_updates(indices, updates, tuple(indices.shape), "ScatterElements", data)
     check_element_indices(indices, data.shape, axis, "ScatterElements")
     result = _copied(xp, data, out)
     if indices.size:
@@ -76,7 +81,7 @@ def scatter_nd(xp: Any, data: Array, indices: Array, updates: Array, *, reductio
         raise InvalidArgument("ScatterND: expected indices of rank 1 or more, got a scalar")
     rows, counted = slice_rows(xp, indices, data.shape, 0, "ScatterND")
     inner = data.shape[counted:]
-    _check_updates(indices, updates, (*indices.shape[:-1], *inner), "ScatterND", data)
+    check_updates(indices, updates, (*indices.shape[:-1], *inner), "ScatterND", data)
     result = _copied(xp, data, out)
     if updates.size == 0:
         return result
@@ -89,11 +94,24 @@ def scatter_nd(xp: Any, data: Array, indices: Array, updates: Array, *, reductio
     return result
 
 
-def _tensor_scatter_spec(past_cache: Array, update: Array, write_indices: Array | None = None, **_: Any) -> Spec:
+def tensor_scatter_spec(past_cache: Array, update: Array, write_indices: Array | None = None, **_: Any) -> Spec:
+    """The cache's own, whose memory may be reused."""
     return Spec(tuple(past_cache.shape), past_cache.dtype, may_reuse=(0,))
 
 
-@operator("TensorScatter", since=24, specs=_tensor_scatter_spec)
+def check_tensor_scatter(axis: int, size: int, length: int, mode: str) -> None:
+    """Check where `length` of `size` positions along `axis` are to be written.
+
+    Raises:
+        InvalidArgument: along the first axis, more positions than there are, or in an unknown mode.
+    """
+    if axis == 0 or length > size or mode not in ("linear", "circular"):
+        raise InvalidArgument(
+            f"TensorScatter: expected axis above 0, at most {size} positions and a known mode, got {axis}, {length}, {mode!r}"
+        )
+
+
+@operator("TensorScatter", since=24, specs=tensor_scatter_spec)
 def tensor_scatter(
     xp: Any,
     past_cache: Array,
@@ -119,10 +137,7 @@ def tensor_scatter(
     """
     axis = normalized_axis(axis, past_cache.ndim, "TensorScatter")
     size, length = past_cache.shape[axis], update.shape[axis]
-    if axis == 0 or length > size or mode not in ("linear", "circular"):
-        raise InvalidArgument(
-            f"TensorScatter: expected axis above 0, at most {size} positions and a known mode, got {axis}, {length}, {mode!r}"
-        )
+    check_tensor_scatter(axis, size, length, mode)
     starts = xp.zeros(past_cache.shape[0], np.int64) if write_indices is None else write_indices
     if mode == "linear" and isinstance(starts, np.ndarray) and starts.size and not 0 <= starts.min() <= starts.max() <= size - length:
         raise InvalidArgument(

@@ -145,7 +145,7 @@ def evaluate(steps: Sequence[str], inputs: Sequence[Array], out: Array) -> None:
         per_thread = max(1, 16 // out.dtype.itemsize)
         kernel((max(1, blocks // per_thread),), (_THREADS,), (by_value(pointers), out, np.int64(out.size)))
         return
-    sizes, strides = collapsed(out.shape, [_strides(x, out.shape) for x in inputs])
+    sizes, strides = collapsed(out.shape, [strides_over(x, out.shape) for x in inputs])
     kernel = _compiled(tuple(steps), out.dtype, count, 0, len(sizes), "broadcast", cupy().cuda.Device().id, compiles_checked())
     kernel((blocks,), (_THREADS,), (by_value(pointers), out, layout_of(sizes, strides), np.int64(out.size)))
 
@@ -180,7 +180,8 @@ def can_broadcast(shapes: Sequence[Sequence[int]]) -> bool:
     return len(shapes) <= MOST_OPERANDS and all(len(shape) <= MOST_AXES for shape in shapes)
 
 
-def _strides(array: Array, shape: tuple[int, ...]) -> list[int]:
+def strides_over(array: Array, shape: tuple[int, ...]) -> list[int]:
+    """In elements, for each axis of `shape`; 0 where the array repeats."""
     missing = len(shape) - array.ndim
     own = [0 if size == 1 else stride // array.itemsize for size, stride in zip(array.shape, array.strides, strict=True)]
     return [0] * missing + own

@@ -144,4 +144,8 @@ def by_value(array: np.ndarray) -> np.void:
 
 def dense(xp: Any, array: Array) -> Array:
     """The array, or a copy of it, with its elements in C order, as the kernels want them."""
-    return array if array.flags.c_contiguous else xp.ascontiguousarray(array)
+    if array.flags.c_contiguous:
+        return array
+    from onnxgpu.providers.cuda.strided import copied  # which launches kernels
+
+    return copied(xp, array)

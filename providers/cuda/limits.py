@@ -17,10 +17,6 @@ _ALWAYS = {
 }
 
 
-def _scatter(operation: Operation) -> str | None:
-    return "CuPy has no atomic product" if operation.attributes.get("reduction") == "mul" else None
-
-
 def _random(operation: Operation) -> str | None:
     is_training = len(operation.inputs) > 2 and operation.inputs[2] is not None
     return "random numbers need cuRAND, which CuPy loads and onnxgpu does not install" if is_training else None
@@ -34,8 +30,6 @@ def _mod(operation: Operation) -> str | None:
 
 _SOMETIMES: dict[tuple[str, str], Callable[[Operation], str | None]] = {
     ("", "BitShift"): shift_refusal,
-    ("", "ScatterElements"): _scatter,
-    ("", "ScatterND"): _scatter,
     ("", "Dropout"): _random,
     ("", "Mod"): _mod,
 }

@@ -126,11 +126,13 @@ def claim(registry: Registry, xp: Any, operation: Operation) -> Claim | Refusal:
     if not narrow:
         return registry.claim(xp, operation)
     entry = registry.entry(operation.operator, operation.domain, operation.version)
+    reason = None
     if entry is not None and entry.implementation in _known:
         reason = entry.refusal(operation)
-        return registry.claim(xp, operation) if reason is None else Refusal(f"{operation.operator} {reason}")
+        if reason is None:
+            return registry.claim(xp, operation)
     if operation.operator not in MOVING or operation.domain or (operation.operator == "Pad" and "float8e8m0" in narrow):
-        return Refusal(f"has no kernel for {narrow[0]}, of which CuPy has no arrays")
+        return Refusal(f"{operation.operator} {reason}" if reason else f"has no kernel for {narrow[0]}, of which CuPy has no arrays")
     moved = registry.claim(xp, _on_bytes(operation))
     if isinstance(moved, Refusal):
         return moved
