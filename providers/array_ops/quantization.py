@@ -24,19 +24,21 @@ UINT8 = np.dtype(np.uint8)
 Region = tuple[slice, slice]
 
 
-def _quantized_specs(x: Array, scale: Array, zero_point: Array = None, *, output_dtype: int = 0, **_: Any) -> Spec:
-    return Spec(tuple(x.shape), _quantized_dtype(zero_point, output_dtype))
+def quantized_specs(x: Array, scale: Array, zero_point: Array = None, *, output_dtype: int = 0, **_: Any) -> Spec:
+    """The shape of x in the quantised type."""
+    return Spec(tuple(x.shape), quantized_dtype(zero_point, output_dtype))
 
 
-def _quantized_dtype(zero_point: Array, output_dtype: int) -> np.dtype:
+def quantized_dtype(zero_point: Array, output_dtype: int) -> np.dtype:
+    """The element type of the quantised tensor: the zero point's, or the attribute's, or uint8."""
     if zero_point is not None:
         dtype: np.dtype = zero_point.dtype
         return dtype
     return dtype_of(output_dtype) if output_dtype else UINT8
 
 
-@operator("QuantizeLinear", domain="com.microsoft", specs=_quantized_specs)
-@operator("QuantizeLinear", since=10, specs=_quantized_specs)
+@operator("QuantizeLinear", domain="com.microsoft", specs=quantized_specs)
+@operator("QuantizeLinear", since=10, specs=quantized_specs)
 def quantize_linear(
     xp: Any,
     x: Array,
@@ -54,9 +56,9 @@ def quantize_linear(
 
     The quotient has the precision of `precision`, or of y_scale where that is a floating type other than float8e8m0.
     """
-    dtype = _quantized_dtype(y_zero_point, output_dtype)
+    dtype = quantized_dtype(y_zero_point, output_dtype)
     out = xp.empty(x.shape, dtype) if out is None else out
-    division = dtype_of(precision) if precision else _division_dtype(y_scale.dtype)
+    division = dtype_of(precision) if precision else division_dtype(y_scale.dtype)
     scale, zero, shape = _laid_out(xp, x, y_scale, y_zero_point, axis, block_size)
     scale = scale.astype(division)
     zero = None if zero is None else zero.astype(FLOAT)
@@ -67,7 +69,8 @@ def quantize_linear(
     return out
 
 
-def _division_dtype(scale: np.dtype) -> np.dtype:
+def division_dtype(scale: np.dtype) -> np.dtype:
+    """What a quotient by such a scale is computed in."""
     if scale.kind == "i":
         return np.dtype(np.float64)
     return FLOAT if scale == dtype_named("float8e8m0") else scale
@@ -101,16 +104,18 @@ def _integer_range(dtype: np.dtype) -> tuple[int, int]:
     return int(info.min), int(info.max)
 
 
-def _dequantized_specs(x: Array, scale: Array, *_: Any, output_dtype: int = 0, **__: Any) -> Spec:
-    return Spec(tuple(x.shape), _dequantized_dtype(scale, output_dtype))
+def dequantized_specs(x: Array, scale: Array, *_: Any, output_dtype: int = 0, **__: Any) -> Spec:
+    """The shape of x in the type of the scale, or of `output_dtype`."""
+    return Spec(tuple(x.shape), dequantized_dtype(scale, output_dtype))
 
 
-def _dequantized_dtype(scale: Array, output_dtype: int) -> np.dtype:
-    return dtype_of(output_dtype) if output_dtype else _division_dtype(scale.dtype)
+def dequantized_dtype(scale: Array, output_dtype: int) -> np.dtype:
+    """The element type of the restored tensor."""
+    return dtype_of(output_dtype) if output_dtype else division_dtype(scale.dtype)
 
 
-@operator("DequantizeLinear", domain="com.microsoft", specs=_dequantized_specs)
-@operator("DequantizeLinear", since=10, specs=_dequantized_specs)
+@operator("DequantizeLinear", domain="com.microsoft", specs=dequantized_specs)
+@operator("DequantizeLinear", since=10, specs=dequantized_specs)
 def dequantize_linear(
     xp: Any,
     x: Array,
@@ -123,7 +128,7 @@ def dequantize_linear(
     out: Array = None,
 ) -> Array:
     """(x - x_zero_point) x_scale. Spec: https://onnx.ai/onnx/operators/onnx__DequantizeLinear.html"""
-    out = xp.empty(x.shape, _dequantized_dtype(x_scale, output_dtype)) if out is None else out
+    out = xp.empty(x.shape, dequantized_dtype(x_scale, output_dtype)) if out is None else out
     scale, zero, shape = _laid_out(xp, x, x_scale, x_zero_point, axis, block_size)
     scale = scale.astype(FLOAT)
     zero = None if zero is None else zero.astype(FLOAT)
@@ -188,11 +193,12 @@ def _part(parameter: Array, region: Region) -> Array:
     return parameter[tuple(slice(None) if size == 1 else part for size, part in zip(parameter.shape, region, strict=False))]
 
 
-def _dynamic_specs(x: Array, **_: Any) -> tuple[Spec, Spec, Spec]:
+def dynamic_specs(x: Array, **_: Any) -> tuple[Spec, Spec, Spec]:
+    """x as uint8, its scale and its zero point."""
     return Spec(tuple(x.shape), UINT8), Spec((), FLOAT), Spec((), UINT8)
 
 
-@operator("DynamicQuantizeLinear", since=11, specs=_dynamic_specs)
+@operator("DynamicQuantizeLinear", since=11, specs=dynamic_specs)
 def dynamic_quantize_linear(xp: Any, x: Array, *, out: tuple[Array, Array, Array] | None = None) -> tuple[Array, Array, Array]:
     """x as uint8, with the scale and zero point its own range gives. Spec: https://onnx.ai/onnx/operators/onnx__DynamicQuantizeLinear.html"""
     y, y_scale, y_zero_point = out or (xp.empty(x.shape, UINT8), xp.empty((), FLOAT), xp.empty((), UINT8))

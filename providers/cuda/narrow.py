@@ -1,7 +1,7 @@
 """Tensors of the element types that CuPy has none of: 8- and 4-bit floats, 4- and 2-bit integers, one element a byte.
 
-A `NarrowArray` is an array of bytes with the name of what they are. Kernels of our own read it; operators that only move
-elements run on the bytes (`BytesKernel`); every other operator refuses the types when it is claimed.
+A `NarrowArray` is an array of bytes with the name of what they are. Kernels of our own read it; operators that give views of their
+input do so with the bytes (`BytesKernel`); every other operator refuses the types when it is claimed.
 """
 
 from __future__ import annotations
@@ -35,13 +35,8 @@ C_TYPES = {
 }
 """ONNX's names → those of `narrow.cuh`."""
 
-MOVING = frozenset(
-    {
-        "Concat", "DepthToSpace", "Expand", "Flatten", "Gather", "GatherElements", "GatherND", "Identity", "Pad", "Reshape", "Slice",
-        "SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze", "Where",
-    }
-)  # fmt: skip
-"""Operators that give elements of their inputs, whatever these mean; 0 is the byte 0 in every type but float8e8m0."""
+VIEWS = frozenset({"Expand", "Flatten", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"})
+"""Operators that show their input's elements in another shape, whatever these mean."""
 
 
 class NarrowArray:
@@ -120,7 +115,7 @@ def takes_narrow(implementation: Implementation) -> Implementation:
 
 
 def claim(registry: Registry, xp: Any, operation: Operation) -> Claim | Refusal:
-    """Claim `operation`; with narrow values only an operator that knows them, or that moves bytes."""
+    """Claim `operation`; with narrow values only an operator that knows them, or that gives a view."""
     dtypes = [value.dtype for value in (*operation.inputs, *operation.outputs) if value is not None and value.dtype is not None]
     narrow = [name_of(dtype) for dtype in dtypes if is_narrow(dtype)]
     if not narrow:
@@ -131,7 +126,7 @@ def claim(registry: Registry, xp: Any, operation: Operation) -> Claim | Refusal:
         reason = entry.refusal(operation)
         if reason is None:
             return registry.claim(xp, operation)
-    if operation.operator not in MOVING or operation.domain or (operation.operator == "Pad" and "float8e8m0" in narrow):
+    if operation.operator not in VIEWS or operation.domain:
         return Refusal(f"{operation.operator} {reason}" if reason else f"has no kernel for {narrow[0]}, of which CuPy has no arrays")
     moved = registry.claim(xp, _on_bytes(operation))
     if isinstance(moved, Refusal):
@@ -140,7 +135,7 @@ def claim(registry: Registry, xp: Any, operation: Operation) -> Claim | Refusal:
 
 
 class BytesKernel:
-    """Runs a kernel that moves elements on the bytes of narrow ones.
+    """Runs a kernel that gives views on the bytes of narrow elements.
 
     Args:
         kernel: made for bytes.
