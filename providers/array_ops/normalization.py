@@ -115,7 +115,8 @@ def rms_normalization(
     return stored(xp, result * widened(scale), x.dtype, out)
 
 
-def _simplified_specs(x: Array, scale: Array, *, axis: int = -1, output_count: int = 1, **_: Any) -> tuple[Spec, ...]:
+def simplified_specs(x: Array, scale: Array, *, axis: int = -1, output_count: int = 1, **_: Any) -> tuple[Spec, ...]:
+    """Of `simplified_layer_normalization`."""
     axes = _last_axes(x, axis, "SimplifiedLayerNormalization")
     _check_parameter(x, scale, "SimplifiedLayerNormalization")
     statistics = Spec(tuple(1 if i in axes else size for i, size in enumerate(x.shape)), np.dtype(np.float32))
@@ -133,10 +134,11 @@ def simplified_layer_normalization(
 
 
 for _domain in ("", "com.microsoft"):
-    operator("SimplifiedLayerNormalization", domain=_domain, specs=_simplified_specs)(simplified_layer_normalization)
+    operator("SimplifiedLayerNormalization", domain=_domain, specs=simplified_specs)(simplified_layer_normalization)
 
 
-def _checked_channels(x: Array, vectors: Sequence[Array], expected: int, name: str) -> None:
+def checked_channels(x: Array, vectors: Sequence[Array], expected: int, name: str) -> None:
+    """Raise InvalidArgument unless `x` is (N, C, …) and each vector has the `expected` size."""
     if len(x.shape) < 2:
         raise InvalidArgument(f"{name}: expected an input of shape (N, C, …), got shape {list(x.shape)}")
     for vector in vectors:
@@ -158,7 +160,7 @@ def instance_normalization(
 
     Spec: https://onnx.ai/onnx/operators/onnx__InstanceNormalization.html
     """
-    _checked_channels(x, (scale, bias), x.shape[1] if len(x.shape) > 1 else 0, "InstanceNormalization")
+    checked_channels(x, (scale, bias), x.shape[1] if len(x.shape) > 1 else 0, "InstanceNormalization")
     result, _, _ = standardized(xp, widened(x), _spatial_axes(x), epsilon)
     rank = len(x.shape)
     return stored(xp, result * per_channel(widened(scale), rank) + per_channel(widened(bias), rank), x.dtype, out)
@@ -178,7 +180,7 @@ def group_normalization_by_group(
     xp: Any, x: Array, scale: Array, bias: Array, *, num_groups: int, epsilon: float = 1e-5, out: Array = None
 ) -> Array:
     """Groups of channels normalised, one scale and bias a group. Spec: https://onnx.ai/onnx/operators/onnx__GroupNormalization.html"""
-    _checked_channels(x, (scale, bias), num_groups, "GroupNormalization")
+    checked_channels(x, (scale, bias), num_groups, "GroupNormalization")
     result = _grouped(xp, x, num_groups, epsilon) * per_channel(widened(scale), 3) + per_channel(widened(bias), 3)
     return stored(xp, result.reshape(x.shape), x.dtype, out)
 
@@ -188,7 +190,7 @@ def group_normalization(
     xp: Any, x: Array, scale: Array, bias: Array, *, num_groups: int, epsilon: float = 1e-5, stash_type: int = 1, out: Array = None
 ) -> Array:
     """Groups of channels normalised, one scale and bias a channel. Spec: https://onnx.ai/onnx/operators/onnx__GroupNormalization.html"""
-    _checked_channels(x, (scale, bias), x.shape[1] if len(x.shape) > 1 else 0, "GroupNormalization")
+    checked_channels(x, (scale, bias), x.shape[1] if len(x.shape) > 1 else 0, "GroupNormalization")
     result = _grouped(xp, x, num_groups, epsilon).reshape(x.shape)
     rank = len(x.shape)
     return stored(xp, result * per_channel(widened(scale), rank) + per_channel(widened(bias), rank), x.dtype, out)

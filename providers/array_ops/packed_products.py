@@ -142,7 +142,8 @@ class MatMulNBits(PackedProduct):
 
 
 _FP4 = (0.0, 5.208333333e-03, 2 / 3, 1.0, 1 / 3, 0.5, 1 / 6, 0.25)
-_LEVELS = (np.array((*_FP4, *(-level for level in _FP4)), FLOAT), NF4_LEVELS)
+LEVELS = (np.array((*_FP4, *(-level for level in _FP4)), FLOAT), NF4_LEVELS)
+"""What the 16 codes of FP4 and of NF4 mean, as a part of a block's greatest magnitude."""
 
 
 @operator("MatMulBnb4", domain=_DOMAIN, absorbs=("b", "absmax"))
@@ -159,7 +160,7 @@ class MatMulBnb4(PackedProduct):
         kind = int(operation.attributes["quant_type"])
         if kind not in (0, 1):
             raise InvalidArgument(f"MatMulBnb4: expected quant_type 0 (FP4) or 1 (NF4), got {kind}")
-        self._levels = xp.asarray(_LEVELS[kind])
+        self._levels = xp.asarray(LEVELS[kind])
         self._transposed = bool(operation.attributes.get("transB", 1))
         super().__init__(xp, operation, (1, 2))
 

@@ -26,13 +26,13 @@ ELEMENTS = {
 
 TYPES = frozenset(ELEMENTS)
 _ELEMENTS = tuple(dict.fromkeys(ELEMENTS.values()))
-_TILES = {"LargeTile": (128, 128, 256), "MediumTile": (64, 64, 256), "FlatTile": (8, 128, 128)}
+TILES = {"LargeTile": (128, 128, 256), "MediumTile": (64, 64, 256), "FlatTile": (8, 128, 128)}
 """Tiles of product.cuh: rows, columns and threads."""
 
 _WIDE = ("double", "unsigned long long")
 """Types of which the largest tile's sums are more than a thread has registers for."""
 
-_INSTANCES = tuple(f"{T}, {tile}" for T in _ELEMENTS for tile in _TILES if tile != "LargeTile" or T not in _WIDE)
+_INSTANCES = tuple(f"{T}, {tile}" for T in _ELEMENTS for tile in TILES if tile != "LargeTile" or T not in _WIDE)
 
 MULTIPLY = Template("product.cu", "multiply<{instance}, {by_depth}>", "pppppssllliiddb", instance=_INSTANCES, by_depth=("false", "true"))
 COMBINE = Template("product.cu", "combine_products<{T}>", "pppssllliddb", T=_ELEMENTS)
@@ -41,7 +41,7 @@ _ENOUGH_BLOCKS = 256
 """The depth is split among blocks until there are about as many."""
 
 _LEAST_SPAN = 256
-_MOST_BATCHES = 65535
+MOST_BATCHES = 65535
 _COMBINE_THREADS = 256
 _COMBINE_BLOCKS = 2048
 
@@ -71,25 +71,25 @@ def product(
         out, c = out.swapaxes(-1, -2), None if c is None else c.swapaxes(-1, -2)
     (rows, columns), depth, batches = out.shape[-2:], a.shape[-1], prod(out.shape[:-2])
     element = ELEMENTS[name_of(out.dtype)]
-    tile, tiles = _tile(element, rows, columns, batches)
+    tile, tiles = tile_for(rows, columns, batches, is_wide=element in _WIDE)
     span, parts = _split(depth, tiles * batches)
     partial = xp.empty(out.size * parts * (8 if element in _WIDE else 4), np.uint8) if parts > 1 else None
-    places = _batches(a, b, c, out), _strides(a, b, c, out), batches
+    places = batches_of(a, b, c, out), strides_of(a, b, c, out), batches
     epilogue = alpha, beta, is_relu
-    grid = tiles, parts, min(batches, _MOST_BATCHES)
+    grid = tiles, parts, min(batches, MOST_BATCHES)
     kernel = MULTIPLY.instance(instance=f"{element}, {tile}", by_depth="true" if abs(b.strides[-2]) < abs(b.strides[-1]) else "false")
-    kernel.launch(grid, _TILES[tile][2], a, b, c, out, partial, *places, rows, columns, depth, span, *epilogue)
+    kernel.launch(grid, TILES[tile][2], a, b, c, out, partial, *places, rows, columns, depth, span, *epilogue)
     if parts > 1:
         blocks = min(_COMBINE_BLOCKS, -(-out.size // _COMBINE_THREADS))
         COMBINE.instance(T=element).launch(blocks, _COMBINE_THREADS, c, out, partial, *places, rows, columns, parts, *epilogue)
 
 
-def _tile(element: str, rows: int, columns: int, batches: int) -> tuple[str, int]:
-    """The tile to compute with, and how many a matrix has."""
-    counts = {name: -(-rows // down) * -(-columns // across) for name, (down, across, _) in _TILES.items()}
-    if rows <= _TILES["FlatTile"][0]:
+def tile_for(rows: int, columns: int, batches: int, *, is_wide: bool = False) -> tuple[str, int]:
+    """The tile to compute with, and how many a matrix has; sums of 8 bytes are too many for the largest."""
+    counts = {name: -(-rows // down) * -(-columns // across) for name, (down, across, _) in TILES.items()}
+    if rows <= TILES["FlatTile"][0]:
         tile = "FlatTile"
-    elif element not in _WIDE and counts["LargeTile"] * batches >= _ENOUGH_BLOCKS // 2:
+    elif not is_wide and counts["LargeTile"] * batches >= _ENOUGH_BLOCKS // 2:
         tile = "LargeTile"
     else:
         tile = "MediumTile"
@@ -110,17 +110,25 @@ def _steps(x: Array) -> list[int]:
     return [0 if size == 1 else stride // x.itemsize for size, stride in zip(x.shape, x.strides, strict=True)]
 
 
-def _strides(a: Array, b: Array, c: Array | None, out: Array) -> np.void:
+def strides_of(a: Array, b: Array, c: Array | None, out: Array) -> np.void:
     """`Strides` of product.cu."""
     of_a, of_b, of_out = (_steps(x)[-2:] for x in (a, b, out))
     of_c = [0, 0] if c is None else _steps(c)[-2:]
     return by_value(np.array([*of_a, *of_b, *of_c, *of_out], np.int64))
 
 
-def _batches(a: Array, b: Array, c: Array | None, out: Array) -> np.void:
+def batches_of(a: Array, b: Array, c: Array | None, out: Array) -> np.void:
     """Sizes of the batch axes, and the strides of all four along them."""
     shape = out.shape[:-2]
     strides = [[0] * len(shape) if x is None else [0] * (out.ndim - x.ndim) + _steps(x)[:-2] for x in (a, b, c, out)]
     sizes, joined = collapsed(shape, strides)
     assert len(sizes) <= MOST_AXES
     return layout_of(sizes, joined)
+
+
+def structure(*fields: Array | int | float | None) -> np.void:
+    """Fields of 8 bytes that are passed by value: pointers (None is null), long long and double."""
+    parts = (
+        np.float64(x) if isinstance(x, float) else np.int64(x if isinstance(x, int) else 0 if x is None else x.data.ptr) for x in fields
+    )
+    return by_value(np.frombuffer(b"".join(part.tobytes() for part in parts), np.uint8))
