@@ -73,6 +73,12 @@ def test_examples_print_what_is_shown(path: Path, tmp_path: Path) -> None:
         assert example["output"] is None or example["output"] == output, f"{name_of(path)}: run `python -m tests.test_docs`"
 
 
+def test_the_guide_to_providers_shows_the_example() -> None:
+    code = (ROOT / "examples/tiny_provider/tiny_provider.py").read_text("utf-8")
+    assert code.count("\n") < 60
+    assert f"```python\n{code}```\n" in (ROOT / "docs/writing-a-provider.md").read_text("utf-8")
+
+
 def test_every_knob_is_described() -> None:
     text = "".join(prose(path) for path in DOCUMENTS)
     assert [knob.name for knob in knobs.ALL if f"`{knob.name}" not in text] == []

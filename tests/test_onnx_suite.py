@@ -12,7 +12,7 @@ import pytest
 
 import onnxgpu
 from onnxgpu.session import InferenceSession
-from tests.onnx_suite import SuiteCase, suite_cases
+from onnxgpu.testing import SuiteCase, suite_cases
 
 LISTED = "mode=listed"
 RUNS = 3

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from onnxgpu.session import InferenceSession
+from onnxgpu.testing import SuiteCase, suite_cases
 from tests.models import model
-from tests.onnx_suite import SuiteCase, suite_cases
 
 openvino = pytest.importorskip("openvino")
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from onnxgpu.session import InferenceSession
-from tests.onnx_suite import SuiteCase, suite_cases
+from onnxgpu.testing import check, suite_cases
 
 pytest.importorskip("openvino")
 
@@ -14,17 +13,8 @@ STRIDE = 10
 """Of every ten cases by name one is in the normal run."""
 
 
-def check(case: SuiteCase) -> int:
-    """Run a case twice; gives the number of its nodes that OpenVINO has."""
-    session = InferenceSession(case.model.SerializeToString(), providers=PROVIDERS)
-    for feeds, expected in case.feeds():
-        case.check(expected, session.run(None, feeds))
-        case.check(expected, session.run(None, feeds))
-    return sum(len(assignment.members) for assignment in session.placement)
-
-
 def test_a_tenth_of_the_cases() -> None:
-    assert sum(check(case) > 0 for case in suite_cases()[::STRIDE]) > 50
+    assert sum(check(case, PROVIDERS) > 0 for case in suite_cases()[::STRIDE]) > 50
 
 
 @pytest.mark.slow
@@ -32,6 +22,6 @@ def test_a_tenth_of_the_cases() -> None:
 def test_all_cases(first: int) -> None:
     for case in suite_cases()[first::STRIDE]:
         try:
-            check(case)
+            check(case, PROVIDERS)
         except Exception as error:
             raise AssertionError(f"{case.name}: {error}") from error

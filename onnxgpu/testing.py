@@ -1,10 +1,19 @@
-"""onnx's own backend cases: models, inputs and expected outputs."""
+"""onnx's own cases, to be run with any provider: what it claims has to be right.
+
+    from onnxgpu.testing import check, suite_cases
+
+    @pytest.mark.parametrize("case", [case for case in suite_cases() if case.operators & {"Add", "Relu"}], ids=str)
+    def test_case(case):
+        assert check(case, ["MyExecutionProvider"]) > 0
+
+The cases come from the installed package `onnx`: more than 2,000 models with inputs and expected outputs.
+"""
 
 from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,19 +24,36 @@ import onnx
 from onnx import numpy_helper
 from onnx.backend.test.runner import Runner
 
+from onnxgpu.session import InferenceSession
+
 UNDETERMINED = {f"test_bernoulli{kind}{form}" for kind in ("", "_double", "_seed") for form in ("", "_expanded")}
 """Cases that compare random draws whose generator the specification leaves open."""
 
 
 @dataclass(frozen=True)
 class SuiteCase:
-    """One case; each data set is (inputs in order, expected outputs in order)."""
+    """One case; each data set is (inputs in order, expected outputs in order).
+
+    Attributes:
+        name: onnx's.
+        model: with one operator, or a few.
+        data_sets: inputs and outputs as NumPy arrays, lists of them, or None.
+        rtol, atol: how far results may be from the expected ones.
+    """
 
     name: str
     model: onnx.ModelProto
     data_sets: Sequence[tuple[Sequence[Any], Sequence[Any]]]
     rtol: float
     atol: float
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def operators(self) -> frozenset[str]:
+        """Operators of the model's graph."""
+        return frozenset(node.op_type for node in self.model.graph.node)
 
     def feeds(self) -> Iterator[tuple[dict[str, Any], Sequence[Any]]]:
         """Feeds and expected outputs of each data set."""
@@ -37,7 +63,11 @@ class SuiteCase:
             yield {n: np.asarray(x) if isinstance(x, np.generic) else x for n, x in zip(names, inputs, strict=False)}, outputs
 
     def check(self, expected: Sequence[Any], actual: Sequence[Any]) -> None:
-        """Compare as onnx's own runner does, which cannot compare 0-d arrays inside a sequence unless they are taken out."""
+        """Compare as onnx's own runner does, which cannot compare 0-d arrays inside a sequence unless they are taken out.
+
+        Raises:
+            AssertionError: a result is not the expected one.
+        """
         for index, (e, a) in enumerate(zip(expected, actual, strict=True)):
             if isinstance(e, list) and isinstance(a, list):
                 self.check(e, a)
@@ -46,6 +76,24 @@ class SuiteCase:
                     [*actual[:index], np.zeros(()), *actual[index + 1 :]],
                 )
         Runner.assert_similar_outputs(expected, actual, rtol=self.rtol, atol=self.atol, model_dir=None)
+
+
+def check(case: SuiteCase, providers: Sequence[str | tuple[str, Mapping[str, str]]]) -> int:
+    """Run a case with these providers, the CPU behind them; twice, as the second run is one of a recorded plan.
+
+    Returns:
+        How many nodes of the model's the first provider has.
+
+    Raises:
+        AssertionError: a result is not the expected one.
+        OnnxGpuError: the model cannot be loaded or run.
+    """
+    session = InferenceSession(case.model.SerializeToString(), providers=providers)
+    for feeds, expected in case.feeds():
+        for _ in range(2):
+            case.check(expected, session.run(None, feeds))
+    first = session.get_providers()[0]
+    return sum(assignment.provider.name == first for assignment in session.placement.nodes())
 
 
 @cache
