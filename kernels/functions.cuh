@@ -32,6 +32,25 @@ FLOAT_FUNCTION(logarithm_of_one_more, log1pf(x), log1p(x))
 __device__ inline float power(float x, float y) { return powf(x, y); }
 __device__ inline double power(double x, double y) { return pow(x, y); }
 
+__device__ inline float truncated_remainder(float x, float y) { return fmodf(x, y); }
+__device__ inline double truncated_remainder(double x, double y) { return fmod(x, y); }
+
+// The remainder with the divisor's sign, which infinities have too.
+template <typename A> __device__ inline A floored_remainder(A x, A y) {
+    const A rest = truncated_remainder(x, y);
+    if (rest == A(0)) return y < A(0) ? -A(0) : A(0);
+    return (rest < A(0)) != (y < A(0)) && rest == rest ? rest + y : rest;
+}
+
+// Integers wrap; of the negative powers, which are cut to integers, those of ±1 alone are not zero, and that of 0 is the least number.
+template <typename A> __device__ inline A integer_power(A x, A y) {
+    if (y < A(0)) return x == A(1) ? A(1) : x == A(-1) ? (y & 1 ? A(-1) : A(1)) : x == A(0) ? A(1ull << (8 * sizeof(A) - 1)) : A(0);
+    unsigned long long result = 1, square = static_cast<unsigned long long>(x);
+    for (unsigned long long rest = static_cast<unsigned long long>(y); rest; rest >>= 1, square *= square)
+        if (rest & 1) result *= square;
+    return static_cast<A>(result);
+}
+
 // NaN wins, as in NumPy.
 template <typename A> __device__ inline A maximum(A a, A b) { return a > b || a != a ? a : b; }
 template <typename A> __device__ inline A minimum(A a, A b) { return a < b || a != a ? a : b; }

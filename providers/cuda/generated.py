@@ -35,6 +35,7 @@ _MOST_BLOCKS = 65535
 
 FORMS = {
     "Add": "{0} + {1}", "Sub": "{0} - {1}", "Mul": "{0} * {1}", "Div": "{0} / {1}", "Pow": "power({0}, {1})",
+    "Mod": "floored_remainder({0}, {1})", "Fmod": "truncated_remainder({0}, {1})",
     "Max": "maximum({0}, {1})", "Min": "minimum({0}, {1})", "Clip": "clip({0}, {1}, {2})", "Neg": "-{0}", "Abs": "absolute({0})",
     "Reciprocal": "A(1) / {0}", "Exp": "exponential({0})", "Log": "logarithm({0})", "Sqrt": "square_root({0})", "Square": "{0} * {0}",
     "Sin": "sine({0})", "Cos": "cosine({0})", "Tan": "tangent({0})", "Asin": "arc_sine({0})", "Acos": "arc_cosine({0})",
@@ -48,7 +49,7 @@ FORMS = {
 }  # fmt: skip
 """Step → its formula over accumulators, on floats."""
 
-INTEGER_FORMS = {"ShiftLeft": "shift_left({0}, {1})", "ShiftRight": "shift_right({0}, {1})"}
+INTEGER_FORMS = {"ShiftLeft": "shift_left({0}, {1})", "ShiftRight": "shift_right({0}, {1})", "IntegerPow": "integer_power({0}, {1})"}
 """The same on integers."""
 
 _ALL_FORMS = FORMS | INTEGER_FORMS

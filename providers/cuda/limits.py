@@ -17,21 +17,8 @@ _ALWAYS = {
 }
 
 
-def _random(operation: Operation) -> str | None:
-    is_training = len(operation.inputs) > 2 and operation.inputs[2] is not None
-    return "random numbers need cuRAND, which CuPy loads and onnxgpu does not install" if is_training else None
-
-
-def _mod(operation: Operation) -> str | None:
-    value = operation.inputs[0]
-    is_float = value is not None and value.dtype is not None and value.dtype.kind == "f"
-    return "CuPy's remainder of infinities is not ONNX's" if is_float and not operation.attributes.get("fmod", 0) else None
-
-
 _SOMETIMES: dict[tuple[str, str], Callable[[Operation], str | None]] = {
     ("", "BitShift"): shift_refusal,
-    ("", "Dropout"): _random,
-    ("", "Mod"): _mod,
 }
 
 

@@ -32,6 +32,14 @@ def _remainders() -> list[Case]:
     cases += [Case("Mod", [floats((3, 4), t), floats((4,), t, seed=1)], {"fmod": 1}) for t in FLOATS]
     halves = np.array([-5.5, 5.5, -5.5, 5.5], "f"), np.array([2, -2, -2, 2], "f")
     cases.append(Case("Mod", halves, opset=28, expected=[np.array([0.5, -0.5, -1.5, 1.5], "f")], note="opset 28 takes floats without fmod"))
+    dividends = np.array([5, -5, 5, -5, np.inf, 0, -0.0, 6, -6, 3, np.nan], "f")
+    divisors = np.array([np.inf, np.inf, -np.inf, -np.inf, 2, 3, 3, 3, 3, 0, 1], "f")
+    rows = dividends[:9].reshape(3, 3)
+    with np.errstate(invalid="ignore"):
+        cases += [
+            Case("Mod", [x, y], opset=28, expected=[np.remainder(x, y)], note="as above")
+            for x, y in ((dividends, divisors), (rows, array([2.0])))
+        ]
     return cases
 
 

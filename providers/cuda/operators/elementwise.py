@@ -114,6 +114,7 @@ _register(
 
 for _name in ("Add", "Sub", "Mul", "Div"):
     _register(_name, 7, _fixed(f"{_name} 0 1"), inputs=("a", "b"))
+_register("Mod", 10, lambda operation: ("Fmod 0 1" if operation.attributes.get("fmod") else "Mod 0 1",), inputs=("a", "b"))
 for _name in (
     "Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Ceil", "Cos", "Cosh", "Erf", "Exp", "Floor", "HardSwish", "Log", "Mish",
     "Neg", "Reciprocal", "Relu", "Round", "Sigmoid", "Sign", "Sin", "Sinh", "Softplus", "Softsign", "Sqrt", "Tan", "Tanh",
