@@ -36,7 +36,7 @@ MAY_SPILL = {
     "reduce_rows<int, ReduceLogSumExp>": "the double exponentials of a whole 16-byte load are in flight, each with a slow path",
     "reduce_rows<unsigned int, ReduceLogSumExp>": "as for int",
     **{
-        f"multiply_packed<{T}, Blocks<{T}, 8>, LargeTile>": "on sm_75 the sums and addresses of the largest tile want nine registers more than there are"
+        f"multiply_packed<{T}, Blocks<{T}, 8>, LargeTile>": "on sm_75 the largest tile wants nine registers more than there are"
         for T in ("float", "__half")
     },
 }
