@@ -258,6 +258,11 @@ class Provider:
         """The libraries this provider needs or can use, found or not (for `onnxgpu doctor`)."""
         return ()
 
+    @classmethod
+    def option_value(cls, name: str, value: Any) -> Any:
+        """What stands for `value` of the option `name` as a text, number or truth value; itself, if it is one."""
+        return value
+
     @property
     def place(self) -> Place:
         """Where this provider's tensors live."""
@@ -282,8 +287,30 @@ class Provider:
         """In effect, on the calling thread, while a session with settings of its own is made or runs."""
         return nullcontext()
 
+    def launching(self) -> AbstractContextManager[None]:
+        """In effect, on the calling thread, while the steps of a run are launched."""
+        return nullcontext()
+
+    def completed(self) -> None:
+        """Called at the end of a run that leaves outputs at this place: wait for what others cannot wait for themselves."""
+
     def synchronize(self) -> None:
         """Wait until everything that was launched is done."""
+
+    def wait_for_stream(self, stream: int) -> None:
+        """Wait for what another library launched on its stream, of which it gave the address."""
+        self.synchronize()
+
+    def memory_available(self) -> int | None:
+        """Bytes that can still be allocated here, about; None if that is not known."""
+        return None
+
+    def capture(self, work: Callable[[], None]) -> Callable[[], None] | None:
+        """What repeats the launches that `work` makes, with the same memory, in one call; None if it cannot be repeated so.
+
+        `work` is called at most once, and what it launches need not happen.
+        """
+        return None
 
     def allocate(self, spec: Spec) -> Array:
         """New memory at this provider's place."""
@@ -301,9 +328,20 @@ class Provider:
         """A host array, copied to this provider's place."""
         raise NotImplementedError
 
+    def upload_constant(self, array: np.ndarray) -> Array:
+        """As `upload`, of what nobody writes into, so that sessions may share it."""
+        return self.upload(array)
+
     def download(self, array: Array) -> np.ndarray:
         """An array at this provider's place, copied to the host."""
         raise NotImplementedError
+
+    def download_later(self, array: Array) -> np.ndarray:
+        """As `download` while steps are launched, but the elements are there only after `settle`."""
+        return self.download(array)
+
+    def settle(self) -> None:
+        """Wait for what this thread asked of `download_later`."""
 
     def shares_memory(self, first: Array, second: Array) -> bool:
         """True if writing into one array may change the other."""
@@ -312,6 +350,10 @@ class Provider:
     def copy_into(self, target: Array, source: Array) -> None:
         """Copy the elements of `source`, an array of the same shape and dtype here or on the host, into `target`, one here."""
         raise NotImplementedError
+
+    def upload_into(self, target: Array, source: np.ndarray) -> None:
+        """As `copy_into` from the host, where nothing that this run launched uses the memory of `target`."""
+        self.copy_into(target, source)
 
     def download_into(self, target: np.ndarray, source: Array) -> None:
         """Copy the elements of `source`, an array at this provider's place, into a host array of the same shape and dtype."""

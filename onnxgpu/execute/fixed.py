@@ -7,18 +7,22 @@ turns out to have another shape than the recorded one, the run goes on in the or
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from types import TracebackType
 from typing import Any
 
+from onnxgpu.errors import OutOfMemory
 from onnxgpu.execute.loop import Frame, byte_spec, pausing, run_steps, step_error
 from onnxgpu.execute.memory import Layout, StepMemory, lay_out, step_memory
 from onnxgpu.execute.record import Record, kind_of
+from onnxgpu.execute.replay import has_fixed_arrays, may_repeat, recorded
 from onnxgpu.execute.source import Source, Variant, write_source
 from onnxgpu.plan.steps import ABSENT, DISCARD, Plan, Step
-from onnxgpu.provider import Array, Place, Spec, Value
+from onnxgpu.plan.transfer import TransferKernel
+from onnxgpu.provider import Array, Place, Provider, Spec, Value
 
 PLAIN = Variant()
 
@@ -63,6 +67,33 @@ class FixedPlan:
         return frozenset(slot for slot in slots if slot in self.record.kinds and slot not in self.record.static)
 
     @cached_property
+    def later_slots(self) -> frozenset[int]:
+        """Slots of tensors on their way to the caller alone, so that one wait at the end is enough for all of them."""
+        if self.is_body:
+            return frozenset()
+        read = {slot for step in self.plan.steps for slot in step.inputs}
+        counts = Counter(self.plan.outputs)
+        to_host = (step.outputs[0] for step in self.plan.steps if isinstance(step.kernel, TransferKernel) and step.kernel.to_host)
+        return frozenset(slot for slot in to_host if slot in self.transferred_slots and slot not in read and counts[slot] == 1)
+
+    @cached_property
+    def settling(self) -> tuple[Provider, ...]:
+        """Providers that `later_slots` come from."""
+        found = {id(step.provider): step.provider for step in self.plan.steps if step.outputs[0] in self.later_slots}
+        return tuple(found.values())
+
+    @cached_property
+    def repeatable(self) -> frozenset[int]:
+        """Positions of steps that a provider may record."""
+        return may_repeat(self.plan, self.memory, self.skipped)
+
+    def is_passed(self, position: int, made: frozenset[int]) -> bool:
+        """True if a run does nothing at this position, given that the arrays of the slots `made` are there."""
+        step, memory = self.plan.steps[position], self.memory[position]
+        is_made = all(slot == DISCARD or slot in made for slot in step.outputs)
+        return position in self.skipped or ((memory is None or memory.is_view) and is_made)
+
+    @cached_property
     def is_inlined(self) -> bool:
         """True if nothing is launched: every step is calls, or is skipped."""
         return all(
@@ -100,7 +131,7 @@ class Context:
 
     def __init__(self, fixed: FixedPlan) -> None:
         self.fixed = fixed
-        self._arenas = {place: fixed.layout.owners[place].allocate(byte_spec(size)) for place, size in fixed.layout.sizes.items()}
+        self._arenas = {place: _arena(fixed, place, size) for place, size in fixed.layout.sizes.items()}
         self._arrays: dict[int, Any] = dict(fixed.record.static)
         for position, (step, memory) in enumerate(zip(fixed.plan.steps, fixed.memory, strict=True)):
             if memory is not None and not memory.is_view:
@@ -109,7 +140,10 @@ class Context:
                 self._make_view(step, step.view_of)
         self._made = frozenset(self._arrays)
         self._functions: dict[Variant, Callable[..., Any]] = {}
-        self._plain = self._function(PLAIN)
+        self._repeats: dict[tuple[int, ...], Callable[[], Any]] = {}
+        self._plain_variant, self._plain = PLAIN, self._function(PLAIN)
+        self._settling = fixed.settling
+        self._runs_to_recording = 2 if fixed.repeatable else 0
 
     def _view(self, place: Place, offset: int, spec: Spec) -> Any:
         return self.fixed.layout.owners[place].view(self._arenas[place], offset, spec)
@@ -144,6 +178,7 @@ class Context:
                 memory = self.fixed.memory[position]
                 assert memory is not None
                 values[f"w{position}"] = self._view(steps[position].provider.place, workspaces[position], byte_spec(memory.workspace))
+            values |= {name: self._repeats[group] for name, group in source.repeats.items()}
             for name, (position, slots) in source.resumes.items():
                 values[name] = partial(_resume, self.fixed.plan, self._arrays, position, slots)
             self._functions[variant] = source.make(*map(values.__getitem__, source.names))
@@ -159,12 +194,20 @@ class Context:
             between_steps: called between steps; may raise to end the run.
             given: position of an output in `FixedPlan.fresh_slots` or `transferred_slots` → memory for it, dense and of the recorded kind.
         """
-        variant = PLAIN if between_steps is None and not given else Variant(between_steps is not None, tuple(given or ()))
-        function = self._plain if variant is PLAIN else self._function(variant)
+        if between_steps is None and not given:
+            if self._runs_to_recording:
+                self._record_when_due()
+            variant, function = self._plain_variant, self._plain
+        else:
+            variant = Variant(between_steps is not None, tuple(given or ()))
+            function = self._function(variant)
         try:
             outputs: list[Value] | Changed = (
                 function(between_steps, *inputs, *given.values()) if given else function(between_steps, *inputs)
             )
+            if self._settling and variant.is_later:
+                for provider in self._settling:
+                    provider.settle()
             return outputs
         except Exception as error:
             position = self._position(variant, error.__traceback__)
@@ -172,10 +215,57 @@ class Context:
                 raise
             raise step_error(self.fixed.plan.steps[position], error) from error
 
+    def _record_when_due(self) -> None:
+        """In the second run of this context, everything that a recording holds was launched and compiled before."""
+        self._runs_to_recording -= 1
+        if self._runs_to_recording:
+            return
+        steps = self.fixed.plan.steps
+        works = {p: self._work(p) for p in sorted(self.fixed.repeatable) if has_fixed_arrays(steps[p], self._made)}
+        self._repeats = recorded(steps, works, lambda position: self.fixed.is_passed(position, self._made))
+        if self._repeats:
+            self._plain_variant = Variant(repeated=tuple(self._repeats))
+            self._plain = self._function(self._plain_variant)
+
+    def _work(self, position: int) -> Callable[[], Any]:
+        """The launch of a step on arrays that are the same in every run."""
+        step, memory = self.fixed.plan.steps[position], self.fixed.memory[position]
+        assert memory is not None
+        workspace = None
+        if memory.workspace:
+            workspace = self._view(step.provider.place, self.fixed.layout.workspaces[position], byte_spec(memory.workspace))
+        inputs, outputs = [self._arrays.get(slot) for slot in step.inputs], [self._arrays[slot] for slot in step.outputs]
+        return partial(step.kernel.launch, inputs, outputs, workspace)
+
     def _position(self, variant: Variant, trace: TracebackType | None) -> int | None:
         """The step whose call raised, told by the line of the function."""
         inside = trace.tb_next if trace else None
         return None if inside is None else self.fixed.source(self._made, variant).positions[inside.tb_lineno - 1]
+
+
+def _arena(fixed: FixedPlan, place: Place, size: int) -> Array:
+    """The memory of a plan at one place.
+
+    Raises:
+        OutOfMemory: there is too little; says how much the plan needs, and about which batch would fit.
+    """
+    owner = fixed.layout.owners[place]
+    try:
+        return owner.allocate(byte_spec(size))
+    except OutOfMemory as error:
+        raise OutOfMemory(f"{error.message}. {_need(fixed, place, size, owner.memory_available())}") from error
+
+
+def _need(fixed: FixedPlan, place: Place, size: int, available: int | None) -> str:
+    plan, kinds = fixed.plan, fixed.record.kinds
+    inputs = [(plan.slots[slot].name, list(kinds[slot][0])) for slot in plan.inputs if slot in kinds]
+    constants = sum(array.nbytes for slot, array in plan.constants.items() if plan.slots[slot].place == place)
+    text = f"The plan for inputs {', '.join(f'{name} {shape}' for name, shape in inputs)} needs {size:,} bytes at once on {place}"
+    text += f", beside {constants:,} bytes of constants"
+    batches = {shape[0] for _, shape in inputs if shape}
+    if available is not None and len(batches) == 1 and (batch := batches.pop()) > 1:
+        text += f"; about {batch * available // size} of {batch} (the inputs' first dimension) would fit"
+    return text
 
 
 def _resume(

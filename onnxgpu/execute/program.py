@@ -9,8 +9,9 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import count
 from typing import Any, cast
 
@@ -23,7 +24,7 @@ from onnxgpu.execute.handing_out import copying, forms, hand_out
 from onnxgpu.execute.loop import Observer, new_frame, pausing, run_steps
 from onnxgpu.execute.record import Kind, Record, kind_of, record_run
 from onnxgpu.plan.steps import Plan, Step
-from onnxgpu.provider import Array, Provider, Value
+from onnxgpu.provider import Array, Place, Provider, Value
 
 MOST_SIGNATURES = 16
 MOST_IDLE_CONTEXTS = 2
@@ -82,6 +83,7 @@ class Program:
         self.bodies = tuple((body, Program(body.plan, is_body=True)) for step in plan.steps for body in step.bodies.values())
         programs = {id(body): program for body, program in self.bodies}
         self.plan = replace(plan, steps=tuple(_with_bodies(step, programs) for step in plan.steps))
+        self._devices = () if is_body else _launching(plan)
         self._signatures: dict[Any, _Signature] = {}
         self._volatile: set[int] = set()
         self._runs = count()
@@ -112,14 +114,28 @@ class Program:
             between_steps = getattr(_outermost, "between_steps", None)
         elif between_steps is not None:
             return self._interruptible(inputs, between_steps, given)
+        if self._devices:
+            return self._on_devices(partial(self._run, inputs, None, given, around))
         return self._run(inputs, between_steps, given, around)
+
+    def _on_devices(self, run: Callable[[], list[Value]]) -> list[Value]:
+        """What `run` gives, with the devices of the plan ready for launches; outputs that stay there are complete."""
+        with ExitStack() as stack:
+            for device in self._devices:
+                stack.enter_context(device.launching())
+            outputs = run()
+            left_at = {self.plan.slots[slot].place for slot in self.plan.outputs}
+            for device in self._devices:
+                if device.place in left_at:
+                    device.completed()
+            return outputs
 
     def _interruptible(self, inputs: Sequence[Value], between_steps: Callable[[], None], given: Mapping[int, Array] | None) -> list[Value]:
         """A run whose bodies, too, call `between_steps`."""
         before = getattr(_outermost, "between_steps", None)
         _outermost.between_steps = between_steps
         try:
-            return self._run(inputs, between_steps, given)
+            return self._on_devices(partial(self._run, inputs, between_steps, given))
         finally:
             _outermost.between_steps = before
 
@@ -236,7 +252,7 @@ class Program:
         before = getattr(_outermost, "observer", None)
         _outermost.observer = observer
         try:
-            outputs = self._looped(inputs, observer)
+            outputs = self._on_devices(partial(self._looped, inputs, observer))
             return outputs if given is None else self._filled(outputs, given)
         finally:
             _outermost.observer = before
@@ -256,6 +272,15 @@ class Program:
         while len(self._signatures) > MOST_SIGNATURES:
             self._signatures.pop(min(tuple(self._signatures.items()), key=lambda item: item[1].last_used)[0], None)
         return hand_out([frame[slot] for slot in self.plan.outputs], forms(self.plan, record, is_body=self._is_body))
+
+
+def _launching(plan: Plan) -> tuple[Provider, ...]:
+    """The providers that want to know of a run, one a place: those of the steps before those that only hold values."""
+    found: dict[Place, Provider] = {}
+    for provider in (*(step.provider for step in plan.steps), *plan.holders):
+        if type(provider).launching is not Provider.launching:
+            found.setdefault(provider.place, provider)
+    return tuple(found.values())
 
 
 def _with_bodies(step: Step, programs: Mapping[int, Program]) -> Step:

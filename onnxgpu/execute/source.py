@@ -33,16 +33,28 @@ from onnxgpu.provider import Call, Kernel, Provider, Spec, Value
 if TYPE_CHECKING:
     from onnxgpu.execute.fixed import FixedPlan
 
-_TAKEN = re.compile(r"make|run|pause|results|[vw]\d+|s\d+_\d+|resume\d+")
+_TAKEN = re.compile(r"make|run|pause|results|[vw]\d+|s\d+_\d+|resume\d+|repeat\d+")
 """Names that the text gives to functions, values, workspaces and scratch memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """Which of a plan's functions: `pauses` between steps; `given`: positions of outputs whose memory the caller gives."""
+    """Which of a plan's functions.
+
+    Attributes:
+        pauses: between steps.
+        given: positions of outputs whose memory the caller gives.
+        repeated: groups of steps in whose place a recording is called.
+    """
 
     pauses: bool = False
     given: tuple[int, ...] = ()
+    repeated: tuple[tuple[int, ...], ...] = ()
+
+    @property
+    def is_later(self) -> bool:
+        """True if the caller waits for what is on its way to the host."""
+        return not self.pauses and not self.given
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +64,15 @@ class Source:
     Attributes:
         text: defines `make`, which takes what its names stand for and returns the function.
         make: the compiled text.
-        names: the parameters of `make`, by position: those of `shared`, `slots`, `scratch`, `workspaces` and `resumes`. (By keyword,
-            the time to hand them over grows with the square of their number.)
+        names: the parameters of `make`, by position: those of `shared`, `slots`, `scratch`, `workspaces`, `resumes` and `repeats`. (By
+            keyword, the time to hand them over grows with the square of their number.)
         positions: line (from 0) → position of the step whose call it is; None for lines that are no kernel's.
         shared: name → the same object in every context.
         slots: slots whose arrays are made beforehand.
         scratch: name → step position, offset in its workspace, and spec.
         workspaces: positions of steps with a workspace that their `launch` is given.
         resumes: names of functions that go on in the loop behind a step, with its position and the slots they are given.
+        repeats: names of recordings, with the positions that they stand for.
     """
 
     text: str
@@ -71,6 +84,7 @@ class Source:
     scratch: dict[str, tuple[int, int, Spec]]
     workspaces: tuple[int, ...]
     resumes: dict[str, tuple[int, tuple[int, ...]]]
+    repeats: dict[str, tuple[int, ...]]
 
 
 def write_source(fixed: FixedPlan, made: frozenset[int], variant: Variant) -> Source:
@@ -98,17 +112,25 @@ class _Writer:
         self._scratch: dict[str, tuple[int, int, Spec]] = {}
         self._workspaces: list[int] = []
         self._resumes: dict[str, tuple[int, tuple[int, ...]]] = {}
+        self._repeats: dict[str, tuple[int, ...]] = {}
 
     def source(self) -> Source:
         plan = self._fixed.plan
-        for position, step in enumerate(plan.steps):
-            memory = self._fixed.memory[position]
-            if position not in self._fixed.skipped and not ((memory is None or memory.is_view) and self._is_made(step)):
+        steps = sorted(enumerate(plan.steps), key=lambda item: not self._is_ahead(item[1]))
+        groups = {group[0]: group for group in self._variant.repeated}
+        repeated = {position for group in self._variant.repeated for position in group}
+        for position, step in steps:
+            if position in groups:
+                name = f"repeat{position}"
+                self._repeats[name] = groups[position]
+                self._line(f"{name}()", position)
+            elif position not in repeated and not self._fixed.is_passed(position, self._made):
                 self._step(position, step)
         how = forms(plan, self._fixed.record, is_body=self._fixed.is_body, settled=self._fixed.fresh_slots)
         self._line(f"return [{', '.join(self._output(slot, form) for slot, form in zip(plan.outputs, how, strict=True))}]")
         parameters = ["pause", *(f"v{slot}" for slot in plan.inputs), *(f"v{plan.outputs[p]}" for p in self._variant.given)]
         outer = [*self._shared, *(f"v{s}" for s in self._slots), *self._scratch, *(f"w{p}" for p in self._workspaces), *self._resumes]
+        outer += self._repeats
         head = [f"def make({', '.join(outer)}):", f"    def run({', '.join(parameters)}):"]
         text = "\n".join([*head, *(f"        {line}" for line in self._lines), "    return run", ""])
         namespace: dict[str, Any] = {}
@@ -123,10 +145,12 @@ class _Writer:
             self._scratch,
             tuple(self._workspaces),
             self._resumes,
+            self._repeats,
         )
 
-    def _is_made(self, step: Step) -> bool:
-        return all(slot == DISCARD or slot in self._made for slot in step.outputs)
+    def _is_ahead(self, step: Step) -> bool:
+        """True for a copy of an input into memory that waits for it from the start of the run; a body is run again at once."""
+        return step.is_transfer and not self._fixed.is_body and step.inputs[0] in self._fixed.plan.inputs and step.outputs[0] in self._made
 
     def _line(self, text: str, position: int | None = None) -> None:
         self._lines.append(text)
@@ -190,7 +214,10 @@ class _Writer:
             workspace = f"w{position}"
             self._workspaces.append(position)
         inputs = ", ".join(self._value(slot) for slot in step.inputs)
-        launch = self._name(step.kernel.launch, _stem(step))
+        function: Callable[..., Any] = step.kernel.launch
+        if isinstance(step.kernel, TransferKernel) and self._is_ahead(step):
+            function = step.kernel.launch_ahead
+        launch = self._name(function, _stem(step))
         self._line(f"{launch}([{inputs}], [{', '.join(outputs)}], {workspace})", position)
 
     def _inlined(self, position: int, step: Step, memory: StepMemory, outputs: Sequence[str]) -> None:
@@ -239,6 +266,8 @@ class _Writer:
     def _call_of_unknown_memory(self, step: Step) -> str:
         if isinstance(step.kernel, TransferKernel) and step.outputs[0] in self._given:
             return f"{self._name(step.kernel.launch_into, 'transfer_into')}(v{step.outputs[0]}, {self._value(step.inputs[0])})"
+        if isinstance(step.kernel, TransferKernel) and self._variant.is_later and step.outputs[0] in self._fixed.later_slots:
+            return f"{self._name(step.kernel.launch_later, 'transfer_later')}([{self._value(step.inputs[0])}])"
         launch = self._name(partial(_launched, step.kernel, step.provider), _stem(step))
         return f"{launch}([{', '.join(self._value(slot) for slot in step.inputs)}])"
 

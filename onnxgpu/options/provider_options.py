@@ -22,7 +22,7 @@ def checked_provider_options(provider: type[Provider], options: Mapping[Any, Any
             known = ", ".join(sorted(provider.option_types)) or "none"
             raise InvalidArgument(f"{provider.name} has no option {str(key)!r}; it knows: {known}")
         try:
-            parsed[str(key)] = _parsed(kind, value)
+            parsed[str(key)] = _parsed(kind, provider.option_value(str(key), value))
         except (ValueError, TypeError, OverflowError):
             raise InvalidArgument(f"option {str(key)!r} of {provider.name} wants {kind.__name__}, got {value!r}") from None
     return parsed

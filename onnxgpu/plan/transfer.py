@@ -16,13 +16,15 @@ class TransferKernel:
     """
 
     def __init__(self, provider: Provider, *, to_host: bool) -> None:
-        self.provider = provider
+        self.provider, self.to_host = provider, to_host
         self._copy: Callable[[Array], Array] = provider.download if to_host else provider.upload
         self._copy_into: Callable[[Array, Array], None] = provider.download_into if to_host else provider.copy_into
 
     def outputs(self, inputs: Sequence[Value]) -> Sequence[Spec] | None:
-        """Unknown until run: the copy allocates."""
-        return None
+        """That of a tensor that goes to the device; unknown where the copy allocates."""
+        if self.to_host or not hasattr(inputs[0], "dtype"):
+            return None
+        return [Spec(tuple(inputs[0].shape), inputs[0].dtype)]
 
     def workspace(self, inputs: Sequence[Value]) -> int:
         """None."""
@@ -30,7 +32,19 @@ class TransferKernel:
 
     def launch(self, inputs: Sequence[Value], outputs: Sequence[Array] | None, workspace: Array | None) -> Sequence[Value]:
         """The copy of the single input."""
-        return (self._move(inputs[0]),)
+        if outputs is None:
+            return (self._move(inputs[0]),)
+        self.provider.copy_into(outputs[0], inputs[0])
+        return outputs
+
+    def launch_ahead(self, inputs: Sequence[Value], outputs: Sequence[Array], workspace: Array | None) -> Sequence[Value]:
+        """As `launch`, into memory that nothing before it in the run uses."""
+        self.provider.upload_into(outputs[0], inputs[0])
+        return outputs
+
+    def launch_later(self, inputs: Sequence[Value]) -> Sequence[Value]:
+        """The copy of a tensor to the host, whose elements are there after `Provider.settle`."""
+        return (self.provider.download_later(inputs[0]),)
 
     def launch_into(self, target: Array, value: Value) -> Sequence[Value]:
         """The copy, in `target` if that has its shape and dtype."""

@@ -7,7 +7,7 @@ come from there — is not made again. `upload_constants`: a copy of a constant 
 from __future__ import annotations
 
 from onnxgpu.plan.draft import Draft
-from onnxgpu.provider import Place
+from onnxgpu.provider import HOST, Place
 
 
 def remove_back_and_forth(draft: Draft) -> None:
@@ -39,7 +39,9 @@ def upload_constants(draft: Draft) -> None:
     kept = []
     for step in draft.steps:
         if step.is_transfer and step.inputs[0] in draft.constants:
-            (draft.constants[step.outputs[0]],) = step.kernel.launch([draft.constants[step.inputs[0]]], None, None)
+            constant = draft.constants[step.inputs[0]]
+            to_host = draft.slots[step.outputs[0]].place == HOST
+            draft.constants[step.outputs[0]] = (step.provider.download if to_host else step.provider.upload_constant)(constant)
         else:
             kept.append(step)
     draft.steps = kept

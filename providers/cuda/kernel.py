@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from onnxgpu.provider import Array, Body, Kernel, Operation, Spec, Value
-from onnxgpu.providers.cuda.failures import translated
+from onnxgpu.providers.cuda.failures import launched, translated
 from onnxgpu.providers.cuda.narrow import NarrowArray
 
 
@@ -22,7 +22,7 @@ class CupyKernel:
     """
 
     def __init__(self, kernel: Kernel, module: Any, device: Any, operation: Operation) -> None:
-        self._kernel, self._module, self._device, self._operation = kernel, module, device, operation
+        self._kernel, self._module, self._device, self._label = kernel, module, device, str(operation)
 
     def outputs(self, inputs: Sequence[Value]) -> Sequence[Spec] | None:
         """See `onnxgpu.provider.Kernel`."""
@@ -34,6 +34,7 @@ class CupyKernel:
 
     def launch(self, inputs: Sequence[Value], outputs: Sequence[Array] | None, workspace: Array | None) -> Sequence[Value]:
         """See `onnxgpu.provider.Kernel`."""
+        launched.append(self._label)
         with self._running():
             results = self._kernel.launch(inputs, outputs, workspace)
             return results if outputs is not None else [self._on_device(result) for result in results]
@@ -50,7 +51,7 @@ class CupyKernel:
             with self._device:
                 yield
         except Exception as error:
-            raise translated(error, str(self._operation), self._module) from error
+            raise translated(error, self._label, self._module) from error
 
     def _on_device(self, value: Value) -> Value:
         """A result as an array of CuPy: operators also give NumPy's scalars and arrays where they only read host inputs."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, ClassVar
@@ -14,15 +16,19 @@ from onnxgpu.dtypes import code_of, name_of
 from onnxgpu.errors import InvalidArgument
 from onnxgpu.libraries import first_missing, python_package
 from onnxgpu.provider import Array, Claim, DeviceMemory, Library, Operation, Place, Provider, Refusal, Spec, bytes_moved
-from onnxgpu.providers.cuda import device, narrow
+from onnxgpu.providers.cuda import device, narrow, weights
 from onnxgpu.providers.cuda import operators as operators
+from onnxgpu.providers.cuda.capture import capture
+from onnxgpu.providers.cuda.copies import Copies
 from onnxgpu.providers.cuda.failures import translated
 from onnxgpu.providers.cuda.kernel import CupyKernel
 from onnxgpu.providers.cuda.libraries import found
 from onnxgpu.providers.cuda.libraries.selection import Selection
 from onnxgpu.providers.cuda.limits import limit
+from onnxgpu.providers.cuda.memory import Memory, MemoryStatistics
 from onnxgpu.providers.cuda.narrow import bits_of, is_narrow, stored_dtype, typed
 from onnxgpu.providers.cuda.registry import REGISTRY
+from onnxgpu.providers.cuda.streams import Streams, UserStream
 
 _LAST_ELEMENT_TYPE = 26
 """ONNX's number of int2: CuPy, or `narrow.NarrowArray`, has arrays of the types up to it, and none of 6-bit floats."""
@@ -65,6 +71,12 @@ class CUDAProvider(Provider):
         "user_compute_stream": int,
     }
 
+    def __init__(self, options: Mapping[str, Any] | None = None) -> None:
+        super().__init__(options)
+        self._thread = threading.local()
+        self._is_loose = False
+        """A run ended that nobody waited for, so that copies of the next have to."""
+
     @classmethod
     def libraries(cls) -> Sequence[Library]:
         """See `onnxgpu.provider.Provider`."""
@@ -86,6 +98,13 @@ class CUDAProvider(Provider):
         """The GPU with the number `device_id`."""
         return Place("cuda", int(self.options.get("device_id", 0)))
 
+    @classmethod
+    def option_value(cls, name: str, value: Any) -> Any:
+        """A stream may be given as an object with `__cuda_stream__`, which has to live as long as the session."""
+        if name == "user_compute_stream" and hasattr(value, "__cuda_stream__"):
+            return value.__cuda_stream__()[1]
+        return value
+
     def domains(self) -> frozenset[str]:
         """See `onnxgpu.provider.Provider`."""
         return REGISTRY.domains()
@@ -105,13 +124,39 @@ class CUDAProvider(Provider):
         """A launch and the traffic of its arrays, on a GPU of 1 TB/s."""
         return 5e-6 + bytes_moved(operation) / 1e12
 
+    @contextmanager
+    def launching(self) -> Iterator[None]:
+        """On the provider's streams, and in its memory."""
+        before, self._thread.is_launching = getattr(self._thread, "is_launching", False), True
+        with self._streams, self._memory.used():
+            if self._is_loose:
+                self._streams.copies_follow()
+            self._is_loose = not self._streams.are_own
+            try:
+                yield
+            except BaseException:
+                self._copies.abandon()
+                self._is_loose = True
+                raise
+            finally:
+                self._thread.is_launching = before
+
+    def completed(self) -> None:
+        """Nobody else knows the streams, unless the user gave one."""
+        if self._streams.are_own:
+            with self._explained("waiting for outputs"):
+                self._streams.synchronize()
+
+    def capture(self, work: Callable[[], None]) -> Callable[[], None] | None:
+        """A CUDA graph, unless the option `enable_cuda_graph` forbids it."""
+        if not self.options.get("enable_cuda_graph", True):
+            return None
+        return capture(self._cupy, self._device, work)
+
     def allocate(self, spec: Spec) -> Array:
         """See `onnxgpu.provider.Provider`."""
-        try:
-            with self._device:
-                return typed(self._cupy.empty(spec.shape, stored_dtype(spec.dtype)), spec.dtype)
-        except Exception as error:
-            raise translated(error, f"allocating {spec.nbytes:,} bytes on {self.place}", self._cupy) from error
+        with self._explained(f"allocating {spec.nbytes:,} bytes"), self._memory.used():
+            return typed(self._cupy.empty(spec.shape, stored_dtype(spec.dtype)), spec.dtype)
 
     def view(self, memory: Array, offset: int, spec: Spec) -> Array:
         """See `onnxgpu.provider.Provider`."""
@@ -119,20 +164,33 @@ class CUDAProvider(Provider):
 
     def upload(self, array: np.ndarray) -> Array:
         """See `onnxgpu.provider.Provider`."""
-        try:
-            with self._device:
-                return typed(self._cupy.asarray(bits_of(array), order="C"), array.dtype)
-        except Exception as error:
-            raise translated(error, f"copying {array.nbytes:,} bytes to {self.place}", self._cupy) from error
+        target = self.allocate(Spec(array.shape, array.dtype))
+        self.copy_into(target, array)
+        return target
+
+    def upload_constant(self, array: np.ndarray) -> Array:
+        """Constants that several sessions have lie on the device once."""
+        bits = bits_of(array)
+
+        return typed(weights.shared(bits, self.place.index, self.upload, self.download), array.dtype)
 
     def download(self, array: Array) -> np.ndarray:
         """See `onnxgpu.provider.Provider`."""
-        try:
-            with self._device:
-                result: np.ndarray = self._cupy.asnumpy(bits_of(array), order="C")
-        except Exception as error:
-            raise translated(error, f"copying {array.nbytes:,} bytes from {self.place}", self._cupy) from error
-        return result.view(array.dtype) if is_narrow(array.dtype) else result
+        result = np.empty(array.shape, array.dtype)
+        self.download_into(result, array)
+        return result
+
+    def download_later(self, array: Array) -> np.ndarray:
+        """See `onnxgpu.provider.Provider`."""
+        result = np.empty(array.shape, array.dtype)
+        with self._explained(f"copying {result.nbytes:,} bytes to the host"):
+            self._copies.download_later(bits_of(result), self._dense(bits_of(array)))
+        return result
+
+    def settle(self) -> None:
+        """See `onnxgpu.provider.Provider`."""
+        with self._explained("copying outputs to the host"):
+            self._copies.settle()
 
     def shares_memory(self, first: Array, second: Array) -> bool:
         """See `onnxgpu.provider.Provider`."""
@@ -142,29 +200,21 @@ class CUDAProvider(Provider):
 
     def synchronize(self) -> None:
         """See `onnxgpu.provider.Provider`."""
-        try:
+        with self._explained("waiting for the device"):
             self._device.synchronize()
-        except Exception as error:
-            raise translated(error, f"waiting for {self.place}", self._cupy) from error
 
     def copy_into(self, target: Array, source: Array) -> None:
         """See `onnxgpu.provider.Provider`."""
-        try:
-            with self._device:
-                if isinstance(source, np.ndarray):
-                    bits_of(target).set(bits_of(source))
-                else:
-                    self._cupy.copyto(bits_of(target), bits_of(source))
-        except Exception as error:
-            raise translated(error, f"copying {target.nbytes:,} bytes on {self.place}", self._cupy) from error
+        self._copy_into(target, source, unused=False)
+
+    def upload_into(self, target: Array, source: np.ndarray) -> None:
+        """See `onnxgpu.provider.Provider`."""
+        self._copy_into(target, source, unused=True)
 
     def download_into(self, target: np.ndarray, source: Array) -> None:
         """See `onnxgpu.provider.Provider`."""
-        try:
-            with self._device:
-                bits_of(source).get(out=bits_of(target))
-        except Exception as error:
-            raise translated(error, f"copying {target.nbytes:,} bytes from {self.place}", self._cupy) from error
+        with self._explained(f"copying {target.nbytes:,} bytes to the host"):
+            self._copies.download(bits_of(target), self._dense(bits_of(source)))
 
     def pointer(self, array: Array) -> int:
         """See `onnxgpu.provider.Provider`."""
@@ -179,6 +229,43 @@ class CUDAProvider(Provider):
         """See `onnxgpu.provider.Provider`."""
         capsule: object = bits_of(array).__dlpack__()
         return relabelled(capsule, array.dtype) if is_narrow(array.dtype) else capsule
+
+    def memory_available(self) -> int | None:
+        """See `onnxgpu.provider.Provider`."""
+        return self._memory.statistics().available
+
+    def wait_for_stream(self, stream: int) -> None:
+        """A `cudaStream_t`; 1 and 2 are CUDA's default streams, for which the provider's own waits by itself."""
+        if stream not in (1, 2):
+            self._cupy.cuda.Stream.from_external(UserStream(stream)).synchronize()
+
+    def memory_statistics(self) -> MemoryStatistics:
+        """Bytes used, held and left where this provider allocates; of CuPy's own pool unless `gpu_mem_limit` is set."""
+        return self._memory.statistics()
+
+    def _copy_into(self, target: Array, source: Array, *, unused: bool) -> None:
+        to, origin = bits_of(target), bits_of(source)
+        with self._explained(f"copying {target.nbytes:,} bytes"):
+            if not isinstance(origin, np.ndarray):
+                self._cupy.copyto(to, origin)
+            elif to.flags.c_contiguous:
+                self._copies.upload(to, origin, unused=unused)
+            else:
+                to.set(origin)
+            if not getattr(self._thread, "is_launching", False):
+                self._streams.synchronize()  # who reads it next has streams of its own
+
+    def _dense(self, array: Array) -> Array:
+        return array if array.flags.c_contiguous else self._cupy.ascontiguousarray(array)
+
+    @contextmanager
+    def _explained(self, what: str) -> Iterator[None]:
+        """On the provider's streams; what fails is explained."""
+        try:
+            with self._streams:
+                yield
+        except Exception as error:
+            raise translated(error, f"{what} on {self.place}", self._cupy, self._memory.statistics) from error
 
     def _over(self, pointer: Any, spec: Spec) -> Array:
         return typed(self._cupy.ndarray(spec.shape, stored_dtype(spec.dtype), memptr=pointer), spec.dtype)
@@ -198,8 +285,25 @@ class CUDAProvider(Provider):
     def _selection(self) -> Selection:
         return Selection(self._cupy, self.place.index, self.options)
 
+    @cached_property
+    def _streams(self) -> Streams:
+        return Streams(
+            self._cupy,
+            self._device,
+            int(self.options.get("user_compute_stream", 0)),
+            copies_apart=not self.options.get("do_copy_in_default_stream", False),
+        )
+
+    @cached_property
+    def _memory(self) -> Memory:
+        return Memory(self._cupy, self._device, self.options)
+
+    @cached_property
+    def _copies(self) -> Copies:
+        return Copies(self._cupy, self._streams)
+
     def _built(self, claim: Claim, operation: Operation) -> CupyKernel:
-        with self._device:
+        with self._streams, self._memory.used():
             return CupyKernel(claim.build(), self._cupy, self._device, operation)
 
 

@@ -1,0 +1,108 @@
+"""Device memory of one provider: a pool of its own, so that all of it goes with the session; and what there is of it."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from onnxgpu.errors import InvalidArgument
+
+STRATEGIES = ("kNextPowerOfTwo", "kSameAsRequested")
+_memories: weakref.WeakSet[Memory] = weakref.WeakSet()
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryStatistics:
+    """Bytes on one device.
+
+    Attributes:
+        used: taken from the pool and not given back.
+        held: taken from the driver, free blocks of the pool included.
+        limit: of the pool; 0 for none.
+        free: what the driver has left.
+        total: the device's.
+    """
+
+    used: int
+    held: int
+    limit: int
+    free: int
+    total: int
+
+    @property
+    def available(self) -> int:
+        """What can still be allocated at most."""
+        ours = self.held - self.used
+        return ours + (self.free if not self.limit else min(self.free, max(0, self.limit - self.held)))
+
+    def __str__(self) -> str:
+        limit = f", gpu_mem_limit {self.limit:,}" if self.limit else ""
+        return f"{self.used:,} bytes in use, {self.available:,} available, {self.total:,} on the device{limit}"
+
+
+class Memory:
+    """Where arrays of one provider get their memory; an allocator that the program gave CuPy is used in place of a pool.
+
+    Options, as onnxruntime names them:
+        gpu_mem_limit: bytes that the provider takes from the driver at most.
+        arena_extend_strategy: `kSameAsRequested` takes what a plan needs, the default here, since plans know it beforehand;
+            `kNextPowerOfTwo` takes powers of two, of which more are used again where shapes keep changing.
+
+    Args:
+        module: `cupy`.
+        device: the `cupy.cuda.Device`.
+        options: of the provider.
+
+    Raises:
+        InvalidArgument: a limit that is negative, or a strategy that does not exist.
+    """
+
+    def __init__(self, module: Any, device: Any, options: Mapping[str, Any]) -> None:
+        self._module, self._device = module, device
+        self.limit = int(options.get("gpu_mem_limit", 0))
+        strategy = str(options.get("arena_extend_strategy", "kSameAsRequested"))
+        if strategy not in STRATEGIES:
+            raise InvalidArgument(f"option 'arena_extend_strategy' is {' or '.join(STRATEGIES)}, got {strategy!r}")
+        if self.limit < 0:
+            raise InvalidArgument(f"option 'gpu_mem_limit' is a number of bytes, or 0 for no limit; got {self.limit}")
+        self._rounds_up = strategy == "kNextPowerOfTwo"
+        self._allocate = module.cuda.get_allocator()
+        self._pool = module.get_default_memory_pool()
+        if self.limit or self._allocate == self._pool.malloc:
+            self._pool = module.cuda.MemoryPool()
+            self._allocate = self._pool.malloc
+            with device:
+                self._pool.set_limit(size=min(self.limit, 1 << 62))
+            weakref.finalize(self, _give_back, self._pool, device).atexit = False
+
+        _memories.add(self)
+
+    def used(self) -> AbstractContextManager[None]:
+        """Arrays that this thread makes lie in this memory."""
+        context: AbstractContextManager[None] = self._module.cuda.using_allocator(self._malloc)
+        return context
+
+    def statistics(self) -> MemoryStatistics:
+        """What there is now."""
+        with self._device:
+            free, total = self._module.cuda.runtime.memGetInfo()
+            return MemoryStatistics(self._pool.used_bytes(), self._pool.total_bytes(), self.limit, free, total)
+
+    def _malloc(self, size: int) -> Any:
+        wanted = 1 << (size - 1).bit_length() if self._rounds_up and size else size
+        try:
+            return self._allocate(wanted)
+        except self._module.cuda.memory.OutOfMemoryError:
+            for memory in tuple(_memories):
+                memory._pool.free_all_blocks()
+            return self._allocate(wanted)
+
+
+def _give_back(pool: Any, device: Any) -> None:
+    """Free the blocks that nobody uses, which CuPy's pools do not do when they go; a faulted device takes none back."""
+    with suppress(Exception), device:
+        device.synchronize()
+        pool.free_all_blocks()
