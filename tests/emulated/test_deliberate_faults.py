@@ -209,7 +209,7 @@ class TestKernels:
 
 LOOP = """g (int64 n, bool go, float[4,8] x) => (float[4,8] y) {
     y = Loop (n, go, x) <body = b (int64 i, bool c, float[4,8] v) => (bool c2, float[4,8] v2) {
-        c2 = Identity (c) h = Softmax (v) f = Cast <to = 1> (i) v2 = Add (h, f) }> }"""
+        c2 = Identity (c) f = Cast <to = 1> (i) h = Add (v, f) v2 = Abs (h) }> }"""
 ALLOCATING = """g (float[9,40] x) => (float[9,40] y) {
     a = Softmax (x) b = Softmax (a) c = LpNormalization (b) d = LpNormalization (c) e = Softmax (d) y = Softmax (e) }"""
 
