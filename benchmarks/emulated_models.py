@@ -38,7 +38,7 @@ RUNS = 4
 
 def examine(path: Path, sequence: int = 16) -> dict[str, Any]:
     """Run one model on both and compare."""
-    session = onnxgpu.InferenceSession(path, providers=placement.PROVIDERS)
+    session = onnxgpu.InferenceSession(path, providers=[(placement.CUDA, {"enable_cuda_graph": 1}), "CPUExecutionProvider"])
     reference = onnxgpu.InferenceSession(path, providers=["CPUExecutionProvider"])
     described = [InputDescription(i.name, i.type, tuple(i.shape)) for i in session.get_inputs()]
     feeds = [make_inputs(described, seed=seed, sequence=sequence) for seed in range(RUNS)]

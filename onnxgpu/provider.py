@@ -305,6 +305,10 @@ class Provider:
         """Bytes that can still be allocated here, about; None if that is not known."""
         return None
 
+    def may_capture(self) -> bool:
+        """True if `capture` may be called now; if not, it may be later."""
+        return False
+
     def capture(self, work: Callable[[], None]) -> Callable[[], None] | None:
         """What repeats the launches that `work` makes, with the same memory, in one call; None if it cannot be repeated so.
 

@@ -217,9 +217,10 @@ class Context:
 
     def _record_when_due(self) -> None:
         """In the second run of this context, everything that a recording holds was launched and compiled before."""
-        self._runs_to_recording -= 1
-        if self._runs_to_recording:
+        if self._runs_to_recording > 1 or not all(self.fixed.plan.steps[p].provider.may_capture() for p in self.fixed.repeatable):
+            self._runs_to_recording = 1
             return
+        self._runs_to_recording = 0
         steps = self.fixed.plan.steps
         works = {p: self._work(p) for p in sorted(self.fixed.repeatable) if has_fixed_arrays(steps[p], self._made)}
         self._repeats = recorded(steps, works, lambda position: self.fixed.is_passed(position, self._made))

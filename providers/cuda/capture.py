@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import RLock
 from typing import Any
 
 from onnxgpu.log import logger
+
+going_on = RLock()
+"""Held by a capture, and by whoever waits for a whole device: CUDA refuses that while one of its streams is capturing."""
 
 
 class NotCapturable(Exception):
@@ -22,7 +26,7 @@ def capture(module: Any, device: Any, work: Callable[[], None]) -> Callable[[], 
         None if `work` does what cannot be captured: it allocates, waits, or copies from or to the host.
     """
     cuda = module.cuda
-    with device, cuda.Stream(non_blocking=True) as stream, cuda.using_allocator(_refuse):
+    with going_on, device, cuda.Stream(non_blocking=True) as stream, cuda.using_allocator(_refuse):
         stream.begin_capture(cuda.runtime.streamCaptureModeThreadLocal)
         try:
             work()

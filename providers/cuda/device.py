@@ -5,12 +5,14 @@ from __future__ import annotations
 import ctypes
 import sys
 from functools import cache
+from importlib import metadata
 from typing import Any
 
 from onnxgpu import knobs
 from onnxgpu.errors import EPFail
 from onnxgpu.provider import Library
 
+_WHEELS = {"cupy-cuda12x": 12, "cupy-cuda13x": 13}
 _NO_DRIVER = "no NVIDIA driver on this machine: install one, or run on a machine with a GPU"
 
 
@@ -88,4 +90,31 @@ def _driver_problem() -> str | None:
     code = library.cuInit(0) or library.cuDeviceGetCount(ctypes.byref(count))
     if code:
         return f"the NVIDIA driver is installed but does not start: cuInit says {code}; `nvidia-smi` may tell more"
-    return None if count.value else "the NVIDIA driver finds no GPU"
+    if not count.value:
+        return "the NVIDIA driver finds no GPU"
+    version = ctypes.c_int()
+    library.cuDriverGetVersion(ctypes.byref(version))
+    return _version_problem(version.value // 1000, version.value % 1000 // 10)
+
+
+def _version_problem(major: int, minor: int) -> str | None:
+    """Why the CuPy that is installed does not run on a driver for CUDA `major`.`minor`; CUDA's minor versions are compatible."""
+    wheels = {name: needed for name, needed in _WHEELS.items() if _is_installed(name)}
+    if len(wheels) > 1:
+        return f"{' and '.join(wheels)} are both installed and overwrite each other: uninstall all of them, and install one again"
+    for name, needed in wheels.items():
+        if needed > major:
+            wanted = f"onnxgpu[cuda{major}]" if f"cupy-cuda{major}x" in _WHEELS else f"a CuPy for CUDA {major}"
+            return (
+                f"the driver supports CUDA {major}.{minor}, and {name} needs CUDA {needed}: update the driver, "
+                f"or `pip uninstall {name}` and `pip install {wanted}`"
+            )
+    return None
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return False
+    return True

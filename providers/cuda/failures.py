@@ -58,10 +58,10 @@ def translated(error: Exception, what: str, module: Any, memory: Callable[[], ob
     if isinstance(error, module.cuda.compiler.CompileException):
         return EPFail(f"{what}: a kernel could not be compiled for this device. {_listing(error)}")
     if any(name in str(error) for name in _POISONED):
+        nodes = ", ".join(dict.fromkeys(launched)) or "none of a session"
         return DeviceReset(
             f"{text}. A kernel faulted, and the device is of no more use to this process: start a new one. The nodes launched last were "
-            f"{', '.join(launched) or 'none of a session'}; with CUDA_LAUNCH_BLOCKING=1 and the option enable_cuda_graph=0, the error is "
-            "raised at the node that causes it"
+            f"{nodes}; with CUDA_LAUNCH_BLOCKING=1 and the option enable_cuda_graph=0, the error is raised at the node that causes it"
         )
     if any(name in str(error) for name in _NO_IMAGE):
         return EPFail(f"{text}. The installed CuPy has no code for this GPU: install the release for its CUDA version")

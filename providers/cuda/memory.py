@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from onnxgpu.errors import InvalidArgument
+from onnxgpu.providers.cuda.capture import going_on
 
 STRATEGIES = ("kNextPowerOfTwo", "kSameAsRequested")
 _memories: weakref.WeakSet[Memory] = weakref.WeakSet()
@@ -103,6 +104,6 @@ class Memory:
 
 def _give_back(pool: Any, device: Any) -> None:
     """Free the blocks that nobody uses, which CuPy's pools do not do when they go; a faulted device takes none back."""
-    with suppress(Exception), device:
+    with suppress(Exception), going_on, device:
         device.synchronize()
         pool.free_all_blocks()

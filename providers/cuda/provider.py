@@ -18,7 +18,7 @@ from onnxgpu.libraries import first_missing, python_package
 from onnxgpu.provider import Array, Claim, DeviceMemory, Library, Operation, Place, Provider, Refusal, Spec, bytes_moved
 from onnxgpu.providers.cuda import device, narrow, weights
 from onnxgpu.providers.cuda import operators as operators
-from onnxgpu.providers.cuda.capture import capture
+from onnxgpu.providers.cuda.capture import capture, going_on
 from onnxgpu.providers.cuda.copies import Copies
 from onnxgpu.providers.cuda.failures import translated
 from onnxgpu.providers.cuda.kernel import CupyKernel
@@ -147,10 +147,13 @@ class CUDAProvider(Provider):
             with self._explained("waiting for outputs"):
                 self._streams.synchronize()
 
+    def may_capture(self) -> bool:
+        """Unless it was asked for, only while the program has one thread: others would be refused waits for the whole device."""
+        wanted = self.options.get("enable_cuda_graph")
+        return bool(wanted) or (wanted is None and threading.active_count() == 1)
+
     def capture(self, work: Callable[[], None]) -> Callable[[], None] | None:
-        """A CUDA graph, unless the option `enable_cuda_graph` forbids it."""
-        if not self.options.get("enable_cuda_graph", True):
-            return None
+        """A CUDA graph."""
         return capture(self._cupy, self._device, work)
 
     def allocate(self, spec: Spec) -> Array:
@@ -200,7 +203,7 @@ class CUDAProvider(Provider):
 
     def synchronize(self) -> None:
         """See `onnxgpu.provider.Provider`."""
-        with self._explained("waiting for the device"):
+        with self._explained("waiting for the device"), going_on:
             self._device.synchronize()
 
     def copy_into(self, target: Array, source: Array) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 from typing import Any
@@ -22,6 +24,7 @@ from tests.emulated.test_provider import CPU, CUDA, DIGITS, images, model
 DEEP = """g (float[n,40] x) => (float[n,40] y, float[n,40] z, int64[1] s) {
     a = Softmax (x) b = Softmax <axis = 0> (a) c = LpNormalization (b) y = Softmax (c) d = Neg (y) z = Softmax (d)
     e = Shape <end = 1> (z) s = Identity (e) }"""
+GRAPHS = {"enable_cuda_graph": 1}
 LOOP = """g (int64 n, bool go, float[4,8] x, float[4,8] step) => (float[4,8] y) {
     y = Loop (n, go, x) <body = b (int64 i, bool c, float[4,8] v) => (bool c2, float[4,8] v2) {
         c2 = Identity (c) h = Softmax (v) h2 = Softmax (h) h3 = Softmax (h2) h4 = Add (h3, step) v2 = Softmax (h4) }> }"""
@@ -88,8 +91,11 @@ class TestStreams:
             powers = np.exp(np.arange(40) * sum(range(shift + 1)) - 39.0 * sum(range(shift + 1)))
             np.testing.assert_allclose(doubled.get(stream=stream)[1], 2 * powers / powers.sum(), rtol=1e-4, atol=1e-6)
 
-    def test_threads_share_a_session(self, lazy: Any) -> None:
-        ours = session(DEEP)
+    @pytest.mark.parametrize("graphs", [None, 0, 1])
+    def test_threads_share_a_session(self, lazy: Any, graphs: int | None) -> None:
+        """Graphs are captured beside the other threads' runs if that was asked for."""
+        ours = session(DEEP, {} if graphs is None else {"enable_cuda_graph": graphs})
+        lazy.counters(clear=True)
         expected = {seed: ort.InferenceSession(model(DEEP), providers=[CPU]).run(None, deep(seed)) for seed in range(4)}
         wrong: list[Any] = []
 
@@ -105,6 +111,7 @@ class TestStreams:
         for thread in threads:
             thread.join()
         assert not wrong
+        assert (lazy.counters()["graph_launches"] > 0) == bool(graphs)
 
     def test_arrays_of_other_libraries_on_their_default_stream(self, cp: Any, lazy: Any) -> None:
         """Through DLPack and the CUDA array interface, there and back, without a wait of the caller's and without a copy."""
@@ -142,7 +149,7 @@ class Interface:
 
 class TestGraphs:
     def test_launches_are_replayed_from_the_third_run_on(self, device: Any) -> None:
-        ours, reference = session(DEEP), ort.InferenceSession(model(DEEP), providers=[CPU])
+        ours, reference = session(DEEP, GRAPHS), ort.InferenceSession(model(DEEP), providers=[CPU])
         graphs = []
         for seed in range(5):
             device.counters(clear=True)
@@ -153,8 +160,20 @@ class TestGraphs:
         assert graphs[2] == graphs[3] == graphs[4] > 0
         assert "repeat" in ours.programs[0].sources()[-1]
 
+    def test_they_are_captured_unasked_where_no_other_thread_is(self) -> None:
+        """In a process of its own: test runners have threads."""
+        program = f"""
+import numpy, onnxgpu
+session = onnxgpu.InferenceSession({DIGITS!r}, providers=["CUDAExecutionProvider"])
+from onnxgpu.providers.cuda.emulator import installed
+for _ in range(4): session.run(None, {{"images": numpy.zeros((1, 1, 8, 8), numpy.float32)}})
+print(installed().counters()["graph_launches"] > 0)
+"""
+        finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        assert finished.stdout == "True\n"
+
     def test_each_signature_has_its_own(self, device: Any) -> None:
-        ours, reference = session(DEEP), ort.InferenceSession(model(DEEP), providers=[CPU])
+        ours, reference = session(DEEP, GRAPHS), ort.InferenceSession(model(DEEP), providers=[CPU])
         for seed in range(12):
             feed = deep(seed, rows=3 + seed % 2)
             for found, expected in zip(ours.run(None, feed), reference.run(None, feed), strict=True):
@@ -172,7 +191,7 @@ class TestGraphs:
         """The host input of the middle node is known only in the run."""
         text = """g (float[4,8] x, int64[1] k) => (float[a,b] y) {
             a = Softmax (x) b = Softmax (a) v, i = TopK (b, k) c = Softmax (v) d = Softmax (c) e = Softmax (d) y = Softmax (e) }"""
-        ours, reference = session(text), ort.InferenceSession(model(text), providers=[CPU])
+        ours, reference = session(text, GRAPHS), ort.InferenceSession(model(text), providers=[CPU])
         for run in range(6):
             feed = {"x": np.random.default_rng(run).random((4, 8), np.float32), "k": np.array([3], np.int64)}
             device.counters(clear=True)
@@ -180,7 +199,7 @@ class TestGraphs:
         assert device.counters()["graph_launches"] >= 1
 
     def test_what_is_bound_is_read_and_written_anew(self, cp: Any, lazy: Any) -> None:
-        ours, reference = session(DEEP), ort.InferenceSession(model(DEEP), providers=[CPU])
+        ours, reference = session(DEEP, GRAPHS), ort.InferenceSession(model(DEEP), providers=[CPU])
         binding = ours.io_binding()
         x = ort.OrtValue.ortvalue_from_numpy(deep(0)["x"], "cuda", 0)
         binding.bind_ortvalue_input("x", x)
@@ -195,7 +214,7 @@ class TestGraphs:
 class TestControlFlow:
     def test_a_loop_stays_on_the_device(self, lazy: Any) -> None:
         """What is carried is copied neither in nor out; the condition is the host's anyway."""
-        ours, reference = session(LOOP), ort.InferenceSession(model(LOOP), providers=[CPU])
+        ours, reference = session(LOOP, GRAPHS), ort.InferenceSession(model(LOOP), providers=[CPU])
         for run in range(4):
             rng = np.random.default_rng(run)
             feed = {"n": np.int64(5), "go": np.bool_(True), "x": rng.random((4, 8), np.float32), "step": rng.random((4, 8), np.float32)}
@@ -209,7 +228,8 @@ class TestControlFlow:
         text = """g (int64 n, bool go, float[4,8] x) => (float[4,8] y) {
             y = Loop (n, go, x) <body = b (int64 i, bool c, float[4,8] v) => (bool c2, float[4,8] v2) {
                 c2 = Identity (c) f = Cast <to = 1> (i) h = Add (v, f) v2 = Abs (h) }> }"""
-        ours, reference = session(text, placement="op:Identity=CPUExecutionProvider; mode=listed"), ort.InferenceSession(model(text), providers=[CPU])
+        ours = session(text, GRAPHS, placement="op:Identity=CPUExecutionProvider; mode=listed")
+        reference = ort.InferenceSession(model(text), providers=[CPU])
         for run in range(4):
             feed = {"n": np.int64(6), "go": np.bool_(True), "x": np.random.default_rng(run).random((4, 8), np.float32)}
             np.testing.assert_allclose(ours.run(None, feed)[0], reference.run(None, feed)[0], rtol=1e-5)

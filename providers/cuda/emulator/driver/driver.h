@@ -11,6 +11,7 @@
 #include <map>
 #include <memory>
 #include <set>
+#include <thread>
 
 #define API_LOCK std::lock_guard<std::recursive_mutex> api_lock(emulated::device_lock)
 
@@ -102,11 +103,13 @@ struct Capture {
     int mode;
     Graph graph;
     std::map<Stream*, std::vector<size_t>> frontier;  // what the next node of a stream comes after
+    std::thread::id thread = std::this_thread::get_id();
 };
 
 void add_node(Stream* stream, Work work);
 int join_capture(Stream* stream, const Event& event);
-bool any_capture(bool strict_only);
+bool any_capture();
+bool forbids_unsafe_calls();  // to the calling thread, in the modes of the captures that go on
 void abandon_captures();
 bool is_origin_of_blocking_capture(int device);
 

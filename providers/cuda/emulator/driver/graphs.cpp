@@ -77,9 +77,12 @@ void abandon_captures() {
     captures.clear();
 }
 
-bool any_capture(bool strict_only) {
-    return std::any_of(captures.begin(), captures.end(), [=](Capture* capture) {
-        return !strict_only || capture->mode != cudaStreamCaptureModeRelaxed;
+bool any_capture() { return !captures.empty(); }
+
+bool forbids_unsafe_calls() {
+    return std::any_of(captures.begin(), captures.end(), [](Capture* capture) {
+        return capture->mode == cudaStreamCaptureModeGlobal ||
+               (capture->mode == cudaStreamCaptureModeThreadLocal && capture->thread == std::this_thread::get_id());
     });
 }
 

@@ -28,13 +28,13 @@ extern "C" {
 
 cudaError_t cudaMalloc(void** pointer, size_t bytes) {
     API_LOCK;
-    if (any_capture(true)) return RT(refuse(cudaErrorStreamCaptureUnsupported, "cudaMalloc while a stream is capturing (not in relaxed mode)"));
+    if (forbids_unsafe_calls()) return RT(refuse(cudaErrorStreamCaptureUnsupported, "cudaMalloc while a stream is capturing (not in relaxed mode)"));
     return RT(new_memory(pointer, bytes));
 }
 cudaError_t cudaFree(void* pointer) {
     API_LOCK;
     if (!pointer) return RT(poison);
-    if (any_capture(true)) return RT(refuse(cudaErrorStreamCaptureUnsupported, "cudaFree while a stream is capturing (not in relaxed mode)"));
+    if (forbids_unsafe_calls()) return RT(refuse(cudaErrorStreamCaptureUnsupported, "cudaFree while a stream is capturing (not in relaxed mode)"));
     drain_all();
     ++counters.releases;
     return RT(release(pointer) ? poison : refuse(cudaErrorInvalidValue, "cudaFree of a pointer that is no allocation"));

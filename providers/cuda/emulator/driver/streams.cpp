@@ -71,7 +71,7 @@ int no_event() { return refuse(cudaErrorInvalidResourceHandle, "the handle is no
 
 int synchronize(Stream* stream) {
     ++counters.synchronizations;
-    if (stream ? stream->capture != nullptr : any_capture(false)) {
+    if (stream ? stream->capture != nullptr : any_capture()) {
         if (stream) stream->capture_broken = true;
         return refuse(cudaErrorStreamCaptureUnsupported, "synchronisation while a stream is capturing");
     }
