@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from threading import RLock
 from typing import Any
 
@@ -26,7 +28,7 @@ def capture(module: Any, device: Any, work: Callable[[], None]) -> Callable[[], 
         None if `work` does what cannot be captured: it allocates, waits, or copies from or to the host.
     """
     cuda = module.cuda
-    with going_on, device, cuda.Stream(non_blocking=True) as stream, cuda.using_allocator(_refuse):
+    with going_on, _uncollected(), device, cuda.Stream(non_blocking=True) as stream, cuda.using_allocator(_refuse):
         stream.begin_capture(cuda.runtime.streamCaptureModeThreadLocal)
         try:
             work()
@@ -43,6 +45,18 @@ def capture(module: Any, device: Any, work: Callable[[], None]) -> Callable[[], 
     graph.upload(stream)
     launch: Callable[[], None] = graph.launch
     return launch
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """No garbage is collected: it may hold device memory, which must not be freed during a capture."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _refuse(size: int) -> Any:
