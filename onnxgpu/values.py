@@ -349,7 +349,9 @@ def array_from_cuda_interface(data: Any) -> tuple[Array, Provider]:
     if strides is not None and not is_dense(spec.shape, [stride / spec.dtype.itemsize for stride in strides]):
         raise RuntimeError(f"only tensors that are dense in C order are supported; strides are {strides} bytes, shape is {spec.shape}")
     memory = memory_for_dlpack(_CUDA_DEVICE, 0)
-    if interface.get("stream") is not None:
+    if "stream" not in interface:  # up to version 2 nothing says what there is to wait for
+        memory.synchronize()
+    elif interface["stream"] is not None:
         memory.wait_for_stream(interface["stream"])
     return memory.wrap(interface["data"][0], spec, data), memory
 
