@@ -25,11 +25,14 @@ import inspect
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, TypeVar
+
+import numpy as np
 
 from onnxgpu.dtypes import name_of
 from onnxgpu.provider import Array, Call, Claim, Operation, Refusal, Spec, Subgraph, Value
+from onnxgpu.tracing import traced_calls, traced_views
 
 Implementation = TypeVar("Implementation", bound=Callable[..., Any])
 When = Callable[[Operation], str | None]
@@ -249,8 +252,10 @@ class FunctionKernel:
             attributes["dtype_hint"] = first.dtype if first else None
         self._attributes = attributes
         self._specs = entry.specs
-        self._single = len(operation.outputs) == 1
+        self._output_count = len(operation.outputs)
+        self._single = self._output_count == 1
         self._alone = entry.alone or entry.view
+        self._can_be_traced = xp is np and entry.deterministic
 
     def outputs(self, inputs: Sequence[Value]) -> Sequence[Spec] | None:
         """See `onnxgpu.provider.Kernel`."""
@@ -272,9 +277,19 @@ class FunctionKernel:
 
     def calls(self, inputs: Sequence[Value], outputs: Sequence[Spec] | None) -> Sequence[Call] | None:
         """See `onnxgpu.provider.InlineKernel`."""
+        calls = self._traced(inputs, outputs) if self._can_be_traced else None
+        if calls is not None:
+            return calls
         if not self._alone or (outputs is not None and not self._single):
             return None
         return [(self._results, tuple(inputs))] if outputs is None else [(self._write, (*inputs, outputs[0]))]
+
+    def _traced(self, inputs: Sequence[Value], outputs: Sequence[Spec] | None) -> Sequence[Call] | None:
+        if outputs is None:
+            return traced_views(self._results, inputs)
+        if len(outputs) != self._output_count:
+            return None
+        return traced_calls(partial(self._function, self._xp, **self._attributes), inputs, outputs)
 
     def _results(self, *inputs: Value) -> Sequence[Value]:
         results = self._function(self._xp, *inputs, **self._attributes)

@@ -43,18 +43,26 @@ def test_the_function_is_a_list_of_calls() -> None:
 
 
 def test_a_kernel_without_calls_is_launched() -> None:
-    s = settled("g (float[2,3] x) => (float[2,3] y) { a = LpNormalization(x)\n y = Neg(a) }", {"x": X})
+    x = np.ones((64, 65), np.float32)
+    s = settled("g (float[64,65] x) => (float[64,65] y) { a = LpNormalization(x)\n y = Neg(a) }", {"x": x})
     (source,) = s.programs[0].sources()
     assert "launch_LpNormalization([v2], [v3], None)" in source
 
 
-def test_a_function_kernel_is_one_call() -> None:
+def test_a_function_kernel_is_one_call_for_many_elements() -> None:
+    x = np.ones((64, 65), np.float32)
+    s = settled("g (float[64,65] x) => (float[64,65] y) { y = Max(x, x) }", {"x": x})
+    (source,) = s.programs[0].sources()
+    assert [line.strip() for line in source.splitlines()[2:-1]] == ["v3 = empty()", "launch_Max(v2, v2, v3)", "return [v3]"]
+
+
+def test_a_function_kernel_is_what_it_calls_for_few_elements() -> None:
     s = settled("g (float[2,3] x, float[2,3] w) => (float[2,3] y) { a = Max(x, w)\n y = Concat<axis=0>(a) }", {"x": X, "w": -X})
     (source,) = s.programs[0].sources()
     assert [line.strip() for line in source.splitlines()[2:-1]] == [
-        "launch_Max(v2, v3, v4)",
+        "maximum(v2, v3, v4)",
         "v5 = empty()",
-        "launch_Concat(v4, v5)",
+        "traced(v4, v5)",
         "return [v5]",
     ]
 
@@ -100,7 +108,7 @@ def test_a_view_of_an_input_is_one_call_and_one_copy() -> None:
     s = settled("g (float[2,3] x) => (float[3,2] y) <int64[2] shape = {3,2}> { y = Reshape(x, shape) }", {"x": X})
     (source,) = s.programs[0].sources()
     body = [line.strip() for line in source.splitlines()[2:-1]]
-    assert body == ["results = launch_Reshape(v2, v3)", "v4 = results[0]", "del results", "return [copied(v4)]"]
+    assert body == ["results = traced(v2)", "v4 = results[0]", "del results", "return [copied(v4)]"]
     x = X.copy()
     (y,) = s.run(None, {"x": x})
     x[:] = 0
@@ -120,7 +128,10 @@ def test_several_views_of_an_input() -> None:
         np.testing.assert_array_equal(z, x.sum(0).reshape(3, 1))
 
 
-@pytest.mark.parametrize(("node", "limits"), [("Neg(x)", 0), ("Reshape(x, shape)", 0), ("Concat<axis=0>(x)", 0), ("CumSum(x, axis)", 1)])
+@pytest.mark.parametrize(
+    ("node", "limits"),
+    [("Neg(x)", 0), ("Reshape(x, shape)", 0), ("Concat<axis=0>(x)", 0), ('Einsum<equation="ij->ij">(x)', 1)],
+)
 def test_settings_of_threads_are_entered_where_a_kernel_may_ask_for_them(node: str, limits: int, monkeypatch: pytest.MonkeyPatch) -> None:
     options = onnxgpu.SessionOptions()
     options.intra_op_num_threads = 1

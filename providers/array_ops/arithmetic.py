@@ -69,7 +69,7 @@ def pow(xp: Any, x: Array, y: Array, *, out: Array = None) -> Array:
     if is_narrow(x.dtype):
         result = xp.power(x.astype(np.float32), y.astype(np.float32)).astype(x.dtype)
         return result if out is None else _assigned(out, result)
-    return xp.power(x, y.astype(x.dtype), out=out)
+    return xp.power(x, y.astype(x.dtype, copy=False), out=out)
 
 
 def _small_power(xp: Any, x: Array, exponent: int, shape: tuple[int, ...], out: Array) -> Array:

@@ -195,4 +195,4 @@ def dynamic_quantize_lstm(
     weights = {"w": _weights(xp, w, w_scale, w_zero_point), "r": _weights(xp, r, r_scale, r_zero_point)}
     tensors = {**weights, "b": b, "lengths": sequence_lens, "p": p}
     name, given = "DynamicQuantizeLSTM", _through_bytes(xp, x)
-    return run(xp, name, 4, step, given, tensors, (initial_h, initial_c), attributes, _DEFAULTS)[:output_count]
+    return run(xp, name, 4, step, given, tensors, (initial_h, initial_c), attributes, _DEFAULTS, output_count)

@@ -103,9 +103,9 @@ def ignoring(function: ElementwiseFunction, *names: str) -> ElementwiseFunction:
 def in_pieces(function: ElementwiseFunction) -> ElementwiseFunction:
     """An operator `run(xp, x, *, out, …)` made of `function(xp, x, out, …)`, which computes one piece.
 
-    `function` is given one-dimensional arrays of one dtype, float32 where the tensor's is float16 or bfloat16; they may
-    be the same array, so it reads `x` no more once it has written to `out`. Only host arrays are cut: on a device one
-    launch over all elements is faster.
+    `function` is given arrays of one shape, with one dimension or more, and of one dtype, float32 where the tensor's is float16
+    or bfloat16; they may be the same array, so it reads `x` no more once it has written to `out`. Only host arrays are cut: on a
+    device one launch over all elements is faster.
     """
 
     @wraps(function)
@@ -114,6 +114,9 @@ def in_pieces(function: ElementwiseFunction) -> ElementwiseFunction:
             out = xp.empty(x.shape, x.dtype)
         elif not out.flags.c_contiguous:
             out[...] = run(xp, x, **attributes)
+            return out
+        if x.ndim and x.size <= PIECE and not is_narrow(x.dtype):
+            function(xp, x, out, **attributes)
             return out
         source, target = x.reshape(-1), out.reshape(-1)
         narrow = is_narrow(x.dtype)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from onnxgpu.errors import InvalidArgument
-from onnxgpu.provider import Array
+from onnxgpu.provider import Array, Spec
 from onnxgpu.providers.array_ops.precision import stored, widened
 from onnxgpu.providers.array_ops.recurrent_steps import Cell, Step, activations_of, clipped, run_direction
 from onnxgpu.providers.array_ops.registry import operator
@@ -110,8 +110,10 @@ def run(
     initial: Sequence[Array | None],
     attributes: Mapping[str, Any],
     defaults: Sequence[str],
+    output_count: int,
+    out: Any = None,
 ) -> tuple[Array, ...]:
-    """All directions: Y and the last states, laid out as the node asks for."""
+    """All directions: Y and the last states, laid out as the node asks for, in the memory `out` where it is given."""
     if len(x.shape) != 3:
         raise InvalidArgument(f"{name}: expected X of rank 3, got shape {list(x.shape)}")
     layout = attributes["layout"]
@@ -129,8 +131,20 @@ def run(
         finals.append(last)
     y = xp.stack(sequences, axis=1)
     y = xp.transpose(y, (2, 0, 1, 3)) if layout else y
-    lasts = [xp.stack([last[i] for last in finals], axis=1 if layout else 0) for i in range(len(initial))]
-    return tuple(stored(xp, value, x.dtype) for value in (y, *lasts))
+    lasts = [xp.stack([last[i] for last in finals], axis=1 if layout else 0) for i in range(min(len(initial), output_count - 1))]
+    memory = (out,) if output_count == 1 else out or (None,) * output_count
+    return tuple(stored(xp, value, x.dtype, place) for value, place in zip((y, *lasts), memory, strict=True))
+
+
+def recurrent_specs(x: Array, w: Array, r: Array, *_: Any, layout: int = 0, output_count: int = 1, **__: Any) -> tuple[Spec, ...] | None:
+    """Of Y and the last states; None for tensors of other ranks, which the function refuses."""
+    if (len(x.shape), len(w.shape), len(r.shape)) != (3, 3, 3):
+        return None
+    steps, batch = (x.shape[1], x.shape[0]) if layout else (x.shape[0], x.shape[1])
+    directions, size = w.shape[0], r.shape[2]
+    y = (batch, steps, directions, size) if layout else (steps, directions, batch, size)
+    last = (batch, directions, size) if layout else (directions, batch, size)
+    return (Spec(y, x.dtype), Spec(last, x.dtype), Spec(last, x.dtype))[:output_count]
 
 
 def initial_state(xp: Any, state: Array | None, direction: int, layout: int, x: Array, hidden_size: int) -> Array:
@@ -140,7 +154,7 @@ def initial_state(xp: Any, state: Array | None, direction: int, layout: int, x: 
     return widened(state[:, direction] if layout else state[direction])
 
 
-@operator("RNN", since=1)
+@operator("RNN", since=1, specs=recurrent_specs)
 def rnn(
     xp: Any,
     x: Array,
@@ -159,6 +173,7 @@ def rnn(
     layout: int = 0,
     output_sequence: int = 0,
     output_count: int = 1,
+    out: Any = None,
 ) -> tuple[Array, ...]:
     """One gate: H = f(X W + H R + b). Spec: https://onnx.ai/onnx/operators/onnx__RNN.html"""
     attributes = {
@@ -170,10 +185,10 @@ def rnn(
         "layout": layout,
     }
     tensors = {"w": w, "r": r, "b": b, "lengths": sequence_lens}
-    return run(xp, "RNN", 1, _rnn_step, x, tensors, (initial_h,), attributes, ("Tanh",))[:output_count]
+    return run(xp, "RNN", 1, _rnn_step, x, tensors, (initial_h,), attributes, ("Tanh",), output_count, out)
 
 
-@operator("GRU", since=1)
+@operator("GRU", since=1, specs=recurrent_specs)
 def gru(
     xp: Any,
     x: Array,
@@ -193,6 +208,7 @@ def gru(
     linear_before_reset: int = 0,
     output_sequence: int = 0,
     output_count: int = 1,
+    out: Any = None,
 ) -> tuple[Array, ...]:
     """Gated recurrent unit. Spec: https://onnx.ai/onnx/operators/onnx__GRU.html"""
     attributes = {
@@ -208,10 +224,10 @@ def gru(
     def step(xp: Any, cell: Cell, gates: Array, states: States) -> States:
         return _gru_step(xp, cell, gates, states, bool(linear_before_reset))
 
-    return run(xp, "GRU", 3, step, x, tensors, (initial_h,), attributes, ("Sigmoid", "Tanh"))[:output_count]
+    return run(xp, "GRU", 3, step, x, tensors, (initial_h,), attributes, ("Sigmoid", "Tanh"), output_count, out)
 
 
-@operator("LSTM", since=1)
+@operator("LSTM", since=1, specs=recurrent_specs)
 def lstm(
     xp: Any,
     x: Array,
@@ -233,6 +249,7 @@ def lstm(
     layout: int = 0,
     output_sequence: int = 0,
     output_count: int = 1,
+    out: Any = None,
 ) -> tuple[Array, ...]:
     """Long short-term memory, with peepholes if given. Spec: https://onnx.ai/onnx/operators/onnx__LSTM.html"""
     attributes = {
@@ -248,4 +265,4 @@ def lstm(
     def step(xp: Any, cell: Cell, gates: Array, states: States) -> States:
         return lstm_step(xp, cell, gates, states, bool(input_forget))
 
-    return run(xp, "LSTM", 4, step, x, tensors, (initial_h, initial_c), attributes, ("Sigmoid", "Tanh", "Tanh"))[:output_count]
+    return run(xp, "LSTM", 4, step, x, tensors, (initial_h, initial_c), attributes, ("Sigmoid", "Tanh", "Tanh"), output_count, out)

@@ -135,13 +135,15 @@ def run_direction(
     gates = cell.projected(xp, _reversed_within(xp, x, lengths) if backwards else x)
     if x.shape[0] >= _STEPS_WORTH_A_COPY:
         cell = replace(cell, r=xp.ascontiguousarray(cell.r))
-    hidden = xp.zeros((*x.shape[:2], states[0].shape[1]), x.dtype)
+    steps = []
     for index in range(x.shape[0]):
         new = step(xp, cell, gates[index], states)
         if lengths is None:
-            states, hidden[index] = new, new[0]
+            states = new
+            steps.append(new[0])
             continue
         alive = (lengths > index)[:, None]
         states = tuple(xp.where(alive, after, before) for after, before in zip(new, states, strict=True))
-        hidden[index] = xp.where(alive, new[0], xp.zeros_like(new[0]))
+        steps.append(xp.where(alive, new[0], xp.zeros_like(new[0])))
+    hidden = xp.stack(steps) if steps else xp.zeros((*x.shape[:2], states[0].shape[1]), x.dtype)
     return (_reversed_within(xp, hidden, lengths) if backwards else hidden), states

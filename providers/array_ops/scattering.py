@@ -24,7 +24,7 @@ def _copied(xp: Any, data: Array, out: Array) -> Array:
     """`data` in dense memory that may be written: `out` where given."""
     if out is None:
         return xp.array(data, order="C")
-    if out.strides != data.strides or not xp.may_share_memory(out, data):
+    if not xp.may_share_memory(out, data) or out.strides != data.strides:
         out[...] = data
     return out
 

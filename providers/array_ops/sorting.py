@@ -59,12 +59,20 @@ def _selected(row: np.ndarray, k: int, largest: bool) -> np.ndarray:
 def _top_k(xp: Any, x: Array, k: int, axis: int, largest: bool, out: tuple[Array, Array] | None) -> tuple[Array, Array]:
     axis = normalized_axis(axis, x.ndim, "TopK")
     order = top_indices(xp, x, k, axis, largest)
-    values = xp.take_along_axis(x, order, axis)
+    values = _along(x, order, axis) if xp is np and order.size else xp.take_along_axis(x, order, axis)
     if out is None:
         return values, order.astype(np.int64, copy=False)
     out[0][...] = values
     out[1][...] = order
     return out
+
+
+def _along(x: Array, order: Array, axis: int) -> Array:
+    """The elements of host `x` that `order` names along `axis`; along the others it has all positions, as `x` itself."""
+    after = prod(x.shape[axis + 1 :])
+    starts = np.arange(prod(x.shape[:axis])).reshape(-1, 1, 1) * (x.shape[axis] * after) + np.arange(after)
+    positions = np.add(order if after == 1 else order * after, starts.reshape(*x.shape[:axis], 1, *x.shape[axis + 1 :]))
+    return np.take(x.reshape(-1), positions)
 
 
 def _top_k_specs(x: Array, k: int, axis: int) -> tuple[Spec, Spec]:

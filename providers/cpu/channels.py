@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from onnxgpu.provider import Array, Operation, Spec, Value
+from onnxgpu.provider import Array, Call, Operation, Spec, Value
 from onnxgpu.providers.cpu.expression import Expression
 from onnxgpu.providers.cpu.pooling import mean_rows
 from onnxgpu.providers.cpu.registry import operator
+from onnxgpu.tracing import traced_calls, traced_launch
 
 FLOATS = frozenset({"float", "double"})
 
@@ -50,13 +51,26 @@ class BatchNormalization:
         """None."""
         return 0
 
+    def calls(self, inputs: Sequence[Value], outputs: Sequence[Spec]) -> Sequence[Call] | None:
+        """See `onnxgpu.provider.InlineKernel`."""
+        return traced_calls(self._of_few, inputs, outputs)
+
+    def _of_few(self, x: Array, *parameters: Array, out: Array) -> None:
+        factor, offset = self._by_channel(x, parameters)
+        np.multiply(x, factor, out=out)
+        np.add(out, offset, out=out)
+
+    def _by_channel(self, x: Array, parameters: Sequence[Array]) -> tuple[Array, Array]:
+        """Factor and offset, shaped to broadcast over `x`."""
+        factor, offset = self._folded or self._fold(*parameters)
+        channel = (-1, *(1,) * (x.ndim - 2)) if x.ndim > 1 else (-1,)
+        return factor.reshape(channel), offset.reshape(channel)
+
     def launch(self, inputs: Sequence[Value], outputs: Sequence[Array] | None, workspace: Array | None) -> Sequence[Value]:
         """See `onnxgpu.provider.Kernel`."""
         assert outputs is not None
-        x = inputs[0]
-        factor, offset = self._folded or self._fold(*inputs[1:])
-        channel = (-1, *(1,) * (x.ndim - 2)) if x.ndim > 1 else (-1,)
-        self._expression.evaluate([x, factor.reshape(channel), offset.reshape(channel)], outputs[0])
+        x, *parameters = inputs
+        self._expression.evaluate([x, *self._by_channel(x, parameters)], outputs[0])
         return outputs
 
 
@@ -96,6 +110,10 @@ class ReduceMean:
         x = inputs[0]
         shape = (*x.shape[: x.ndim - self._count], *(1,) * (self._count if self._keep else 0))
         return (Spec(shape, x.dtype),)
+
+    def calls(self, inputs: Sequence[Value], outputs: Sequence[Spec]) -> Sequence[Call] | None:
+        """See `onnxgpu.provider.InlineKernel`."""
+        return traced_launch(self, inputs, outputs)
 
     def workspace(self, inputs: Sequence[Value]) -> int:
         """None."""

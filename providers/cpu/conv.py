@@ -8,16 +8,18 @@ from typing import Any
 import numpy as np
 
 from onnxgpu.errors import InvalidArgument
-from onnxgpu.provider import Array, Operation, Spec, Value, ValueInfo
+from onnxgpu.provider import Array, Call, Operation, Spec, Value, ValueInfo
 from onnxgpu.providers.array_ops.specs import broadcast_shapes
 from onnxgpu.providers.cpu.conv_batched import Batched
 from onnxgpu.providers.cpu.conv_dense import Gathered, Pointwise
 from onnxgpu.providers.cpu.conv_depthwise import Banded
 from onnxgpu.providers.cpu.conv_problem import Method, Problem
 from onnxgpu.providers.cpu.conv_shifted import Shifted
+from onnxgpu.providers.cpu.conv_taps import Taken
 from onnxgpu.providers.cpu.epilogue import Epilogue
 from onnxgpu.providers.cpu.geometry import as_planes, windows
 from onnxgpu.providers.cpu.registry import operator
+from onnxgpu.tracing import traced_launch
 
 FLOATS = frozenset({"float", "double"})
 _MOST_PLANS = 64
@@ -34,6 +36,8 @@ def planes_only(operation: Operation) -> str | None:
 
 def method_for(problem: Problem) -> Method:
     """The fastest way to compute `problem`, by its shapes alone."""
+    if Taken.suits(problem):
+        return Taken(problem)
     if problem.groups == problem.channels == problem.maps and problem.groups > 1:
         banded = Banded(problem)
         if Shifted.suits(problem) and (shifted := Shifted(problem)).cost < banded.cost:
@@ -127,6 +131,11 @@ class Conv:
         sizes = (rows.output, columns.output)[-(len(shape) - 2) :]
         return (x.shape[0], shape[0], *sizes)
 
+    def calls(self, inputs: Sequence[Value], outputs: Sequence[Spec]) -> Sequence[Call] | None:
+        """See `onnxgpu.provider.InlineKernel`."""
+        is_broadcast = outputs[0].shape != self._convolved(inputs)
+        return traced_launch(self, inputs, outputs) if not is_broadcast and isinstance(self._method(inputs), Taken) else None
+
     def workspace(self, inputs: Sequence[Value]) -> int:
         """What the method needs to gather columns of a few rows."""
         return self._method(inputs).workspace
@@ -144,7 +153,7 @@ class Conv:
         weights = self._weights(method, given[1])
         y = as_planes(outputs[0])
         method.run(
-            as_planes(np.ascontiguousarray(x)),
+            as_planes(x if isinstance(method, Taken) else np.ascontiguousarray(x)),
             weights,
             y,
             self._epilogue,

@@ -105,10 +105,7 @@ class Expression:
                 return inputs[operand.index] if copied is None or copied is reader else places[copied]
             return places[operand] if isinstance(operand, Node) else _constant(operand, out.dtype)
 
-        def function(primitive: Primitive) -> BlockFunction:
-            return primitive.small if primitive.small is not None and out.size <= _FEW else primitive.function
-
-        return [(function(node.primitive), (*(argument(o, node) for o in node.operands), places[node])) for node in order]
+        return [(_function(node.primitive, out.size), (*(argument(o, node) for o in node.operands), places[node])) for node in order]
 
     def _in_one_block(self, out: Array | Spec) -> bool:
         return out.size <= BLOCK or (self._steps == 1 and out.size < WORTH_SPLITTING)
@@ -126,7 +123,11 @@ class Expression:
                 for o in node.operands
             ]
             places[node] = memory[self._registers[node]]
-            node.primitive.function(*values, places[node])
+            _function(node.primitive, out.size)(*values, places[node])
+
+
+def _function(primitive: Primitive, size: int) -> BlockFunction:
+    return primitive.small if primitive.small is not None and size <= _FEW else primitive.function
 
 
 @lru_cache(1024)

@@ -6,16 +6,19 @@ tap covers the outputs that it really meets.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from onnxgpu.errors import InvalidArgument
-from onnxgpu.provider import Array, Operation, Spec, Value
+from onnxgpu.provider import Array, Call, Operation, Spec, Value
 from onnxgpu.providers.cpu.geometry import Axis, Windows, as_planes, windows
 from onnxgpu.providers.cpu.registry import operator
+from onnxgpu.providers.cpu.taps import has_few_taps, tap_positions, taps
 from onnxgpu.providers.cpu.threads import BLOCK, scratch, share
+from onnxgpu.tracing import traced_launch
 
 FLOATS = frozenset({"float", "double"})
 
@@ -75,7 +78,7 @@ def _planes_only(operation: Operation) -> str | None:
     return None if rank in (1, 2) else f"is fast over one or two spatial axes, the node has {rank}"
 
 
-class _Pool:
+class _Pool(ABC):
     """What both kinds of pooling share."""
 
     input_names = ("x",)
@@ -99,6 +102,27 @@ class _Pool:
         """None: blocks live in the threads' own scratch memory."""
         return 0
 
+    def _table(self, x: Array | Spec) -> Array | None:
+        """For a few elements, the positions of the taps of each window, all of which count; None for the way of many elements."""
+        rows, columns = self._axes(x)
+        return tap_positions(rows, columns) if has_few_taps(x, rows, columns) else None
+
+    def _taps(self, x: Array, out: Array) -> tuple[Array, Array] | None:
+        """The taps (planes, positions, taps) and `out` as (planes, positions), for a few elements."""
+        table = self._table(x)
+        if table is None:
+            return None
+        planes = out.shape[0] * out.shape[1]
+        return taps(x.reshape(planes, x.size // planes), table), out.reshape(planes, len(table))
+
+    def calls(self, inputs: Sequence[Value], outputs: Sequence[Spec]) -> Sequence[Call] | None:
+        """See `onnxgpu.provider.InlineKernel`."""
+        return traced_launch(self, inputs, outputs) if self._table(inputs[0]) is not None else None
+
+    @abstractmethod
+    def launch(self, inputs: Sequence[Value], outputs: Sequence[Array] | None, workspace: Array | None) -> Sequence[Value]:
+        """See `onnxgpu.provider.Kernel`."""
+
     def _run(self, x: Array, out: Array, combine: Any, identity: float) -> tuple[Axis, Axis]:
         axes = self._axes(x)
         planes, target = as_planes(x), as_planes(out)
@@ -114,8 +138,19 @@ class MaxPool(_Pool):
     def launch(self, inputs: Sequence[Value], outputs: Sequence[Array] | None, workspace: Array | None) -> Sequence[Value]:
         """See `onnxgpu.provider.Kernel`."""
         assert outputs is not None
-        self._run(inputs[0], outputs[0], np.maximum, -np.inf)
+        few = self._taps(inputs[0], outputs[0])
+        if few is None:
+            self._run(inputs[0], outputs[0], np.maximum, -np.inf)
+        else:
+            np.max(few[0], axis=-1, out=few[1])
         return outputs
+
+    def _table(self, x: Array | Spec) -> Array | None:
+        table = super()._table(x)
+        if table is None or table.min() >= 0:
+            return table
+        first = table.max(axis=1, keepdims=True)
+        return None if first.min() < 0 else np.where(table < 0, first, table)
 
 
 @operator("AveragePool", since=7, types=FLOATS, when=_planes_only)
@@ -130,12 +165,21 @@ class AveragePool(_Pool):
         """See `onnxgpu.provider.Kernel`."""
         assert outputs is not None
         out = outputs[0]
+        few = self._taps(inputs[0], out)
+        if few is not None:
+            total = np.sum(few[0], axis=-1, out=few[1])
+            np.multiply(total, 1.0 / few[0].shape[2], out=total)
+            return outputs
         axes = self._run(inputs[0], out, np.add, 0.0)
         rows, columns = (_counts(axis, self._include_pads) for axis in axes)
         factors = (1.0 / (rows[:, None] * columns[None])).astype(out.dtype)
         target = as_planes(out)
         np.multiply(target, factors, out=target)
         return outputs
+
+    def _table(self, x: Array | Spec) -> Array | None:
+        table = super()._table(x)
+        return None if table is None or table.min() < 0 else table
 
 
 @operator("GlobalAveragePool", types=FLOATS)
@@ -152,6 +196,10 @@ class GlobalAveragePool:
         """(N, C, 1, …)."""
         x = inputs[0]
         return (Spec((*x.shape[:2], *(1,) * (x.ndim - 2)), x.dtype),)
+
+    def calls(self, inputs: Sequence[Value], outputs: Sequence[Spec]) -> Sequence[Call] | None:
+        """See `onnxgpu.provider.InlineKernel`."""
+        return traced_launch(self, inputs, outputs)
 
     def workspace(self, inputs: Sequence[Value]) -> int:
         """None."""

@@ -14,12 +14,14 @@ import numpy as np
 
 from onnxgpu.provider import Array, Call, Operation, Spec, Value
 from onnxgpu.providers.array_ops.axes import normalized_axis
+from onnxgpu.providers.array_ops.normalization import checked_channels
 from onnxgpu.providers.cpu.registry import operator
 from onnxgpu.providers.cpu.threads import BLOCK, share
+from onnxgpu.tracing import are_few, traced_calls, traced_launch
 
 FLOATS = frozenset({"float", "double"})
-FEW = 4096
-"""Elements up to which the calls are made one by one, without a block in between."""
+MOST_COLUMNS = 32
+"""Length of a row up to which it is summed by a product."""
 
 
 def over_row_blocks(rows: int, columns: int, passes: int, function: Callable[[slice], None]) -> None:
@@ -45,21 +47,50 @@ def softmax_rows(x: Array, out: Array) -> None:
     over_row_blocks(x.shape[0], x.shape[1], 6, block)
 
 
-def softmax_calls(x: Array | Spec, out: Spec) -> list[Call]:
-    """What `softmax_rows` does, for a few elements and the last axis."""
-    row = Spec((*out.shape[:-1], 1), out.dtype)
-    return [
-        (np.maximum.reduce, (x, -1, None, row, True)),
-        (np.subtract, (x, row, out)),
-        (np.exp, (out, out)),
-        (np.add.reduce, (out, -1, None, row, True)),
-        (np.reciprocal, (row, row)),
-        (np.multiply, (out, row, out)),
-    ]
+def softmax_of_few(x: Array, *, out: Array) -> None:
+    """Softmax along the last axis of a few elements; `out` may be `x`."""
+    np.subtract(x, np.max(x, axis=-1, keepdims=True), out=out)
+    np.exp(out, out=out)
+    np.divide(out, row_sums(out), out=out)
 
 
-def _few(x: Array | Spec) -> bool:
-    return bool(0 < x.size <= FEW and x.ndim)
+def row_sums(x: Array) -> Array:
+    """The sum of each row of a few elements, in the place of every element or of one.
+
+    A product with ones takes half the time of a sum, and gives it to every element, as the next call wants it.
+    """
+    count = x.shape[-1]
+    if count > MOST_COLUMNS:
+        total: Array = np.sum(x, axis=-1, keepdims=True)
+        return total
+    products: Array = np.dot(x.reshape(-1, count), np.ones((count, count), x.dtype))
+    return products.reshape(x.shape)
+
+
+def root_mean_square(x: Array, epsilon: float) -> Array:
+    """The square root of each row's mean square + epsilon, of a few elements."""
+    deviation: Array = np.sqrt(np.add(np.divide(row_sums(np.multiply(x, x)), x.shape[-1]), epsilon))
+    return deviation
+
+
+def centred_few(x: Array, epsilon: float, out: Array) -> Array:
+    """Write each row of a few elements less its mean into `out`; the root mean square of that."""
+    np.subtract(x, np.divide(row_sums(x), x.shape[-1]), out=out)
+    return root_mean_square(out, epsilon)
+
+
+def instance_normalization_rows(x: Array, scale: Array, bias: Array, epsilon: float, out: Array) -> None:
+    """Normalise each row of a matrix by its mean and deviation; `scale` and `bias` have a number a row."""
+    count = x.dtype.type(x.shape[1])
+
+    def block(rows: slice) -> None:
+        piece = out[rows]
+        np.subtract(x[rows], np.add.reduce(x[rows], axis=1, keepdims=True) / count, out=piece)
+        square = np.vecdot(piece, piece)[:, None]
+        np.multiply(piece, scale[rows] / np.sqrt(square / count + x.dtype.type(epsilon)), out=piece)
+        np.add(piece, bias[rows], out=piece)
+
+    over_row_blocks(x.shape[0], x.shape[1], 6, block)
 
 
 def layer_normalization_rows(x: Array, scale: Array | None, bias: Array | None, epsilon: float, centred: bool, out: Array) -> None:
@@ -119,13 +150,15 @@ class Softmax(_RowKernel):
 
     def calls(self, inputs: Sequence[Value], outputs: Sequence[Spec]) -> Sequence[Call] | None:
         """See `onnxgpu.provider.InlineKernel`."""
-        return softmax_calls(inputs[0], outputs[0]) if _few(inputs[0]) else None
+        return traced_calls(softmax_of_few, inputs, outputs) if inputs[0].ndim else None
 
     def launch(self, inputs: Sequence[Value], outputs: Sequence[Array] | None, workspace: Array | None) -> Sequence[Value]:
         """See `onnxgpu.provider.Kernel`."""
         assert outputs is not None
         x, out = inputs[0], outputs[0]
-        if x.size:
+        if are_few(x):
+            softmax_of_few(x, out=out)
+        elif x.size:
             softmax_rows(_matrix(x, x.ndim - 1), _matrix(out, x.ndim - 1))
         return outputs
 
@@ -152,11 +185,6 @@ def _one_output(operation: Operation) -> str | None:
     return f"is fast with one output, the node also gives {', '.join(extra)}" if extra else None
 
 
-def _squared_length(x: Array, out: Array) -> None:
-    """The sum of squares along the last axis, which stays."""
-    np.vecdot(x, x, out=out, keepdims=True)  # type: ignore[call-overload]
-
-
 class _Normalization(_RowKernel):
     """Normalisation over the axes from `axis` on, with scale and bias of their shape."""
 
@@ -171,33 +199,24 @@ class _Normalization(_RowKernel):
 
     def calls(self, inputs: Sequence[Value], outputs: Sequence[Spec]) -> Sequence[Call] | None:
         """See `onnxgpu.provider.InlineKernel`."""
-        x, out, constant = inputs[0], outputs[0], inputs[0].dtype.type
-        if not _few(x) or self._axis not in (-1, x.ndim - 1):
-            return None
-        row, count = Spec((*out.shape[:-1], 1), out.dtype), np.asarray(constant(x.shape[-1]))
-        centring: list[Call] = [(np.add.reduce, (x, -1, None, row, True)), (np.divide, (row, count, row)), (np.subtract, (x, row, out))]
-        source = out if self.centred else x
-        scaling: list[Call] = [
-            (_squared_length, (source, row)),
-            (np.divide, (row, count, row)),
-            (np.add, (row, np.asarray(constant(self._epsilon)), row)),
-            (np.sqrt, (row, row)),
-            (np.divide, (np.asarray(constant(1)), row, row)),
-            (np.multiply, (source, row, out)),
-        ]
-        scale, bias = (*inputs, None)[1:3]
-        calls = [*centring, *scaling] if self.centred else scaling
+        return traced_calls(self._of_few, inputs, outputs) if self._axis in (-1, inputs[0].ndim - 1) else None
+
+    def _of_few(self, x: Array, scale: Array | None, bias: Array | None = None, *, out: Array) -> None:
+        deviation = centred_few(x, self._epsilon, out) if self.centred else root_mean_square(x, self._epsilon)
+        np.divide(out if self.centred else x, deviation, out=out)
         if scale is not None:
-            calls.append((np.multiply, (out, scale, out)))
+            np.multiply(out, scale, out=out)
         if bias is not None:
-            calls.append((np.add, (out, bias, out)))
-        return calls
+            np.add(out, bias, out=out)
 
     def launch(self, inputs: Sequence[Value], outputs: Sequence[Array] | None, workspace: Array | None) -> Sequence[Value]:
         """See `onnxgpu.provider.Kernel`."""
         assert outputs is not None
         x, scale, bias = (*inputs, None)[:3]
         axis = normalized_axis(self._axis, x.ndim, self.operator)
+        if axis == x.ndim - 1 and are_few(x):
+            self._of_few(x, scale, bias, out=outputs[0])
+            return outputs
         inner = x.shape[axis:]
         if x.size:
             scale, bias = (None if v is None else np.broadcast_to(v, inner).reshape(-1) for v in (scale, bias))
@@ -217,6 +236,44 @@ class RMSNormalization(_Normalization):
 
     input_names = ("x", "scale")
     centred = False
+
+
+def _spatial(operation: Operation) -> str | None:
+    shape = operation.inputs[0].shape if operation.inputs[0] is not None else None
+    return None if shape is not None and len(shape) > 2 else "is fast over axes that are known"
+
+
+@operator("InstanceNormalization", types=FLOATS, when=_spatial)
+class InstanceNormalization(_RowKernel):
+    """Each channel of each sample by itself. Spec: https://onnx.ai/onnx/operators/onnx__InstanceNormalization.html"""
+
+    input_names = ("x", "scale", "bias")
+    required_inputs = 3
+
+    def __init__(self, xp: Any, operation: Operation) -> None:
+        self._epsilon = float(operation.attributes.get("epsilon", 1e-5))
+
+    def calls(self, inputs: Sequence[Value], outputs: Sequence[Spec]) -> Sequence[Call] | None:
+        """See `onnxgpu.provider.InlineKernel`."""
+        return traced_launch(self, inputs, outputs) if are_few(inputs[0]) else None
+
+    def launch(self, inputs: Sequence[Value], outputs: Sequence[Array] | None, workspace: Array | None) -> Sequence[Value]:
+        """See `onnxgpu.provider.Kernel`."""
+        assert outputs is not None
+        x, scale, bias = inputs
+        checked_channels(x, (scale, bias), x.shape[1], "InstanceNormalization")
+        if x.size == 0:
+            return outputs
+        rows, out = _matrix(x, 2), _matrix(outputs[0], 2)
+        scale, bias = (np.concatenate([v] * x.shape[0]).reshape(-1, 1) for v in (scale, bias))
+        if are_few(x):
+            deviation = centred_few(rows, self._epsilon, out)
+            np.divide(out, deviation, out=out)
+            np.multiply(out, scale, out=out)
+            np.add(out, bias, out=out)
+        else:
+            instance_normalization_rows(rows, scale, bias, self._epsilon, out)
+        return outputs
 
 
 def _few_outputs(operation: Operation) -> str | None:

@@ -22,6 +22,7 @@ def _recurrent(
     initial: bool = False,
     peepholes: bool = False,
     opset: int = 14,
+    outputs: int | None = None,
     **attributes: Any,
 ) -> Case:
     directions, gates = 2 if direction == "bidirectional" else 1, _GATES[name]
@@ -38,7 +39,7 @@ def _recurrent(
         inputs.append(normal(directions, 3 * _HIDDEN) if peepholes else None)
     while inputs[-1] is None:
         inputs.pop()
-    outputs = 3 if name == "LSTM" else 2
+    outputs = outputs or (3 if name == "LSTM" else 2)
     return Case(
         name, inputs, {"direction": direction, "hidden_size": _HIDDEN, **attributes}, opset=opset, outputs=outputs, rtol=1e-4, atol=1e-5
     )
@@ -48,6 +49,7 @@ CASES = [
     *(_recurrent(name, direction) for name in _GATES for direction in ("forward", "reverse", "bidirectional")),
     *(_recurrent(name, direction, lengths=True, initial=True) for name in _GATES for direction in ("reverse", "bidirectional")),
     *(_recurrent(name, bias=False, clip=0.5) for name in _GATES),
+    *(_recurrent(name, outputs=count) for name, count in (("RNN", 1), ("GRU", 1), ("LSTM", 1), ("LSTM", 2))),
     *(_recurrent(name, opset=opset) for name in _GATES for opset in (7, 22)),
     _recurrent("RNN", activations=["LeakyRelu"], activation_alpha=[0.3]),
     _recurrent("RNN", "bidirectional", activations=["Relu", "HardSigmoid"]),
