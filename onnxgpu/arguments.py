@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnxgpu.errors import InvalidArgument
-from onnxgpu.feeds import checked_feed, fitting, placed
+from onnxgpu.feeds import checked_feed, fitting, has_fixed_shape, placed
 from onnxgpu.metadata import NodeArg
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ class Arguments:
         outputs: in the order of the model.
         overridable: initializers that are also inputs.
         output_names: of `outputs`.
+        have_fixed_shapes: whatever the inputs of a run are, shapes and dtypes are these.
     """
 
     def __init__(self, loaded: LoadedModel, overrides: Mapping[str, int], refuse_none: Callable[[int, str], None]) -> None:
@@ -41,6 +42,7 @@ class Arguments:
         self._refuse_none = refuse_none
         self._positions: dict[tuple[str, ...], tuple[int, ...]] = {}
         self._feeds = [(value.name or "", declared[value.name or ""], _default(value)) for value in loaded.model.graph.inputs]
+        self.have_fixed_shapes = all(default is None and has_fixed_shape(argument) for _, argument, default in self._feeds)
         self._fits = [(name, fitting(argument)) for name, argument, _ in self._feeds]
         self._required = [name for name, argument, default in self._feeds if default is None and not _is_optional(argument)]
 

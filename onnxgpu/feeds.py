@@ -77,6 +77,11 @@ def checked_feed(argument: NodeArg, value: Any) -> Any:
     return array
 
 
+def has_fixed_shape(argument: NodeArg) -> bool:
+    """True where what `checked_feed` lets through has one shape and dtype."""
+    return _number_type(argument.type) is not None and argument.shape is not None and all(isinstance(size, int) for size in argument.shape)
+
+
 def fitting(argument: NodeArg) -> Callable[[Any], bool]:
     """A quick test whether a value is what `argument` takes as it is; `checked_feed` is to look at all others."""
     dtype = _number_type(argument.type)

@@ -21,13 +21,14 @@ class Programs:
     Args:
         plan: with inputs and outputs on the host.
         providers: those of the session.
+        one_signature: every run's inputs have the same shapes and dtypes.
     """
 
-    def __init__(self, plan: Plan, providers: Sequence[Provider]) -> None:
+    def __init__(self, plan: Plan, providers: Sequence[Provider], *, one_signature: bool = False) -> None:
         from onnxgpu.execute import Program
 
-        self._plan, self._providers = plan, tuple(providers)
-        self.whole = Program(plan)
+        self._plan, self._providers, self._one_signature = plan, tuple(providers), one_signature
+        self.whole = Program(plan, one_signature=one_signature)
         self._made: dict[_Key, Program] = {((), (), ()): self.whole}
 
     def __iter__(self) -> Iterator[Program]:
@@ -66,7 +67,7 @@ class Programs:
             plan = bound(plan, dict(inputs), dict(outputs), (*self._providers, *memories))
         if knobs.CHECK():
             check_plan(plan)
-        return Program(plan)
+        return Program(plan, one_signature=self._one_signature)
 
 
 def _places(memories: Mapping[int, Provider]) -> tuple[tuple[int, Place], ...]:

@@ -139,8 +139,8 @@ class InferenceSession(Session):
         proceed()
         if knobs.CHECK():
             _check(loaded.model, self._placement, self._plan)
-        self._programs = Programs(self._plan, chosen)
         self._arguments = Arguments(loaded, sizes, partial(_refuse_none, self._plan))
+        self._programs = Programs(self._plan, chosen, one_signature=self._arguments.have_fixed_shapes)
         self._metadata, self._path = loaded.metadata, loaded.path
         logger.debug("Node placements\n%s", self._placement)
         logger.info("Session successfully initialized.")

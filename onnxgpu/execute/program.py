@@ -72,14 +72,15 @@ class Program:
     Args:
         plan: its control-flow bodies become programs of their own.
         is_body: the outputs go to a control-flow kernel and may share memory with the inputs.
+        one_signature: the caller makes sure that every run's inputs have the same shapes and dtypes.
 
     Attributes:
         plan: the plan, its control-flow kernels with their bodies.
         bodies: each body of the plan's steps with its program.
     """
 
-    def __init__(self, plan: Plan, *, is_body: bool = False) -> None:
-        self._is_body = is_body
+    def __init__(self, plan: Plan, *, is_body: bool = False, one_signature: bool = False) -> None:
+        self._is_body, self._has_one_signature = is_body, one_signature
         self.bodies = tuple((body, Program(body.plan, is_body=True)) for step in plan.steps for body in step.bodies.values())
         programs = {id(body): program for body, program in self.bodies}
         self.plan = replace(plan, steps=tuple(_with_bodies(step, programs) for step in plan.steps))
@@ -146,7 +147,7 @@ class Program:
         given: Mapping[int, Array] | None,
         around: Callable[[], AbstractContextManager[None]] | None = None,
     ) -> list[Value]:
-        key = tuple([kind_of(value) for value in inputs])
+        key = None if self._has_one_signature else tuple([kind_of(value) for value in inputs])
         known = self._signatures.get(key)
         if around is not None and (known is None or not known.is_inlined):
             with around():
