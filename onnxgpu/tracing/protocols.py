@@ -165,6 +165,9 @@ class Protocols(NDArrayOperatorsMixin):
             return _copied_to(*arguments, **keywords)
         if function is np.may_share_memory:
             return False
+        if function is np.empty_like:
+            like, shape = arguments[0], keywords.get("shape", arguments[0].shape)
+            return self._target(None, np.empty(shape, like.dtype))
         if function not in KNOWN_FUNCTIONS:
             raise Untraceable(f"no stand-in for numpy.{function.__name__}")
         return self._called(function, arguments, keywords)

@@ -49,6 +49,11 @@ def lstm_step(xp: Any, cell: Cell, gates: Array, states: States, input_forget: b
     if cell.rb is not None:
         total = total + cell.rb
     parts = [total[:, i * size : (i + 1) * size] for i in range(4)]
+    if cell.peepholes is None and not input_forget:
+        three = f(xp, clipped(xp, total[:, : 3 * size], cell.clip))
+        entering, leaving, forgetting = (three[:, i * size : (i + 1) * size] for i in range(3))
+        new_memory = forgetting * memory + entering * g(xp, clipped(xp, parts[3], cell.clip))
+        return leaving * h(xp, new_memory), new_memory
     peepholes = [None] * 3 if cell.peepholes is None else [cell.peepholes[i * size : (i + 1) * size] for i in range(3)]
 
     def gate(part: Array, peephole: Array | None, seen: Array) -> Array:
