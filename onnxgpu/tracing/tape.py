@@ -7,7 +7,7 @@ of them are written as a Python function, and that is the one call.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
@@ -48,9 +48,9 @@ class Recorded:
     result: Name | None = None
     written: Name | None = None
 
-    def names(self) -> Iterator[Name]:
+    def names(self) -> list[Name]:
         """Every array it reads or writes."""
-        return _names((self.arguments, tuple(self.keywords.values())))
+        return _names((*self.arguments, *self.keywords.values()))
 
     def renamed(self, old: Name, new: Name) -> Recorded:
         """The same call with another array."""
@@ -161,29 +161,32 @@ def _allows_overlap(call: Recorded) -> bool:
 
 def _is_flat(call: Recorded) -> bool:
     """True if names stand only where a plan's call may have them: as arguments themselves."""
-    return all(isinstance(argument, Name) or not any(_names((argument,))) for argument in call.arguments)
+    return not any(type(argument) in (list, tuple) and _names(argument) for argument in call.arguments)
 
 
-def _names(value: Any) -> Iterator[Name]:
-    if isinstance(value, Name):
-        yield value
-    elif type(value) in (list, tuple):
-        for item in value:
-            yield from _names(item)
+def _names(values: Sequence[Any]) -> list[Name]:
+    """The names among the values, and in lists and tuples."""
+    found: list[Name] = []
+    for value in values:
+        if type(value) is Name:
+            found.append(value)
+        elif type(value) in (list, tuple):
+            found += _names(value)
+    return found
 
 
 def _with(value: Any, new: Mapping[Name, Any]) -> Any:
     """`value`, lists and tuples included, with what stands for names in `new`."""
-    if isinstance(value, Name):
+    if type(value) is Name:
         return new.get(value, value)
-    return type(value)(_with(item, new) for item in value) if type(value) in (list, tuple) and any(_names(value)) else value
+    return type(value)(_with(item, new) for item in value) if type(value) in (list, tuple) and _names(value) else value
 
 
 def _text(value: Any, values: list[Any]) -> str:
     """The text of a name, or of a list of them; everything else goes to `values` and gets a name there."""
     if isinstance(value, Name):
         return value.text
-    if type(value) in (list, tuple) and any(_names(value)):
+    if type(value) in (list, tuple) and _names(value):
         inside = ", ".join(_text(item, values) for item in value)
         return f"[{inside}]" if isinstance(value, list) else f"({inside},)"
     values.append(value)
