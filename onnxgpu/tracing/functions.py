@@ -29,10 +29,9 @@ METHODS: dict[Callable[..., Any], Callable[..., Any]] = {
     np.take: np.ndarray.take,
 }
 KNOWN_FUNCTIONS = frozenset(
-    {*METHODS, np.concatenate, np.stack, np.tile, np.zeros_like, np.ones_like, np.full_like, np.take_along_axis}
-    | {np.broadcast_to, np.sort, np.var}
+    {*METHODS, np.concatenate, np.stack, np.tile, np.zeros_like, np.ones_like, np.full_like, np.take_along_axis} | {np.sort, np.var}
 )
-"""Those whose result has a shape that no value decides; each returns an array of its own, but for `broadcast_to`."""
+"""Those whose result has a shape that no value decides; each returns an array of its own."""
 
 assigned = operator.setitem
 

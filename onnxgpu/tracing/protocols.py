@@ -163,6 +163,8 @@ class Protocols(NDArrayOperatorsMixin):
             return self._product(*arguments, **keywords)
         if function is np.copyto:
             return _copied_to(*arguments, **keywords)
+        if function is np.broadcast_to and not keywords:
+            return self._broadcast(*arguments)
         if function is np.may_share_memory:
             return False
         if function is np.empty_like:
@@ -204,6 +206,11 @@ class Protocols(NDArrayOperatorsMixin):
             raise Untraceable(f"no stand-in for {method.__name__} with {sorted(keywords)}")
         target = self._target(out, _array(method(x.sample, axis)))
         return self._written(method, (x.name, axis, target.name), target)
+
+    def _broadcast(self, x: Any, shape: Any) -> Self:
+        name = self.tape.name("t")
+        self.tape.record(Recorded(np.broadcast_to, (x.name, shape), result=name))
+        return type(self)(self.tape, name, np.broadcast_to(x.sample, shape), writable=False, is_own=x.is_own)
 
     def _product(self, a: Any, b: Any, out: Any = None) -> Self:
         target = self._target(out, _array(np.dot(sample_of(a), sample_of(b))))

@@ -6,6 +6,7 @@ blocks of a large array are shared by the cores.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
@@ -67,16 +68,16 @@ def row_sums(x: Array) -> Array:
     return products.reshape(x.shape)
 
 
-def root_mean_square(x: Array, epsilon: float) -> Array:
-    """The square root of each row's mean square + epsilon, of a few elements."""
-    deviation: Array = np.sqrt(np.add(np.divide(row_sums(np.multiply(x, x)), x.shape[-1]), epsilon))
-    return deviation
+def length(x: Array, epsilon: float) -> Array:
+    """Of each row of n elements, few in all, √(sum of squares + n·epsilon): the root mean square, times √n."""
+    found: Array = np.sqrt(np.add(row_sums(np.multiply(x, x)), x.shape[-1] * epsilon))
+    return found
 
 
 def centred_few(x: Array, epsilon: float, out: Array) -> Array:
-    """Write each row of a few elements less its mean into `out`; the root mean square of that."""
+    """Write each row of a few elements less its mean into `out`; the length of that."""
     np.subtract(x, np.divide(row_sums(x), x.shape[-1]), out=out)
-    return root_mean_square(out, epsilon)
+    return length(out, epsilon)
 
 
 def instance_normalization_rows(x: Array, scale: Array, bias: Array, epsilon: float, out: Array) -> None:
@@ -202,10 +203,10 @@ class _Normalization(_RowKernel):
         return traced_calls(self._of_few, inputs, outputs) if self._axis in (-1, inputs[0].ndim - 1) else None
 
     def _of_few(self, x: Array, scale: Array | None, bias: Array | None = None, *, out: Array) -> None:
-        deviation = centred_few(x, self._epsilon, out) if self.centred else root_mean_square(x, self._epsilon)
-        np.divide(out if self.centred else x, deviation, out=out)
-        if scale is not None:
-            np.multiply(out, scale, out=out)
+        divisor = centred_few(x, self._epsilon, out) if self.centred else length(x, self._epsilon)
+        np.divide(out if self.centred else x, divisor, out=out)
+        factor = math.sqrt(x.shape[-1])
+        np.multiply(out, factor if scale is None else np.multiply(scale, factor), out=out)
         if bias is not None:
             np.add(out, bias, out=out)
 
@@ -267,9 +268,8 @@ class InstanceNormalization(_RowKernel):
         rows, out = _matrix(x, 2), _matrix(outputs[0], 2)
         scale, bias = (np.concatenate([v] * x.shape[0]).reshape(-1, 1) for v in (scale, bias))
         if are_few(x):
-            deviation = centred_few(rows, self._epsilon, out)
-            np.divide(out, deviation, out=out)
-            np.multiply(out, scale, out=out)
+            np.divide(out, centred_few(rows, self._epsilon, out), out=out)
+            np.multiply(out, np.multiply(scale, math.sqrt(rows.shape[1])), out=out)
             np.add(out, bias, out=out)
         else:
             instance_normalization_rows(rows, scale, bias, self._epsilon, out)
