@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 
+import numpy as np
 import onnx
 import onnx.parser
 import pytest
@@ -63,18 +64,27 @@ def is_valid(case: Case, opset: int) -> bool:
     return True
 
 
+def dtype_of(case: Case) -> np.dtype:
+    """An element type that the outputs might have: of which type they are makes no difference here, but that it is known does."""
+    return next((array.dtype for array in case.inputs if array is not None), np.dtype(np.float32))
+
+
 @pytest.mark.usefixtures("device")
 def test_claims() -> None:
     provider = CUDAProvider()
-    wrong = []
+    wrong, taken = [], 0
     for case in different_cases():
         claimed = {}
         for opset in (number for number in OPSETS if is_valid(case, number)):
-            answer = provider.claim(operation_of(replace(case, opset=opset)))
+            operation = operation_of(replace(case, opset=opset))
+            known = tuple(value and replace(value, dtype=dtype_of(case)) for value in operation.outputs)
+            answer = provider.claim(replace(operation, outputs=known))
             claimed[opset] = None if isinstance(answer, Claim) else answer.reason
+        taken += None in claimed.values()
         if len({reason is None for reason in claimed.values()}) > 1:
             wrong.append(f"{case}: {claimed}")
     assert not wrong, "\n".join(wrong)
+    assert taken > 1000
 
 
 def placements(name: str) -> dict[int, list[str]]:

@@ -1,0 +1,258 @@
+"""Everything on a real GPU in one command: the tests, the models beside onnxruntime-gpu, operators beside torch; one report.
+
+    python benchmarks/gpu.py --out gpu_report
+
+writes `report.json` and `report.md` into the folder. Times are those of events on the stream on which the work is, with inputs and
+outputs on the device and the L2 cache flushed before each run; sides have turns in each round, and the ratio is the median over the
+rounds with its quartiles. Nothing is timed whose result is not right. Without a GPU it says so and ends with status 2; with
+`ONNXGPU_CUDA=emulated` it checks the results on the emulated device, with small sizes, and times nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+if not __package__:
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+import numpy as np
+
+import onnxgpu
+from benchmarks.gpu_cases import OperatorCase, cases
+from benchmarks.gpu_timing import Clock, Work
+from benchmarks.inputs import InputDescription, make_inputs
+from benchmarks.model_folder import find_models
+from benchmarks.outputs import max_error
+from benchmarks.ratios import paired_ratio
+from benchmarks.report import conditions, markdown_table, print_table, save_json
+from benchmarks.side import ROOT
+from onnxgpu.providers.cuda import device
+from onnxgpu.providers.cuda.provider import CUDAProvider
+
+CUDA = "CUDAExecutionProvider"
+NO_GPU = 2
+TOLERANCE = {"float32": 2e-4, "float16": 2e-2}
+"""Largest max|a-b|/max|b|: products of 4096 terms, summed in float32 in any order."""
+Row = dict[str, Any]
+
+
+class Bound:
+    """A session of onnxgpu or onnxruntime with its inputs and outputs on the device, on a stream of ours.
+
+    Args:
+        module: `onnxgpu` or `onnxruntime`.
+        cp: `cupy`.
+        model: a path or bytes.
+        feeds: name → array.
+        stream: where it computes.
+        options: more of the provider's.
+    """
+
+    def __init__(
+        self, module: Any, cp: Any, model: Any, feeds: Mapping[str, np.ndarray], stream: Any, options: Mapping[str, Any] | None = None
+    ) -> None:
+        given = {"user_compute_stream": str(stream.ptr), **(options or {})}
+        self._session = module.InferenceSession(model, providers=[(CUDA, given), "CPUExecutionProvider"])
+        if CUDA not in self._session.get_providers():
+            raise RuntimeError(f"{module.__name__} does not use {CUDA} here: it has {self._session.get_providers()}")
+        self.binding = self._session.io_binding()
+        with stream:
+            self._inputs = {name: cp.asarray(array) for name, array in feeds.items()}
+        stream.synchronize()
+        for name, array in self._inputs.items():
+            self.binding.bind_input(name, "cuda", cp.cuda.Device().id, array.dtype, array.shape, array.data.ptr)
+        for output in self._session.get_outputs():
+            self.binding.bind_output(output.name, "cuda", cp.cuda.Device().id)
+
+    def __call__(self) -> None:
+        """One run."""
+        self._session.run_with_iobinding(self.binding)
+
+    def results(self) -> list[np.ndarray]:
+        """The outputs of one run."""
+        self()
+        self.binding.synchronize_outputs()
+        return [value.numpy() for value in self.binding.get_outputs()]
+
+
+def described(cp: Any) -> Row:
+    """The device and the libraries."""
+    runtime = cp.cuda.runtime
+    properties = runtime.getDeviceProperties(cp.cuda.Device().id)
+    names = {"torch": "torch", "onnxruntime": "onnxruntime", "cupy": "cupy"}
+    return {
+        "device": properties["name"].decode(),
+        "capability": f"{properties['major']}.{properties['minor']}",
+        "memory_bytes": properties["totalGlobalMem"],
+        "l2_bytes": properties["l2CacheSize"],
+        "multiprocessors": properties["multiProcessorCount"],
+        "driver": runtime.driverGetVersion(),
+        "runtime": runtime.runtimeGetVersion(),
+        **{name: import_module(module).__version__ for name, module in names.items() if find_spec(module)},
+    }
+
+
+def run_tests() -> Row:
+    """`pytest -m gpu`, its last line and whether it passed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "tests/gpu"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    lines = done.stdout.strip().splitlines() or [done.stderr.strip()[-300:]]
+    return {"passed": done.returncode == 0, "summary": lines[-1], "failures": [line for line in lines if line.startswith("FAILED")]}
+
+
+def expected_of(model: Any, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+    """What the CPU gives."""
+    return onnxgpu.InferenceSession(model, providers=["CPUExecutionProvider"]).run(None, feeds)
+
+
+def compared(clock: Clock | None, sides: Mapping[str, Work], rounds: int, runs: int) -> Row:
+    """Milliseconds of each side and the ratio of ours to each other one; nothing where nothing is timed."""
+    if clock is None:
+        return {}
+    names = list(sides)
+    timed = clock.in_turns(list(sides.values()), rounds, runs)
+    times = {name: [median(turn) for turn in turns] for name, turns in zip(names, timed, strict=True)}
+    row: Row = {f"{name}_ms": median(turns) for name, turns in times.items()}
+    for other in names[1:]:
+        row[f"ratio to {other}"] = asdict(paired_ratio(times[names[0]], times[other]))
+    return row
+
+
+def measured_model(path: Path, cp: Any, stream: Any, clock: Clock | None, options: argparse.Namespace) -> Row:
+    """One model beside onnxruntime."""
+    described_inputs = onnxgpu.InferenceSession(path, providers=["CPUExecutionProvider"]).get_inputs()
+    sequence = 16 if clock is None else 128
+    feeds = make_inputs([InputDescription(i.name, i.type, tuple(i.shape or ())) for i in described_inputs], sequence=sequence)
+    expected = expected_of(path, feeds)
+    ours = Bound(onnxgpu, cp, path, feeds, stream, {"enable_cuda_graph": 1})
+    error = max(max_error(ours.results(), expected) for _ in range(4))
+    row: Row = {"max_error": error, "right": error <= TOLERANCE["float32"]}
+    sides: dict[str, Work] = {"onnxgpu": ours}
+    if clock is not None and has_onnxruntime():
+        sides["onnxruntime"] = Bound(import_module("onnxruntime"), cp, str(path), feeds, stream)
+    return {**row, **(compared(clock, sides, options.rounds, options.runs) if row["right"] else {})}
+
+
+def measured_operator(case: OperatorCase, cp: Any, stream: Any, clock: Clock | None, options: argparse.Namespace) -> Row:
+    """One operator beside torch."""
+    feeds, model = case.feeds(), case.model()
+    expected = expected_of(model, feeds)
+    ours = Bound(onnxgpu, cp, model, feeds, stream)
+    error = max(max_error(ours.results(), expected) for _ in range(3))
+    traffic = sum(array.nbytes for array in (*feeds.values(), *expected))
+    row: Row = {"dtype": case.dtype, "max_error": error, "right": error <= TOLERANCE[case.dtype]}
+    if clock is None or not row["right"]:
+        return row
+    sides: dict[str, Work] = {"onnxgpu": ours}
+    if find_spec("torch"):
+        sides["torch"] = in_torch(case, cp, feeds, stream)
+    row |= compared(clock, sides, options.rounds, options.runs)
+    row["GB/s"] = traffic / row["onnxgpu_ms"] / 1e6
+    if case.flops:
+        row["TFLOP/s"] = case.flops / row["onnxgpu_ms"] / 1e9
+    return row
+
+
+def in_torch(case: OperatorCase, cp: Any, feeds: Mapping[str, np.ndarray], stream: Any) -> Callable[[], object]:
+    """The operator in torch, on the same stream; TF32 is off, as it is here."""
+    torch = import_module("torch")
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    tensors = [torch.from_dlpack(cp.asarray(array)) for array in feeds.values()]
+    external = torch.cuda.ExternalStream(stream.ptr)
+
+    def run() -> None:
+        with torch.no_grad(), torch.cuda.stream(external):
+            case.torch(torch, *tensors)
+
+    return run
+
+
+def has_onnxruntime() -> bool:
+    """True if onnxruntime has its CUDA provider here."""
+    return find_spec("onnxruntime") is not None and CUDA in import_module("onnxruntime").get_available_providers()
+
+
+def rows_of(results: Mapping[str, Row]) -> tuple[list[str], list[list[str]]]:
+    """Heads and rows of a table: every number that some row has."""
+    keys = list(dict.fromkeys(key for row in results.values() for key in row))
+    return ["", *keys], [[name, *(_shown(row.get(key)) for key in keys)] for name, row in results.items()]
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"{value['median']:.3f} ({', '.join(f'{x:.3f}' for x in value['spread'])})"
+    if isinstance(value, bool) or value is None:
+        return {None: "", True: "yes", False: "NO"}[value]
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def attempted(measure: Callable[..., Row], *arguments: Any) -> Row:
+    """The row, or the error in it, so that the others go on."""
+    try:
+        return measure(*arguments)
+    except Exception as error:
+        return {"right": False, "error": f"{type(error).__name__}: {str(error)[:300]}"}
+
+
+def written(result: Mapping[str, Any], folder: Path) -> None:
+    """Write the report."""
+    save_json(result, folder / "report.json")
+    parts = ["# onnxgpu on a GPU", "\n".join(f"- {key}: {value}" for key, value in result["device"].items())]
+    parts += [f"tests: {result['tests']['summary']}"] if result["tests"] else []
+    for part in ("models", "operators"):
+        if result[part]:
+            parts += [f"## {part}", markdown_table(*rows_of(result[part]))]
+    (folder / "report.md").write_text("\n\n".join(parts) + "\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of the script."""
+    parser = argparse.ArgumentParser(description="Test and time everything on a GPU, and write one report.")
+    parser.add_argument("--out", type=Path, default=Path("gpu_report"), help="folder of the report (default: %(default)s)")
+    parser.add_argument("--models", type=Path, help="folder with .onnx files; without it the nine models are made (extra `bench`)")
+    parser.add_argument("--parts", default="tests,models,operators", help="which of tests, models, operators (default: all)")
+    parser.add_argument("--rounds", type=int, default=9, help="turns of each side (default: %(default)s)")
+    parser.add_argument("--runs", type=int, default=20, help="runs in a turn (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    reason = CUDAProvider.unavailable()
+    if reason is not None:
+        print(f"no GPU to run on: {reason}. Nothing was measured; ONNXGPU_CUDA=emulated checks the results without a GPU")
+        return NO_GPU
+    parts, is_emulated, cp = options.parts.split(","), device.is_emulated(), device.cupy()
+    stream = cp.cuda.Stream(non_blocking=True)
+    clock = None if is_emulated else Clock(cp, stream)
+    result: dict[str, Any] = {**conditions(), "device": described(cp), "tests": {}, "models": {}, "operators": {}}
+    if is_emulated:
+        print("the emulated device: results are checked, nothing is timed")
+        result["device"]["device"] = "emulated: nothing was timed"
+    if "tests" in parts:
+        result["tests"] = run_tests()
+    if "models" in parts:
+        paths = find_models(options.models, small=is_emulated)
+        result["models"] = {path.stem: attempted(measured_model, path, cp, stream, clock, options) for path in paths}
+    if "operators" in parts:
+        named = {f"{case.name} {case.dtype}": case for case in cases(small=is_emulated)}
+        result["operators"] = {name: attempted(measured_operator, case, cp, stream, clock, options) for name, case in named.items()}
+    written(result, options.out)
+    for part in ("models", "operators"):
+        if result[part]:
+            print_table(part, *rows_of(result[part]))
+    if result["tests"]:
+        print(f"tests: {result['tests']['summary']}")
+    print(f"written: {options.out / 'report.md'}")
+    rows = [*result["models"].values(), *result["operators"].values()]
+    return int(not all(row["right"] for row in rows) or not result["tests"].get("passed", True))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

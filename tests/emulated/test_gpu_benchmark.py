@@ -1,0 +1,60 @@
+"""The report of a GPU, as far as it can be had without one: it says that there is none, checks results, and its clock counts."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.gpu import NO_GPU, compared, rows_of
+from benchmarks.gpu_timing import Clock
+from onnxgpu.providers.cuda.device import _driver_problem
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(*arguments: str, cuda: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "benchmarks" / "gpu.py"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"ONNXGPU_CUDA": cuda})
+
+
+def test_a_machine_without_a_gpu(tmp_path: Path) -> None:
+    if _driver_problem() is None:
+        return
+    done = run("--out", str(tmp_path / "report"), cuda="device")
+    assert done.returncode == NO_GPU
+    assert "no GPU to run on" in done.stdout
+    assert not (tmp_path / "report").exists()
+
+
+def test_results_are_checked_and_nothing_is_timed(tmp_path: Path) -> None:
+    done = run("--parts", "operators", "--out", str(tmp_path), cuda="emulated")
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["operators"] and all(row["right"] for row in report["operators"].values())
+    assert not any("_ms" in key for row in report["operators"].values() for key in row)
+    assert "nothing was timed" in (tmp_path / "report.md").read_text()
+
+
+def test_the_sides_have_turns(cp: Any) -> None:
+    """Of the emulated device's events only that they are there counts."""
+    stream = cp.cuda.Stream(non_blocking=True)
+    x, calls = cp.zeros(8, np.float32), []
+
+    def side(name: str) -> Any:
+        def work() -> None:
+            calls.append(name)
+            cp.add(x, 1, out=x)
+
+        return work
+
+    row = compared(Clock(cp, stream), {"onnxgpu": side("a"), "torch": side("b")}, 2, 3)
+    assert calls[-12:] == [*"aaabbb", *"bbbaaa"]
+    assert row["onnxgpu_ms"] >= 0 and len(row["ratio to torch"]["spread"]) == 2
+    heads, rows = rows_of({"Add": row})
+    assert len(heads) == len(rows[0])
