@@ -27,8 +27,12 @@ from onnxgpu.providers.array_ops.resampling import (
 Scales = Mapping[int, AxisScale]
 
 
-def _axis_scales(x: Array, roi: Any, scales: Any, sizes: Any, axes: Sequence[int] | None, policy: str) -> Scales:
-    """How each named axis is resized."""
+def axis_scales(x: Array, roi: Any, scales: Any, sizes: Any, axes: Sequence[int] | None, policy: str) -> Scales:
+    """How each named axis is resized, from the operator's host inputs.
+
+    Raises:
+        InvalidArgument: they do not fit the input.
+    """
     rank = len(x.shape)
     named = normalized_axes(axes, rank, "Resize") if axes else tuple(range(rank))
     by_scale, by_size = scales is not None and len(scales) > 0, sizes is not None and len(sizes) > 0
@@ -70,13 +74,14 @@ def _output_shape(x: Array, scales: Scales) -> tuple[int, ...]:
     return tuple(scales[axis].output if axis in scales else int(size) for axis, size in enumerate(x.shape))
 
 
-def _is_changed(axis: AxisScale, transformation: str) -> bool:
+def is_changed(axis: AxisScale, transformation: str) -> bool:
+    """True if the axis does not stay as it is."""
     return axis.output != axis.size or axis.scale != 1 or (transformation == "tf_crop_and_resize" and (axis.start, axis.end) != (0.0, 1.0))
 
 
 def _resampled(xp: Any, x: Array, scales: Scales, mode: str, transformation: str, options: Mapping[str, Any]) -> Array:
     """`x` resampled along its changed axes, in a floating type unless `mode` is nearest."""
-    changed = {axis: scale for axis, scale in scales.items() if _is_changed(scale, transformation)}
+    changed = {axis: scale for axis, scale in scales.items() if is_changed(scale, transformation)}
     if mode != "nearest" and (not is_floating(x.dtype) or x.dtype.itemsize < 4):
         x = x.astype(FLOAT)
     dtype = np.dtype(np.float64 if x.dtype == np.float64 and mode != "nearest" else FLOAT)
@@ -99,7 +104,7 @@ def _extrapolated(xp: Any, x: Array, scales: Scales, value: float) -> Array:
     for axis, scale in scales.items():
         coordinates = original_coordinates("tf_crop_and_resize", scale)
         outside = (coordinates < 0) | (coordinates > scale.size - 1)
-        if _is_changed(scale, "tf_crop_and_resize") and outside.any():
+        if is_changed(scale, "tf_crop_and_resize") and outside.any():
             mask = xp.asarray(outside.reshape(-1, *(1,) * (len(x.shape) - 1 - axis)))
             x = xp.where(mask, xp.asarray(value, dtype=x.dtype), x)
     return x
@@ -123,7 +128,7 @@ def _resize_specs(
     keep_aspect_ratio_policy: str = "stretch",
     **_: Any,
 ) -> Spec:
-    return Spec(_output_shape(x, _axis_scales(x, roi, scales, sizes, axes, keep_aspect_ratio_policy)), x.dtype)
+    return Spec(_output_shape(x, axis_scales(x, roi, scales, sizes, axes, keep_aspect_ratio_policy)), x.dtype)
 
 
 @operator("Resize", since=11, specs=_resize_specs, host=("roi", "scales", "sizes"))
@@ -148,7 +153,7 @@ def resize(
     """Resampled to new sizes or by factors. Spec: https://onnx.ai/onnx/operators/onnx__Resize.html"""
     if mode not in ("nearest", "linear", "cubic"):
         raise InvalidArgument(f"Resize: expected mode to be nearest, linear or cubic, got {mode!r}")
-    changes = _axis_scales(x, roi, scales, sizes, axes, keep_aspect_ratio_policy)
+    changes = axis_scales(x, roi, scales, sizes, axes, keep_aspect_ratio_policy)
     if math.prod(_output_shape(x, changes)) == 0:
         return stored(xp, xp.empty(_output_shape(x, changes), x.dtype), x.dtype, out)
     options = {"nearest_mode": nearest_mode, "cubic_coeff_a": cubic_coeff_a, "exclude_outside": exclude_outside, "antialias": antialias}
@@ -159,7 +164,7 @@ def resize(
 
 
 def _scales_specs(x: Array, scales: Any, **_: Any) -> Spec:
-    return Spec(_output_shape(x, _axis_scales(x, None, scales, None, None, "stretch")), x.dtype)
+    return Spec(_output_shape(x, axis_scales(x, None, scales, None, None, "stretch")), x.dtype)
 
 
 def _upsampled(xp: Any, x: Array, scales: Any, mode: str, out: Array | None) -> Array:
@@ -167,7 +172,7 @@ def _upsampled(xp: Any, x: Array, scales: Any, mode: str, out: Array | None) -> 
     if mode not in ("nearest", "linear", "bilinear"):
         raise InvalidArgument(f"Upsample: expected mode to be nearest or linear, got {mode!r}")
     options = {"nearest_mode": "simple", "cubic_coeff_a": -0.75, "exclude_outside": 0, "antialias": 0}
-    changes = _axis_scales(x, None, scales, None, None, "stretch")
+    changes = axis_scales(x, None, scales, None, None, "stretch")
     result = _resampled(xp, x, changes, "nearest" if mode == "nearest" else "linear", "asymmetric", options)
     return stored(xp, _as_type(xp, result, x.dtype, 0), x.dtype, out)
 

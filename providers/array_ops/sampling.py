@@ -149,7 +149,12 @@ def affine_grid(xp: Any, theta: Array, size: Array, *, align_corners: int = 0, o
     return stored(xp, grid.reshape(theta.shape[0], *spatial, len(spatial)), theta.dtype, out)
 
 
-def _deform_windows(x: Array, w: Array, offset: Array, group: int, offset_group: int, attributes: dict[str, Any]) -> Windows:
+def deform_windows(x: Array, w: Array, offset: Array, group: int, offset_group: int, attributes: dict[str, Any]) -> Windows:
+    """The windows of a DeformConv before they are displaced.
+
+    Raises:
+        InvalidArgument: weights, offsets and groups do not fit together.
+    """
     spatial = spatial_sizes("DeformConv", x)
     chosen: dict[str, Any] = {key: attributes.get(key) for key in ("strides", "dilations", "pads")}
     windows = windows_over("DeformConv", spatial, tuple(w.shape[2:]), **chosen)
@@ -165,7 +170,7 @@ def _deform_windows(x: Array, w: Array, offset: Array, group: int, offset_group:
 def _deform_specs(
     x: Array, w: Array, offset: Array, b: Array = None, mask: Array = None, *, group: int = 1, offset_group: int = 1, **attributes: Any
 ) -> Spec:
-    windows = _deform_windows(x, w, offset, group, offset_group, attributes)
+    windows = deform_windows(x, w, offset, group, offset_group, attributes)
     return Spec((x.shape[0], w.shape[0], *windows.output), x.dtype)
 
 
@@ -206,7 +211,7 @@ def deform_conv(
     out: Array = None,
 ) -> Array:
     """Convolution whose window elements are displaced. Spec: https://onnx.ai/onnx/operators/onnx__DeformConv.html"""
-    windows = _deform_windows(x, w, offset, group, offset_group, {"dilations": dilations, "pads": pads, "strides": strides})
+    windows = deform_windows(x, w, offset, group, offset_group, {"dilations": dilations, "pads": pads, "strides": strides})
     data = _deformed_columns(xp, widened(x), widened(offset), None if mask is None else widened(mask), windows, offset_group)
     data = data.reshape(x.shape[0], group, -1, data.shape[-1])
     result = xp.matmul(widened(w).reshape(group, w.shape[0] // group, -1), data).reshape(x.shape[0], w.shape[0], *windows.output)

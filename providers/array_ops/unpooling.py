@@ -14,7 +14,7 @@ from onnxgpu.providers.array_ops.windows import spatial_sizes
 Shape = tuple[int, ...]
 
 
-def _pooled_shape(x: Array, kernel_shape: Sequence[int], pads: Sequence[int] | None, strides: Sequence[int] | None) -> Shape:
+def pooled_shape(x: Array, kernel_shape: Sequence[int], pads: Sequence[int] | None, strides: Sequence[int] | None) -> Shape:
     """The shape of the tensor that was pooled, as far as the attributes tell."""
     spatial = spatial_sizes("MaxUnpool", x)
     rank = len(spatial)
@@ -31,7 +31,7 @@ def _pooled_shape(x: Array, kernel_shape: Sequence[int], pads: Sequence[int] | N
 def _specs(x: Array, indices: Array, output_shape: Array = None, **attributes: Any) -> Spec:
     if tuple(x.shape) != tuple(indices.shape):
         raise InvalidArgument(f"MaxUnpool: expected indices of shape {list(x.shape)} like the input, got {list(indices.shape)}")
-    inferred = _pooled_shape(x, attributes["kernel_shape"], attributes.get("pads"), attributes.get("strides"))
+    inferred = pooled_shape(x, attributes["kernel_shape"], attributes.get("pads"), attributes.get("strides"))
     return Spec(inferred if output_shape is None else tuple(int(size) for size in output_shape), x.dtype)
 
 
@@ -51,7 +51,7 @@ def max_unpool(
 
     Spec: https://onnx.ai/onnx/operators/onnx__MaxUnpool.html
     """
-    inferred = _pooled_shape(x, kernel_shape, pads, strides)
+    inferred = pooled_shape(x, kernel_shape, pads, strides)
     result = xp.zeros(math.prod(inferred), x.dtype)
     result[indices.reshape(-1)] = x.reshape(-1)
     result = result.reshape(inferred)

@@ -28,6 +28,11 @@ def _grid(opset: int, mode: str, padding: str, align: int) -> Case:
     )
 
 
+def _typed(dtype: str, mode: str) -> Case:
+    """onnxruntime takes fewer types; the reference rounds after each axis."""
+    return Case("Resize", [_X.astype(dtype), None, f32(1, 1, 1.5, 0.8)], {"mode": mode}, opset=19, oracle="reference", atol=5e-3)
+
+
 CASES = [
     *(
         _by_sizes(1, 2, *sizes, mode=mode, coordinate_transformation_mode=transformation)
@@ -83,6 +88,48 @@ CASES = [
     _grid(20, "linear", "zeros", 0),
     _grid(20, "cubic", "border", 1),
     Case("GridSample", [normal(1, 2, 3, 4, 5), uniform(1, 2, 3, 2, 3, low=-1, high=1)], {"mode": "linear"}, opset=20, rtol=1e-4, atol=1e-5),
+    *(_typed(t, mode) for t in ("float16", "float64") for mode in ("nearest", "linear", "cubic")),
+    Case(
+        "Resize",
+        [np.array([[[[True, False], [False, True]]]]), None, f32(1, 1, 1.5, 2)],
+        opset=19,
+        expected=[np.array([[[[True, True, False, False], [True, True, False, False], [False, False, True, True]]]])],
+        note="onnxruntime takes no bool",
+    ),
+    _by_scales(2.0, 2.0, 1.5, 0.5, x=normal(2, 3, 4, 5), nearest_mode="ceil"),
+    *(
+        Case(
+            "Resize",
+            [integers(1, 2, 12, 16, low=0, high=255, dtype="uint8"), None, f32(1, 1, *scale)],
+            {"mode": "linear", "antialias": 1},
+            opset=19,
+            atol=1,
+            note="onnxruntime's filter for bytes is in whole numbers",
+        )
+        for scale in ((0.25, 0.3), (1, 0.5))
+    ),
+    *(
+        Case(
+            "GridSample",
+            [normal(1, 2, 3, 4, 5), uniform(1, 2, 3, 2, 3, low=-1.3, high=1.3)],
+            {"mode": mode, "padding_mode": padding},
+            opset=20,
+            rtol=1e-4,
+            atol=1e-5,
+        )
+        for mode in ("linear", "nearest")
+        for padding in ("border", "reflection")
+    ),
+    Case(
+        "GridSample",
+        [normal(2, 3, 5, 6, dtype="f8"), uniform(2, 3, 2, 2, low=-1.2, high=1.2, dtype="f8")],
+        {"mode": "cubic"},
+        opset=20,
+        oracle="reference",
+        rtol=1e-4,
+        atol=1e-5,
+        note="the reference's weights are float32",
+    ),
     *(Case("AffineGrid", [normal(2, 2, 3), i64(2, 3, 4, 5)], {"align_corners": align}, opset=20) for align in (0, 1)),
     Case("AffineGrid", [normal(1, 3, 4), i64(1, 2, 2, 3, 4)], opset=20),
 ]

@@ -88,7 +88,8 @@ def _split(count: int, blocks: int, threads: tuple[int, int]) -> tuple[int, int]
     return span, -(-count // span)
 
 
-def _launch(xp: Any, name: str, data: Array, axes: Axes, keepdims: int, out: Array | None) -> Array:
+def reduced(xp: Any, name: str, data: Array, axes: Axes, keepdims: int, out: Array | None) -> Array:
+    """The operator `name` over `axes`, in `out` where memory is given."""
     spec = reduced_spec(data, axes, keepdims)
     result = xp.empty(spec.shape, spec.dtype) if out is None else out
     shift = None
@@ -108,11 +109,11 @@ def _register(name: str, axes_input_since: int) -> None:
 
     @operator(name, since=1, specs=attribute_specs, types=TYPES[name])
     def by_attribute(xp: Any, data: Array, *, axes: Any = None, keepdims: int = 1, out: Array = None) -> Array:
-        return _launch(xp, name, data, reduced_axes(data, axes, 0, name), keepdims, out)
+        return reduced(xp, name, data, reduced_axes(data, axes, 0, name), keepdims, out)
 
     @operator(name, since=axes_input_since, specs=input_specs, types=TYPES[name], host=("axes",))
     def by_input(xp: Any, data: Array, axes: Array = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0, out: Array = None) -> Array:
-        return _launch(xp, name, data, reduced_axes(data, axes, noop_with_empty_axes, name), keepdims, out)
+        return reduced(xp, name, data, reduced_axes(data, axes, noop_with_empty_axes, name), keepdims, out)
 
 
 for _name in NAMES:

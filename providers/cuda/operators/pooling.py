@@ -1,0 +1,173 @@
+"""MaxPool, AveragePool, LpPool, their global forms and MaxUnpool, over 1 to 3 spatial axes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from onnxgpu.provider import Array, Operation
+from onnxgpu.providers.array_ops.unpooling import pooled_shape
+from onnxgpu.providers.array_ops.windows import spatial_sizes, windows_over
+from onnxgpu.providers.cuda.kernels import C_TYPES, FLOAT_NAMES, FLOATS, Template, dense
+from onnxgpu.providers.cuda.operators.reductions import reduced
+from onnxgpu.providers.cuda.registry import array_specs, operator
+
+Numbers = Sequence[int] | None
+
+_MAXIMA_OF = FLOAT_NAMES | {"int8", "uint8"}
+_NORMS = {1.0: "AbsoluteNorm", 2.0: "EuclideanNorm"}
+MAXIMA = Template("pooling.cu", "pool_maxima<{T}>", "pppslb", T=tuple(C_TYPES[name] for name in sorted(_MAXIMA_OF)))
+SUMS = Template("pooling.cu", "pool_sums<{T}, {norm}>", "ppsldb", T=FLOATS, norm=("Mean", *_NORMS.values(), "PowerNorm"))
+UNPOOL = Template("pooling.cu", "scatter_maxima<{unit}>", "pppsl", unit=("unsigned short", "unsigned int", "unsigned long long"))
+
+_UNITS = {2: "unsigned short", 4: "unsigned int", 8: "unsigned long long"}
+_MOST_AXES = 3
+_THREADS = 256
+_MOST_BLOCKS = 1 << 16
+
+
+def _refusal(operation: Operation) -> str | None:
+    axes = len(operation.attributes.get("kernel_shape", ()))
+    return None if 1 <= axes <= _MOST_AXES else f"pools over at most {_MOST_AXES} spatial axes, not {axes}"
+
+
+def _blocks(count: int) -> int:
+    return min(_MOST_BLOCKS, -(-count // _THREADS))
+
+
+def _windows(name: str, x: Array, kernel_shape: Sequence[int], *settings: Any) -> tuple[tuple[int, ...], np.ndarray]:
+    """The output's shape, and the kernels' structure Windows."""
+    found = windows_over(name, spatial_sizes(name, x), kernel_shape, *settings)
+    axes = zip(found.spatial, found.kernel, found.strides, found.dilations, found.begin, found.end, found.output, strict=True)
+    rows = [(1, 1, 1, 1, 0, 0, 1)] * (_MOST_AXES - len(found.spatial)) + list(axes)
+    return (*x.shape[:2], *found.output), np.array(rows, np.int64)
+
+
+@operator("MaxPool", since=1, specs=array_specs("MaxPool"), types=_MAXIMA_OF, when=_refusal)
+def max_pool(
+    xp: Any,
+    x: Array,
+    *,
+    kernel_shape: Sequence[int],
+    auto_pad: str = "NOTSET",
+    ceil_mode: int = 0,
+    dilations: Numbers = None,
+    pads: Numbers = None,
+    storage_order: int = 0,
+    strides: Numbers = None,
+    output_count: int = 1,
+    out: Any = None,
+) -> tuple[Array, ...]:
+    """The greatest element of each window, and its index in the flattened input. Spec: https://onnx.ai/onnx/operators/onnx__MaxPool.html"""
+    shape, windows = _windows("MaxPool", x, kernel_shape, strides, dilations, pads, auto_pad, ceil_mode)
+    if out is None:
+        out = (xp.empty(shape, x.dtype), xp.empty(shape, np.int64))[:output_count]
+    results = out if isinstance(out, tuple) else (out,)
+    y, indices = (*results, None)[:2]
+    MAXIMA.instance(T=x.dtype).launch(_blocks(y.size), _THREADS, dense(xp, x), y, indices, windows, y.size, bool(storage_order))
+    return results
+
+
+def _sums(
+    xp: Any, x: Array, found: tuple[tuple[int, ...], np.ndarray], norm: str, exponent: float, counts_padding: int, out: Array | None
+) -> Array:
+    shape, windows = found
+    y = xp.empty(shape, x.dtype) if out is None else out
+    SUMS.instance(T=x.dtype, norm=norm).launch(_blocks(y.size), _THREADS, dense(xp, x), y, windows, y.size, exponent, bool(counts_padding))
+    return y
+
+
+@operator("AveragePool", since=1, specs=array_specs("AveragePool"), types=FLOAT_NAMES, when=_refusal)
+def average_pool(
+    xp: Any,
+    x: Array,
+    *,
+    kernel_shape: Sequence[int],
+    auto_pad: str = "NOTSET",
+    ceil_mode: int = 0,
+    count_include_pad: int = 0,
+    dilations: Numbers = None,
+    pads: Numbers = None,
+    strides: Numbers = None,
+    out: Array = None,
+) -> Array:
+    """The mean of each window, padding left out unless asked for. Spec: https://onnx.ai/onnx/operators/onnx__AveragePool.html"""
+    found = _windows("AveragePool", x, kernel_shape, strides, dilations, pads, auto_pad, ceil_mode)
+    return _sums(xp, x, found, "Mean", 0.0, count_include_pad, out)
+
+
+@operator("LpPool", since=1, specs=array_specs("LpPool"), types=FLOAT_NAMES, when=_refusal)
+def lp_pool(
+    xp: Any,
+    x: Array,
+    *,
+    kernel_shape: Sequence[int],
+    auto_pad: str = "NOTSET",
+    ceil_mode: int = 0,
+    dilations: Numbers = None,
+    p: float = 2,
+    pads: Numbers = None,
+    strides: Numbers = None,
+    out: Array = None,
+) -> Array:
+    """The Lp norm of each window. Spec: https://onnx.ai/onnx/operators/onnx__LpPool.html"""
+    found = _windows("LpPool", x, kernel_shape, strides, dilations, pads, auto_pad, ceil_mode)
+    return _sums(xp, x, found, _NORMS.get(p, "PowerNorm"), float(p), 0, out)
+
+
+def _spatial_axes(x: Array) -> tuple[int, ...]:
+    return tuple(range(2, len(x.shape)))
+
+
+@operator("GlobalAveragePool", since=1, specs=array_specs("GlobalAveragePool"), types=FLOAT_NAMES)
+def global_average_pool(xp: Any, x: Array, *, out: Array = None) -> Array:
+    """The mean of each channel. Spec: https://onnx.ai/onnx/operators/onnx__GlobalAveragePool.html"""
+    return reduced(xp, "ReduceMean", x, _spatial_axes(x), 1, out)
+
+
+@operator("GlobalMaxPool", since=1, specs=array_specs("GlobalMaxPool"), types=FLOAT_NAMES)
+def global_max_pool(xp: Any, x: Array, *, out: Array = None) -> Array:
+    """The greatest element of each channel. Spec: https://onnx.ai/onnx/operators/onnx__GlobalMaxPool.html"""
+    return reduced(xp, "ReduceMax", x, _spatial_axes(x), 1, out)
+
+
+@operator(
+    "GlobalLpPool",
+    since=1,
+    specs=array_specs("GlobalLpPool"),
+    types=FLOAT_NAMES,
+    when=lambda operation: None if operation.attributes.get("p", 2) in (1, 2) else "takes the norms with p 1 and 2",
+)
+def global_lp_pool(xp: Any, x: Array, *, p: float = 2, out: Array = None) -> Array:
+    """The L1 or L2 norm of each channel. Spec: https://onnx.ai/onnx/operators/onnx__GlobalLpPool.html"""
+    return reduced(xp, f"ReduceL{p:.0f}", x, _spatial_axes(x), 1, out)
+
+
+@operator("MaxUnpool", since=9, specs=array_specs("MaxUnpool"), host=("output_shape",), types=FLOAT_NAMES, when=_refusal)
+def max_unpool(
+    xp: Any,
+    x: Array,
+    indices: Array,
+    output_shape: Array = None,
+    *,
+    kernel_shape: Sequence[int],
+    pads: Numbers = None,
+    strides: Numbers = None,
+    out: Array = None,
+) -> Array:
+    """Zeros with `x` at `indices` of the flattened pooled shape, at the front of `output_shape`; indices outside are left out.
+
+    Spec: https://onnx.ai/onnx/operators/onnx__MaxUnpool.html
+    """
+    pooled = pooled_shape(x, kernel_shape, pads, strides)
+    if out is None:
+        out = xp.empty(pooled if output_shape is None else tuple(int(size) for size in output_shape), x.dtype)
+    out.data.memset_async(0, out.nbytes)
+    sizes = np.ones((2, 5), np.int64)
+    sizes[0, -len(pooled) :], sizes[1, -len(pooled) :] = pooled, out.shape
+    kernel = UNPOOL.instance(unit=_UNITS[x.dtype.itemsize])
+    kernel.launch(_blocks(x.size) if prod(pooled) else 0, _THREADS, dense(xp, x), dense(xp, indices), out, sizes, x.size)
+    return out
