@@ -29,7 +29,7 @@ def host_moves(assignments: Mapping[ir.Node, Assignment], providers: Sequence[Pr
     """Nodes now on a device that are better off on the host."""
     body_ends = list(_body_ends(assignments))
     on_host = {a.provider.place == HOST for a in assignments.values()}
-    if on_host == {True} or (on_host == {False} and not any(is_on_host for *_, is_on_host in body_ends)):
+    if on_host <= {True} or (on_host == {False} and not any(is_on_host for *_, is_on_host in body_ends)):
         return []
     hosts = [provider for provider in providers if provider.place == HOST]
     vertices = {node: i + 2 for i, node in enumerate(assignments)}

@@ -64,13 +64,12 @@ def reason_of(error: Exception) -> str:
 
 
 def tensor_over(array: np.ndarray) -> Any:
-    """An `openvino.Tensor` over the memory of `array`, or of a dense copy where its elements do not lie in order."""
+    """An `openvino.Tensor` over the memory of a dense array, which it does not keep alive."""
     import openvino
 
-    dense = array if array.flags.c_contiguous else np.ascontiguousarray(array)
-    if dense.dtype.kind == "V":
-        return openvino.Tensor(_writeable(dense.view(np.uint16)), dense.shape, openvino.Type.bf16)
-    return openvino.Tensor(_writeable(dense), shared_memory=True)
+    if array.dtype.kind == "V":
+        return openvino.Tensor(_writeable(array.view(np.uint16)), array.shape, openvino.Type.bf16)
+    return openvino.Tensor(_writeable(array), shared_memory=True)
 
 
 def _writeable(array: np.ndarray) -> np.ndarray:

@@ -69,8 +69,9 @@ class SegmentKernel:
         """Run."""
         free = self._returning if outputs is None else self._writing
         request = free.pop() if free else self._compiled.create_infer_request()
-        for position, index in self._positions:
-            request.set_input_tensor(position, tensor_over(inputs[index]))
+        dense = [_dense(inputs[index]) for _, index in self._positions]  # kept until the run is over: requests hold addresses alone
+        for (position, _), value in zip(self._positions, dense, strict=True):
+            request.set_input_tensor(position, tensor_over(value))
         if outputs is not None:
             for index in self._written:
                 request.set_output_tensor(index, tensor_over(outputs[index]))
@@ -91,6 +92,10 @@ class SegmentKernel:
         tensor = request.get_output_tensor(index)
         array: np.ndarray = tensor.data
         return array.view(self._dtypes[index])
+
+
+def _dense(array: np.ndarray) -> np.ndarray:
+    return array if array.flags.c_contiguous else np.ascontiguousarray(array)
 
 
 def _positions(model: Any, segment: Segment) -> list[tuple[int, int]]:

@@ -119,8 +119,6 @@ def _type_limit(operation: Operation) -> str | None:
     for value in values:
         if value.dtype is None or not value.is_tensor:
             return f"the element type of '{value.name}' is not known, or it is no tensor"
-        if value.shape is None:
-            return f"the number of dimensions of '{value.name}' is not known"
         if name_of(value.dtype) not in _TYPES:
             return f"OpenVINO's processor plug-in computes {name_of(value.dtype)} in another type"
     if operation.operator in _COUNTING:

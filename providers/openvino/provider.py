@@ -11,7 +11,7 @@ from onnxgpu.errors import InvalidArgument
 from onnxgpu.host_provider import HostProvider
 from onnxgpu.libraries import first_missing, python_package
 from onnxgpu.model_file.operation_proto import CutModel, model_of
-from onnxgpu.provider import Claim, Library, Operation, Refusal, RunSettings
+from onnxgpu.provider import Claim, Library, Operation, Refusal, RunSettings, ValueInfo
 from onnxgpu.providers.openvino import engine
 from onnxgpu.providers.openvino.kernel import SegmentKernel
 from onnxgpu.providers.openvino.limits import limit
@@ -21,6 +21,8 @@ from onnxgpu.segment_provider import Exclusions, Segment, SegmentProvider
 
 _PRECISIONS = {"": "f32", "ACCURACY": "f32", "FP32": "f32", "FP16": "f16", "BF16": "bf16"}
 """The option's values → OpenVINO's types."""
+
+_NO_RANK = "OpenVINO's processor plug-in takes no input whose number of dimensions is not known"
 
 
 class OpenVINOProvider(HostProvider, SegmentProvider):
@@ -60,7 +62,7 @@ class OpenVINOProvider(HostProvider, SegmentProvider):
 
     @property
     def least_nodes(self) -> int:
-        """See `onnxgpu.provider.SegmentProvider`."""
+        """See `onnxgpu.segment_provider.SegmentProvider`."""
         return int(self.options.get("min_subgraph_size", 1))
 
     def prepare(self, settings: RunSettings) -> None:
@@ -71,12 +73,14 @@ class OpenVINOProvider(HostProvider, SegmentProvider):
             self._settings["CPU_DENORMALS_OPTIMIZATION"] = True
 
     def supports(self, operation: Operation) -> Refusal | None:
-        """See `onnxgpu.provider.SegmentProvider`."""
+        """See `onnxgpu.segment_provider.SegmentProvider`."""
         reason = limit(operation)
         return None if reason is None else Refusal(reason)
 
     def claim_segment(self, segment: Segment) -> Claim | Exclusions | Refusal:
-        """See `onnxgpu.provider.SegmentProvider`; compiles, so that what OpenVINO cannot do goes to the next provider."""
+        """See `onnxgpu.segment_provider.SegmentProvider`; compiles, so that what OpenVINO cannot do goes to the next provider."""
+        if unknown := {value.name for value in segment.inputs if value.shape is None}:
+            return Exclusions({i: _NO_RANK for i, operation in enumerate(segment.operations) if unknown & _names(operation.inputs)})
         try:
             cut = model_of(segment)
             model = engine.convert(cut)
@@ -149,6 +153,10 @@ class OpenVINOProvider(HostProvider, SegmentProvider):
         except (OSError, ValueError, AttributeError) as error:
             form = f'{{"{self._device}": {{"NAME": "value"}}}}'
             raise InvalidArgument(f"load_config of {self.name} is neither JSON of the form {form} nor a file with it: {error}") from error
+
+
+def _names(values: Sequence[ValueInfo | None]) -> set[str]:
+    return {value.name for value in values if value is not None}
 
 
 PROVIDER = OpenVINOProvider

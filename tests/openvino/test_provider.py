@@ -83,6 +83,22 @@ def test_inputs_of_any_layout(monkeypatch: pytest.MonkeyPatch) -> None:
         np.testing.assert_array_equal(made.run(None, {"x": given})[0], wanted)
 
 
+def test_the_dense_copy_of_a_large_input_lives_as_long_as_the_run() -> None:
+    made = session(perceptron("n"))
+    x = np.random.default_rng(3).standard_normal((20_000, 64)).astype(np.float32)
+    wanted = made.run(None, {"x": x})[0]
+    for _ in range(5):
+        np.testing.assert_array_equal(made.run(None, {"x": np.asfortranarray(x)})[0], wanted)
+
+
+def test_an_input_whose_rank_is_not_known_goes_to_the_next_provider() -> None:
+    proto = model("g (float[2,3] x) => (float[2,3] z) { y = Neg(x)\n z = Relu(y) }")
+    proto.graph.input[0].type.tensor_type.ClearField("shape")
+    made = session(proto)
+    assert [a.provider.name for a in made.placement.nodes()] == ["CPUExecutionProvider", "CPUExecutionProvider"]
+    assert "number of dimensions is not known" in next(iter(made.placement)).refusals[0][1]
+
+
 def test_many_threads_share_a_session() -> None:
     made = session(perceptron("n"))
     inputs = [np.random.default_rng(i).standard_normal((1 + i % 5, 64)).astype(np.float32) for i in range(16)]
