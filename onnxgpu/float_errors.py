@@ -1,6 +1,11 @@
-"""NumPy's floating-point warnings, off while a model runs: dividing by zero is what the model says, not a mistake.
+"""What NumPy does while a model runs: no floating-point warnings, and small buffers.
 
-NumPy keeps what it does about them in a context variable. `np.errstate` makes a new value for it every time, which takes longer
+Dividing by zero is what the model says, not a mistake. And where the operands of an elementwise call broadcast or lie apart in memory,
+NumPy copies pieces of them into buffers as long as several rows fit into one: with its own buffers of 8192 elements, adding a vector to
+rows of 768 takes twice as long as it does row by row, and adding rows of 1600 that lie apart takes four times as long. With buffers of
+512 shorter rows are still joined, and conversions take no longer.
+
+NumPy keeps both in a context variable. `np.errstate` makes a new value for it every time, which takes longer
 than adding two small arrays; here the value is made once, and set and reset by the variable's own methods, so that
 nothing leaks to the caller, to another thread or to another task.
 """
@@ -14,15 +19,23 @@ from typing import Any, TypeVar
 import numpy as np
 
 Result = TypeVar("Result")
+_BUFFER_ELEMENTS = 512
+
+
+def set_for_runs() -> None:
+    """Make NumPy do so on this thread from now on."""
+    np.seterr(all="ignore")
+    np.setbufsize(_BUFFER_ELEMENTS)
 
 
 def _ignoring() -> tuple[ContextVar[Any], Any] | None:
-    """NumPy's variable and its value for "ignore all", found by letting NumPy set it in an empty context."""
+    """NumPy's variable and its value after `set_for_runs`, found by letting NumPy set it in an empty context."""
     context = Context()
-    before = np.geterr()
-    context.run(np.seterr, all="ignore")
-    if np.geterr() != before:
-        np.seterr(**before)
+    before = np.geterr(), np.getbufsize()
+    context.run(set_for_runs)
+    if (np.geterr(), np.getbufsize()) != before:
+        np.seterr(**before[0])
+        np.setbufsize(before[1])
         return None
     return next(iter(context.items())) if len(context) == 1 else None
 
@@ -31,7 +44,7 @@ _FOUND = _ignoring()
 
 
 def quietly(function: Callable[..., Result], *arguments: Any) -> Result:
-    """`function(*arguments)` without floating-point warnings."""
+    """`function(*arguments)` without floating-point warnings and with small buffers."""
     if _FOUND is None:
         with np.errstate(all="ignore"):
             return function(*arguments)

@@ -12,11 +12,15 @@ import pytest
 
 from onnxgpu.errors import InvalidArgument, InvalidGraph
 from onnxgpu.provider import Claim, Operation, ValueInfo
-from onnxgpu.providers.cpu import blas, threads
+from onnxgpu.providers.cpu import blas, conv_interleaved, threads
 from onnxgpu.providers.cpu.blocks import collapsed
 from onnxgpu.providers.cpu.conv import Conv, method_for
+from onnxgpu.providers.cpu.conv_depthwise import Banded
+from onnxgpu.providers.cpu.conv_interleaved import Interleaved
 from onnxgpu.providers.cpu.conv_problem import Problem
+from onnxgpu.providers.cpu.conv_shifted import Shifted
 from onnxgpu.providers.cpu.elementwise import FusedElementwise, elementwise_operators
+from onnxgpu.providers.cpu.epilogue import Epilogue
 from onnxgpu.providers.cpu.expression import Expression
 from onnxgpu.providers.cpu.geometry import windows
 from onnxgpu.providers.cpu.provider import CPUProvider
@@ -91,8 +95,9 @@ def test_constant_inputs(case: Case, shapes: bool) -> None:
         ((64, 56, 56), (64, 3, 3), 1, 1, "Gathered"),
         ((64, 56, 56), (64, 1, 1), 1, 1, "Pointwise"),
         ((144, 56, 56), (144, 3, 3), 144, 1, "Shifted"),
-        ((144, 56, 56), (144, 3, 3), 144, 2, "Banded"),
-        ((384, 14, 14), (384, 3, 3), 384, 1, "Banded"),
+        ((144, 56, 56), (144, 3, 3), 144, 2, "Interleaved"),
+        ((384, 14, 14), (384, 3, 3), 384, 1, "Interleaved"),
+        ((192, 28, 28), (192, 7, 7), 192, 1, "Banded"),
     ],
 )
 def test_method_by_shape(shape: tuple[int, int, int], window: tuple[int, int, int], group: int, stride: int, name: str) -> None:
@@ -300,6 +305,38 @@ def test_a_forked_child_has_threads_of_its_own() -> None:
     child.start()
     child.join(20)
     assert child.exitcode == 0
+
+
+DEPTHWISE = [
+    {"pads": (1, 1, 1, 1)},
+    {"pads": (0, 3, 2, 1), "strides": (2, 1), "dilations": (1, 2)},
+    {"pads": (4, 0, 3, 0), "strides": (1, 3), "dilations": (2, 1)},
+    {"strides": (2, 2)},
+]
+
+
+@pytest.mark.parametrize("tile", [1, 1 << 20])
+@pytest.mark.parametrize("method", [Banded, Interleaved, Shifted])
+@pytest.mark.parametrize("attributes", DEPTHWISE, ids=str)
+def test_depthwise_methods(attributes: dict[str, Any], method: type[Any], tile: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them compute the same, however few rows they take at a time."""
+    monkeypatch.setattr(conv_interleaved, "_TILE_ELEMENTS", tile)
+    x, w, bias = array(2, 40, 9, 11), array(40, 1, 3, 3), array(40, 1)
+    rows, columns = windows(attributes, (3, 3)).axes(x.shape[2:])
+    problem = Problem(2, 40, 40, 40, rows, columns, np.dtype(np.float32))
+    if method is Shifted and not Shifted.suits(problem):
+        pytest.skip("stride 1 alone")
+    padded = np.pad(x, ((0, 0), (0, 0), (rows.before, 9), (columns.before, 9)))
+    expected = np.zeros((2, 40, rows.output, columns.output))
+    for i, j in np.ndindex(3, 3):
+        top, left = i * rows.dilation, j * columns.dilation
+        down, across = top + rows.output * rows.stride, left + columns.output * columns.stride
+        expected += w[:, 0, i, j].reshape(-1, 1, 1) * padded[:, :, top : down : rows.stride, left : across : columns.stride].astype(float)
+    residual = array(*expected.shape)
+    y = np.full(expected.shape, 77, np.float32)
+    chosen = method(problem)
+    chosen.run(x, chosen.laid_out(w), y, Epilogue({"activation": "Relu"}), bias, residual, None)
+    np.testing.assert_allclose(y, np.maximum(expected + bias.reshape(-1, 1, 1) + residual, 0), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.usefixtures("two_threads")

@@ -365,6 +365,12 @@ def test_numpys_error_state_is_the_callers_own() -> None:
         assert set(quietly(np.geterr).values()) == {"ignore"}
 
 
+def test_numpys_buffers_are_small_in_a_run_alone() -> None:
+    before = np.getbufsize()
+    assert quietly(np.getbufsize) < before
+    assert np.getbufsize() == before
+
+
 def test_the_error_state_is_set_without_making_it_anew() -> None:
     from onnxgpu import float_errors
 

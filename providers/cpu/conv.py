@@ -13,6 +13,7 @@ from onnxgpu.providers.array_ops.specs import broadcast_shapes
 from onnxgpu.providers.cpu.conv_batched import Batched
 from onnxgpu.providers.cpu.conv_dense import Gathered, Pointwise
 from onnxgpu.providers.cpu.conv_depthwise import Banded
+from onnxgpu.providers.cpu.conv_interleaved import Interleaved
 from onnxgpu.providers.cpu.conv_problem import Method, Problem
 from onnxgpu.providers.cpu.conv_shifted import Shifted
 from onnxgpu.providers.cpu.conv_taps import Taken
@@ -39,10 +40,10 @@ def method_for(problem: Problem) -> Method:
     if Taken.suits(problem):
         return Taken(problem)
     if problem.groups == problem.channels == problem.maps and problem.groups > 1:
-        banded = Banded(problem)
-        if Shifted.suits(problem) and (shifted := Shifted(problem)).cost < banded.cost:
-            return shifted
-        return banded
+        methods: list[Banded | Interleaved | Shifted] = [Banded(problem), Interleaved(problem)]
+        if Shifted.suits(problem):
+            methods.append(Shifted(problem))
+        return min(methods, key=lambda method: method.cost)
     if Pointwise.suits(problem):
         return Pointwise(problem)
     return Batched(problem) if Batched.suits(problem) else Gathered(problem)

@@ -5,7 +5,7 @@ strip, make a matrix (strips, kh·run); the channel's window, laid along diagona
 (kh·run, strip). Their product is the output in its final order. Most of the banded matrix is zero, and still: paired runs
 against multiply-then-add of shifted planes gave the banded product 1.1 to 2 times the speed for 3x3 windows and 2 to 10
 times for 5x5 and 7x7. Strips of about 14 were the best of 7, 8, 14, 28 and 56. On large maps at stride 1 `Shifted`
-(conv_shifted.py) is faster still; `cost` of both decides.
+(conv_shifted.py) is faster still, on small ones `Interleaved` (conv_interleaved.py); the `cost` of each decides.
 
 Each product is below the size at which the BLAS uses threads of its own, so that channels can be shared by the cores.
 """
@@ -40,8 +40,8 @@ class Banded:
         self._width = (self._strips - 1) * self._strip * p.columns.stride + self._run
         self._height = self._tile_height()
         self.layout = f"banded {self._strip} {self._run}"
-        self.cost = 1.0e-9 * p.channels * p.rows.output * self._strips * self._depth
-        """Seconds an image on one core, by the number of gathered elements."""
+        self.cost = p.channels * (3e-7 + 1.2e-9 * p.rows.output * self._strips * self._depth)
+        """Seconds an image on one core, by the number of products and of gathered elements."""
 
     def _tile_height(self) -> int:
         p = self._problem

@@ -32,7 +32,7 @@ class Shifted:
         self._width = p.columns.output + (p.columns.kernel - 1) * p.columns.dilation
         self._height = p.rows.output + (p.rows.kernel - 1) * p.rows.dilation
         self._length = p.rows.output * self._width
-        self.cost = p.channels * p.rows.kernel * p.columns.kernel * (1e-7 + 1.2e-10 * self._length)
+        self.cost = p.channels * (p.rows.kernel * p.columns.kernel * (1e-7 + 1.2e-10 * self._length) + 1e-9 * self._length)
         """Seconds an image on one core."""
 
     @staticmethod

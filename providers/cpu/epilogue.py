@@ -15,6 +15,7 @@ from onnxgpu.providers.cpu.threads import BLOCK, share
 _ARGUMENTS = {"Clip": 2, "LeakyRelu": 1, "HardSigmoid": 2, "QuickGelu": 1}
 _PLAIN = ("Relu", "Sigmoid", "HardSwish", "Silu", "Tanh", "Gelu", "GeluTanh")
 _COST = {"Relu": 2, "Clip": 2, "": 0}
+_SECONDS_A_PASS = 1.5e-10
 
 
 class Epilogue:
@@ -39,6 +40,13 @@ class Epilogue:
         arguments = [f"={float(argument)!r}" for argument in given[: _ARGUMENTS.get(self.activation, 0)]]
         self._expression = Expression([" ".join((self.activation, "0", *arguments))]) if self.activation else None
 
+    def seconds(self, elements: int, bias: Array | None, residual: Array | None) -> float:
+        """Estimated time on one core."""
+        return _SECONDS_A_PASS * elements * self._passes(bias, residual)
+
+    def _passes(self, bias: Array | None, residual: Array | None) -> int:
+        return (bias is not None) + (residual is not None) + _COST.get(self.activation, 10 if self.activation else 0)
+
     def apply(self, block: Array, bias: Array | None, residual: Array | None) -> None:
         """Work on `block`, an array (rows, columns) with contiguous rows, in place.
 
@@ -47,8 +55,8 @@ class Epilogue:
             bias: broadcasts against `block`: (rows, 1) or (columns,).
             residual: of the block's shape.
         """
-        steps = (bias is not None) + (residual is not None) + _COST.get(self.activation, 10 if self.activation else 0)
-        if not steps or block.size == 0:
+        passes = self._passes(bias, residual)
+        if not passes or block.size == 0:
             return
 
         def part(start: int, stop: int) -> None:
@@ -59,7 +67,7 @@ class Epilogue:
                 None if residual is None else residual[rows],
             )
 
-        share(part, block.shape[0], block.size * steps)
+        share(part, block.shape[0], block.size * passes)
 
     def apply_here(self, block: Array, bias: Array | None, residual: Array | None) -> None:
         """`apply` in the calling thread alone, for callers that share the work themselves."""

@@ -24,6 +24,7 @@ from queue import SimpleQueue
 
 import numpy as np
 
+from onnxgpu.float_errors import set_for_runs
 from onnxgpu.provider import Array, RunSettings
 from onnxgpu.providers.cpu.denormals import flush
 
@@ -37,8 +38,9 @@ WORTH_SPLITTING = 2_000_000
 Handing work over takes 20 to 70 µs, and after each NumPy call the two threads contend for the interpreter lock: pieces made of
 calls shorter than about 100 µs run no faster on two cores than on one.
 """
-WORTH_SECONDS = 150e-6
-"""The same for work whose single calls are long, by its estimated time on one core."""
+WORTH_SECONDS = 300e-6
+"""The same for work whose single calls are long, by its estimated time on one core. In paired runs, a sum of 0.2 ms took half as long
+again on two cores: waking a core takes a good part of it, and what it reads lies in the other core's cache."""
 BLOCK = 1 << 17
 """Elements of one block: a few blocks of float32 lie in the second- and third-level cache, and NumPy's call overhead is small beside it."""
 
@@ -85,7 +87,7 @@ def _work(core: int, queue: SimpleQueue[_Job]) -> None:
     if hasattr(os, "sched_setaffinity"):
         with suppress(OSError):
             os.sched_setaffinity(0, {core})
-    np.seterr(all="ignore")
+    set_for_runs()
     while True:
         function, parts, done, settings = queue.get()
         apply(settings)
@@ -166,7 +168,7 @@ def share(function: RangeFunction, count: int, elements: int = 0, *, seconds: fl
             if _workers is None:
                 _workers = _Workers()
             workers = _workers
-    pieces = min(count, thread_count() * (2 if seconds > 3 * WORTH_SECONDS else 1))
+    pieces = min(count, thread_count() * (2 if seconds > 2 * WORTH_SECONDS else 1))
     ends = [count * i // pieces for i in range(pieces + 1)]
     workers.run(function, deque(pairwise(ends)))
 
