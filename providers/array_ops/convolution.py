@@ -82,14 +82,15 @@ def _depthwise(xp: Any, x: Array, w: Array, windows: Windows) -> Array:
     return result
 
 
-def _conv_specs(x: Array, w: Array, b: Array = None, **attributes: Any) -> Spec:
+def conv_specs(x: Array, w: Array, b: Array = None, **attributes: Any) -> Spec:
+    """(N, M, windows…), checked against the sizes of weights and bias."""
     windows = convolution_windows("Conv", x, w, attributes)
     if b is not None and tuple(b.shape) != (w.shape[0],):
         raise InvalidArgument(f"Conv: expected a bias of shape [{w.shape[0]}], got {list(b.shape)}")
     return Spec((x.shape[0], w.shape[0], *windows.output), x.dtype)
 
 
-@operator("Conv", since=1, specs=_conv_specs)
+@operator("Conv", since=1, specs=conv_specs)
 def conv(
     xp: Any,
     x: Array,

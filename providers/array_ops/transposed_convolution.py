@@ -17,7 +17,7 @@ from onnxgpu.providers.array_ops.windows import Sizes, Windows, spatial_sizes
 
 
 @dataclass(frozen=True, slots=True)
-class _Layout:
+class Layout:
     """Windows over the untrimmed result, and which part of it is the output."""
 
     windows: Windows
@@ -43,7 +43,8 @@ def _checked(x: Array, w: Array, b: Array | None, group: int, kernel_shape: Sequ
         raise InvalidArgument(f"ConvTranspose: expected kernel_shape {list(w.shape[2:])} like the weights, got {list(kernel_shape)}")
 
 
-def _layout(x: Array, w: Array, attributes: dict[str, Any]) -> _Layout:
+def transposed_layout(x: Array, w: Array, attributes: dict[str, Any]) -> Layout:
+    """How the kernels of `x` overlap, and what of them is kept."""
     spatial = spatial_sizes("ConvTranspose", x)
     rank, kernel = len(spatial), tuple(w.shape[2:])
     strides = _numbers(attributes.get("strides"), rank, 1, "strides")
@@ -59,20 +60,23 @@ def _layout(x: Array, w: Array, attributes: dict[str, Any]) -> _Layout:
     else:
         pads = _numbers(attributes.get("pads") if auto_pad != "VALID" else None, 2 * rank, 0, "pads")
         trimmed = tuple(f - b - a for f, b, a in zip(full, pads[:rank], pads[rank:], strict=True))
-        return _Layout(Windows(full, kernel, strides, dilations, pads[:rank], pads[rank:], spatial), trimmed)
+        return Layout(Windows(full, kernel, strides, dilations, pads[:rank], pads[rank:], spatial), trimmed)
     totals = [max(0, f - o) for f, o in zip(full, output, strict=True)]
     begin = tuple(t // 2 if auto_pad == "SAME_UPPER" else t - t // 2 for t in totals)
     end = tuple(t - b for t, b in zip(totals, begin, strict=True))
-    return _Layout(Windows(full, kernel, strides, dilations, begin, end, spatial), output)
+    return Layout(Windows(full, kernel, strides, dilations, begin, end, spatial), output)
 
 
-def _specs(x: Array, w: Array, b: Array = None, *, group: int = 1, kernel_shape: Sequence[int] | None = None, **attributes: Any) -> Spec:
+def transposed_specs(
+    x: Array, w: Array, b: Array = None, *, group: int = 1, kernel_shape: Sequence[int] | None = None, **attributes: Any
+) -> Spec:
+    """(N, M, …), checked against the sizes of weights and bias."""
     spatial_sizes("ConvTranspose", x)
     _checked(x, w, b, group, kernel_shape)
-    return Spec((x.shape[0], w.shape[1] * group, *_layout(x, w, attributes).output), x.dtype)
+    return Spec((x.shape[0], w.shape[1] * group, *transposed_layout(x, w, attributes).output), x.dtype)
 
 
-def _spread(xp: Any, x: Array, w: Array, layout: _Layout, group: int) -> Array:
+def _spread(xp: Any, x: Array, w: Array, layout: Layout, group: int) -> Array:
     """The untrimmed result, at least as large as what will be cut out of it."""
     batch, maps = x.shape[0], w.shape[1] * group
     windows = layout.windows
@@ -86,7 +90,7 @@ def _spread(xp: Any, x: Array, w: Array, layout: _Layout, group: int) -> Array:
     return result
 
 
-@operator("ConvTranspose", since=1, specs=_specs)
+@operator("ConvTranspose", since=1, specs=transposed_specs)
 def conv_transpose(
     xp: Any,
     x: Array,
@@ -112,7 +116,7 @@ def conv_transpose(
         "pads": pads,
         "strides": strides,
     }
-    layout = _layout(x, w, attributes)
+    layout = transposed_layout(x, w, attributes)
     result = _spread(xp, widened(x), widened(w), layout, group)
     inside = tuple(slice(b, b + o) for b, o in zip(layout.windows.begin, layout.output, strict=True))
     result = result[(..., *inside)]
@@ -122,7 +126,7 @@ def conv_transpose(
 
 
 def _dynamic_specs(x: Array, w: Array, pads: Array = None, b: Array = None, **attributes: Any) -> Spec:
-    return _specs(x, w, b, **attributes, pads=_dynamic_pads(x, pads))
+    return transposed_specs(x, w, b, **attributes, pads=_dynamic_pads(x, pads))
 
 
 def _dynamic_pads(x: Array, pads: Array | None) -> Sequence[int]:

@@ -13,7 +13,9 @@ import pytest
 import onnxgpu as ort
 from onnxgpu.errors import EPFail
 from onnxgpu.explain import explanation
-from onnxgpu.providers.cuda.libraries import cublas, found, selection
+from onnxgpu.provider import Claim, Operation, ValueInfo
+from onnxgpu.providers.cuda.emulator.cudnn_graphs import InterpretedGraph
+from onnxgpu.providers.cuda.libraries import convolution_graphs, convolutions, cublas, found, graphs, selection
 from onnxgpu.providers.cuda.libraries.found import Found
 from onnxgpu.providers.cuda.libraries.kernel import NotCovered
 from tests.emulated import LIBRARIES_MISSING, PLAIN
@@ -46,8 +48,8 @@ def random(*shape: int, dtype: Any = np.float32) -> np.ndarray:
     return np.random.default_rng(len(shape)).standard_normal(shape).astype(dtype)
 
 
-def reason(made: ort.InferenceSession) -> str:
-    return str(explanation(made)["nodes"][0]["reason"])
+def reason(made: ort.InferenceSession, field: str = "reason") -> str:
+    return str(explanation(made)["nodes"][0][field])
 
 
 @pytest.mark.usefixtures("device")
@@ -172,6 +174,71 @@ class TestProducts:
             cublas.plans(0).plan(gelu)
         plan, is_fused = cublas.plans(0).fused(gelu)
         assert not is_fused and plan is cublas.plans(0).plan(replace(gelu, activation=""))
+
+
+@pytest.mark.usefixtures("device")
+class TestConvolutions:
+    def test_bias_residual_and_activation_are_in_the_graph(self, device: Any) -> None:
+        made = convolution("c = Conv <pads = [1,1,1,1]> (x, w, b)  s = Add (c, z)  y = Relu (s)")
+        assert "FusedConv" in reason(made, "operator") and reason(made).endswith("; by cuDNN " + found.cudnn().version)
+        feeds = {"x": random(2, 3, 5, 5), "z": random(2, 4, 5, 5)}
+        expected = convolution("c = Conv <pads = [1,1,1,1]> (x, w, b)  s = Add (c, z)  y = Relu (s)", CPU).run(None, feeds)[0]
+        made.run(None, feeds)
+        device.counters(clear=True)
+        np.testing.assert_allclose(made.run(None, feeds)[0], expected, rtol=1e-4, atol=1e-5)
+        counted = device.counters()
+        assert (counted["library_calls"], counted["launches"]) == (4, 0)  # four nodes of one graph
+
+    def test_what_the_graph_does_not_have_is_one_kernel_behind_it(self, device: Any) -> None:
+        body = "c = Conv <pads = [1,1,1,1]> (x, w, b)  s = Add (c, z)  y = HardSwish (s)"
+        made, feeds = convolution(body), {"x": random(2, 3, 5, 5), "z": random(2, 4, 5, 5)}
+        made.run(None, feeds)
+        device.counters(clear=True)
+        np.testing.assert_allclose(made.run(None, feeds)[0], convolution(body, CPU).run(None, feeds)[0], rtol=1e-4, atol=1e-5)
+        counted = device.counters()
+        assert (counted["library_calls"], counted["launches"]) == (3, 1)
+
+    def test_padding_of_one_side_is_written_into_the_workspace(self, device: Any) -> None:
+        body = "y = Conv <pads = [0,1,2,1]> (x, w, b)"
+        made, feeds = convolution(body), {"x": random(2, 3, 5, 5), "z": random(2, 4, 5, 5)}
+        made.run(None, feeds)
+        made.run(None, feeds)
+        device.counters(clear=True)
+        np.testing.assert_allclose(made.run(None, feeds)[0], convolution(body, CPU).run(None, feeds)[0], rtol=1e-4, atol=1e-5)
+        assert device.counters()["allocations"] == 0
+
+    def test_without_the_library(self) -> None:
+        body = "c = Conv <pads = [1,1,1,1]> (x, w, b)  y = Relu (c)"
+        made, feeds = convolution(body, enable_cudnn=0), {"x": random(2, 3, 5, 5), "z": random(2, 4, 5, 5)}
+        assert reason(made).endswith("; by onnxgpu's own kernel: enable_cudnn is off")
+        np.testing.assert_allclose(made.run(None, feeds)[0], convolution(body, CPU).run(None, feeds)[0], rtol=1e-4, atol=1e-5)
+
+    def test_a_graph_that_does_not_fit_is_refused(self) -> None:
+        module = found.cudnn().module
+        graph = graphs.empty_graph(module)
+        shape = convolution_graphs.Convolution("float", (1, 3, 5, 5), (4, 3, 3, 3), (1, 4, 5, 5), (0, 0), (1, 1), (1, 1))
+        convolution_graphs.describe(module, graph, shape)
+        with pytest.raises(EPFail, match=r"conv_fprop.0 of a cuDNN graph has operands that do not fit: \[1, 3, 5, 5\], \[4, 3, 3, 3\], "):
+            InterpretedGraph(repr(graph))
+
+    def test_an_address_that_no_plan_is_for(self, cp: Any) -> None:
+        value = ValueInfo("value", np.dtype(np.float32), (1, 1, None, None))
+        context = convolutions.Context(cp, lambda: graphs.plans(0), False)
+        claim = convolutions.REGISTRY.claim(context, Operation("Conv", (value, value), (value,), version=11))
+        assert isinstance(claim, Claim)
+        memory = cp.zeros(28, np.float32)
+        with pytest.raises(NotCovered, match="multiples of 16 bytes"):
+            claim.build().launch([memory[1:26].reshape(1, 1, 5, 5), cp.zeros((1, 1, 3, 3), np.float32)], None, None)
+
+
+def convolution(body: str, *providers: str, **options: Any) -> ort.InferenceSession:
+    """A session with weights `w` and `b` of (4, 3, 3, 3)."""
+    model = onnx.parser.parse_model(
+        f'<ir_version: 10, opset_import: ["" : 21]> g (float[2,3,5,5] x, float[2,4,5,5] z) => (float[2,4,H,W] y) {{ {body} }}'
+    )
+    for name, weights in (("w", random(4, 3, 3, 3)), ("b", random(4))):
+        model.graph.initializer.append(onnx.numpy_helper.from_array(weights, name))
+    return ort.InferenceSession(model.SerializeToString(), providers=list(providers) or [(CUDA, options), CPU])
 
 
 def problem() -> cublas.Problem:

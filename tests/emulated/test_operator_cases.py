@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 import onnxgpu.providers.cuda.operators  # noqa: F401  registers the operators
 from onnxgpu.provider import Claim, Refusal
-from onnxgpu.providers.cuda.libraries import products
+from onnxgpu.providers.cuda.libraries import convolutions, products
 from onnxgpu.providers.cuda.libraries.selection import Selection
 from onnxgpu.providers.cuda.narrow import bits_of, stored_dtype, typed
 from onnxgpu.providers.cuda.registry import REGISTRY
@@ -20,7 +21,8 @@ from tests.cases.tolerances import assert_same
 from tests.emulated import LIBRARIES_MISSING, PLAIN
 from tests.test_operator_cases import operation_of
 
-LIBRARIES = (products.REGISTRY,)
+LIBRARIES = (products.REGISTRY, convolutions.REGISTRY)
+NOT_COVERED = ("takes no empty", "the same padding on both sides")
 OWN = {(entry.domain, entry.operator) for entry in REGISTRY.entries()}
 SIZED_BY_DATA = {"Compress", "NonMaxSuppression", "NonZero", "Unique"}
 """Their outputs' size, and nothing else, comes to the host."""
@@ -62,14 +64,17 @@ def test_kernel(case: Case, mode: Any, device: Any, cp: Any, exact_bounds: None)
 @pytest.mark.skipif(LIBRARIES_MISSING is not None, reason=str(LIBRARIES_MISSING))
 @pytest.mark.parametrize("mode", MODES[:2], ids=MODE_NAMES[:2])
 @pytest.mark.parametrize("case", library_cases(), ids=str)
-def test_library_kernel(case: Case, mode: Any, device: Any, cp: Any, exact_bounds: None) -> None:
-    """That of NVIDIA's library, with our own behind it."""
+def test_library_kernel(case: Case, mode: Any, device: Any, cp: Any, exact_bounds: None, caplog: pytest.LogCaptureFixture) -> None:
+    """That of NVIDIA's library, with our own behind it for the few shapes that the library does not have."""
+    caplog.set_level(logging.INFO, "onnxgpu")
     device.configure(mode)
     own = REGISTRY.claim(cp, operation_of(case))
     assert isinstance(own, Claim), own.reason
-    claim = Selection(cp, 0, {"enable_cublas": True}).preferred(operation_of(case), own)
-    assert claim.note.startswith("by cuBLASLt")
+    claim = Selection(cp, 0, {"enable_cublas": True, "enable_cudnn": True}).preferred(operation_of(case), own)
+    assert claim.note.startswith(("by cuBLASLt", "by cuDNN"))
     check_kernel(case, claim, device, cp)
+    told = [record.getMessage() for record in caplog.records]
+    assert all(any(reason in message for reason in NOT_COVERED) for message in told), told
 
 
 def check_kernel(case: Case, claim: Claim | Refusal, device: Any, cp: Any) -> None:

@@ -7,8 +7,9 @@ CUDA, not its speed: a result that is right here can still be slow on a GPU, and
     include/      lets CUDA C++ be read by g++
     device/       memory, fibers, barriers, warps, and the checker of accesses
     driver/       streams, events, graphs, copies, modules: the CUDA runtime, driver and NVRTC as CuPy calls them
-    libraries/    stand-ins for cuBLAS, cuBLASLt and Thrust
-    settings.py, toolchain.py, expand.py, compiler.py, build.py, cupy_runtime.py, install.py
+    libraries/    stand-ins for cuBLAS, cuBLASLt and Thrust, and the operations of cuDNN graphs
+    settings.py, toolchain.py, expand.py, compiler.py, build.py, cupy_runtime.py, install.py,
+    cudnn_graphs.py
 """
 
 from onnxgpu.providers.cuda.emulator.install import EmulatedDevice, install, installed

@@ -60,7 +60,8 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _build_driver(tools: Toolchain, target: Path, pool: ThreadPoolExecutor) -> None:
-    sources = [*sorted((HERE / "device").glob("*.cpp")), *sorted((HERE / "driver").glob("*.cpp")), HERE / "libraries" / "thrust.cpp"]
+    sources = [*sorted((HERE / "device").glob("*.cpp")), *sorted((HERE / "driver").glob("*.cpp"))]
+    sources += [HERE / "libraries" / name for name in ("thrust.cpp", "cudnn.cpp")]
     with tempfile.TemporaryDirectory(dir=tools.folder) as scratch:
         objects = [Path(scratch, f"{source.stem}_{source.parent.name}.o") for source in sources]
         commands = [[tools.compiler, *_OPTIONS, *tools.includes[1:], "-c", s, "-o", o] for s, o in zip(sources, objects, strict=True)]

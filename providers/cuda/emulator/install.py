@@ -90,6 +90,11 @@ class EmulatedDevice:
         self._driver.emulated_forget_error()
 
     @property
+    def library(self) -> ctypes.CDLL:
+        """The driver, with the functions that the stand-ins of CUDA's libraries add to it."""
+        return self._driver
+
+    @property
     def message(self) -> str:
         """What the last error was about."""
         text: bytes = self._driver.emulated_message()

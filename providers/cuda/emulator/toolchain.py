@@ -16,8 +16,8 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from onnxgpu import knobs
 from onnxgpu.errors import EPFail
+from onnxgpu.providers.cuda.cache import cache_folder
 
 HERE = Path(__file__).parent
 CUPY_VERSION = "14.2.0"
@@ -86,7 +86,7 @@ def toolchain() -> Toolchain:
         raise EPFail(reason)
     compiler, include, cupy = shutil.which("g++"), cuda_include(), find_spec("cupy")
     assert compiler is not None and include is not None and cupy is not None and cupy.origin is not None
-    folder = _cache_folder() / "emulator" / _fingerprint(compiler)
+    folder = cache_folder() / "emulator" / _fingerprint(compiler)
     folder.mkdir(parents=True, exist_ok=True)
     return Toolchain(compiler, include, Path(cupy.origin).parent, folder)
 
@@ -112,11 +112,6 @@ def cuda_include() -> Path | None:
         if all((folder / name).exists() for name in ("cuda.h", "cuda_fp16.h", "nvrtc.h", "crt/host_defines.h")):
             return folder
     return None
-
-
-def _cache_folder() -> Path:
-    chosen = knobs.CACHE()
-    return Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "onnxgpu"
 
 
 def _fingerprint(compiler: str) -> str:

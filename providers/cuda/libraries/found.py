@@ -12,6 +12,7 @@ from onnxgpu.provider import Library
 from onnxgpu.providers.cuda.device import cupy, is_emulated
 
 INSTALL = "pip install onnxgpu-gpu"
+_CUDNN_MAJOR = 9
 _INSTALL_EMULATOR = 'pip install "onnxgpu[emulator]"'
 
 
@@ -51,9 +52,30 @@ def cublas_lt() -> Found:
     return Found(name, None, module, version)
 
 
+@cache
+def cudnn() -> Found:
+    """cuDNN, called through its front end; on the emulated device its graphs are interpreted, and no back end may be there."""
+    name = "cuDNN"
+    cupy()
+    try:
+        module = import_module("cudnn")
+    except ImportError as error:
+        return Found(name, f"the package nvidia-cudnn-frontend cannot be imported ({error}): {remedy()}")
+    if is_emulated():
+        return Found(name, None, module, f"graphs of front end {module.__version__}, interpreted")
+    try:
+        number = int(module.backend_version())
+    except Exception as error:  # the front end loads the library now
+        return Found(name, f"libcudnn.so.9 cannot be loaded ({type(error).__name__}: {error}): {remedy()}")
+    version = _dotted(number, 10000)
+    if number // 10000 != _CUDNN_MAJOR:
+        return Found(name, f"found version {version}, and onnxgpu is made for {_CUDNN_MAJOR}: {remedy()}", version=version)
+    return Found(name, None, module, version)
+
+
 def shared_libraries() -> tuple[Library, ...]:
     """NVIDIA's libraries where the bindings would load them from, for `onnxgpu doctor`; this loads them."""
-    return (_shared("cublasLt", "cublasLtGetVersion", 10000),)
+    return (_shared("cublasLt", "cublasLtGetVersion", 10000), _shared("cudnn", "cudnnGetVersion", 10000))
 
 
 def _shared(name: str, version_function: str, major: int) -> Library:

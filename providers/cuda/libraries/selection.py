@@ -11,11 +11,9 @@ from onnxgpu.errors import EPFail
 from onnxgpu.log import logger
 from onnxgpu.operators import Registry
 from onnxgpu.provider import Claim, Kernel, Operation, Refusal
-from onnxgpu.providers.cuda.libraries import cublas, found, products
+from onnxgpu.providers.cuda.libraries import convolutions, cublas, found, graphs, products
 from onnxgpu.providers.cuda.libraries.found import Found
 from onnxgpu.providers.cuda.libraries.kernel import LibraryKernel
-
-OPTIONS = ("enable_cublas", "enable_cudnn")
 
 
 @dataclass(frozen=True)
@@ -46,8 +44,11 @@ class Selection:
 
     def __init__(self, xp: Any, device: int, options: Mapping[str, Any]) -> None:
         self._options = options
-        context = products.Context(xp, partial(cublas.plans, device), bool(options.get("use_tf32", False)))
-        self._all = (_Library("enable_cublas", found.cublas_lt, products.REGISTRY, context),)
+        tf32 = bool(options.get("use_tf32", False))
+        self._all = (
+            _Library("enable_cublas", found.cublas_lt, products.REGISTRY, products.Context(xp, partial(cublas.plans, device), tf32)),
+            _Library("enable_cudnn", found.cudnn, convolutions.REGISTRY, convolutions.Context(xp, partial(graphs.plans, device), tf32)),
+        )
 
     def preferred(self, operation: Operation, own: Claim) -> Claim:
         """A library's claim, with our own kernel behind it for shapes that it does not have; else `own`, with the reason."""

@@ -1,0 +1,260 @@
+"""Conv, ConvTranspose and the fused forms of Conv by cuDNN, over one to three spatial axes.
+
+Padding that differs on the two sides of an axis is written around a copy of the input first; what cuDNN does not fuse with the
+convolution is one generated kernel behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any
+
+from onnxgpu.dtypes import name_of
+from onnxgpu.operators import Registry
+from onnxgpu.provider import Array, Operation, Spec, Value
+from onnxgpu.providers.array_ops.convolution import conv_specs, convolution_windows
+from onnxgpu.providers.array_ops.transposed_convolution import transposed_layout, transposed_specs
+from onnxgpu.providers.cuda.kernels import dense
+from onnxgpu.providers.cuda.libraries.convolution_graphs import ACTIVATIONS, BIAS, RESIDUAL, Convolution, Sizes, W, X, Y
+from onnxgpu.providers.cuda.libraries.graphs import Plan, Plans
+from onnxgpu.providers.cuda.libraries.kernel import NotCovered
+from onnxgpu.providers.cuda.operators.fused_convolution import finish
+from onnxgpu.providers.cuda.operators.matrix_products import activation_refusal
+
+REGISTRY = Registry()
+operator = REGISTRY.operator
+
+_TYPES = frozenset({"float", "float16", "bfloat16"})
+_ALIGNMENT = 256
+_TENSOR_ALIGNMENT = 16
+_MOST_PREPARED = 64
+_EPILOGUE = ("activation", "activation_alpha", "activation_beta", "activation_params")
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a convolution needs to know of its provider.
+
+    Attributes:
+        xp: `cupy`.
+        plans: those of the device.
+        tf32: whether float32 may be computed in TF32.
+    """
+
+    xp: Any
+    plans: Callable[[], Plans]
+    tf32: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A plan for the given shapes.
+
+    Attributes:
+        margins: what has to be put before and after each spatial axis of the input.
+        padded: the input's shape with them; None if there are none.
+        is_fused: whether bias and residual are in the plan.
+        is_activated: whether the activation is.
+    """
+
+    plan: Plan
+    margins: tuple[tuple[int, int], ...]
+    padded: Sizes | None
+    is_fused: bool
+    is_activated: bool
+
+
+def _refusal(operation: Operation) -> str | None:
+    values = [value for value in operation.inputs if value is not None]
+    if len({value.dtype for value in values}) > 1:
+        return "takes tensors of one element type"
+    shape = values[0].shape
+    if shape is not None and not 3 <= len(shape) <= 5:
+        return f"has one to three spatial axes, not {len(shape) - 2}"
+    return activation_refusal(operation)
+
+
+@operator("FusedConv", domain="onnxgpu", types=_TYPES, when=_refusal)
+@operator("FusedConv", domain="com.microsoft", types=_TYPES, when=_refusal)
+@operator("Conv", types=_TYPES, when=_refusal)
+class Conv:
+    """activation(convolution + residual + bias). Spec: https://onnx.ai/onnx/operators/onnx__Conv.html
+
+    Args:
+        context: of the provider; what `Registry.claim` takes for its array module.
+        operation: the node.
+    """
+
+    input_names: tuple[str, ...] = ("x", "w", "b", "z")
+    required_inputs = 2
+
+    def __init__(self, context: Context, operation: Operation) -> None:
+        self._xp, self._tf32, self._plans = context.xp, context.tf32, context.plans()
+        self._geometry = {name: value for name, value in operation.attributes.items() if name not in _EPILOGUE}
+        self._epilogue = _epilogue(operation.attributes)
+        self._prepared: dict[Any, _Prepared] = {}
+
+    def outputs(self, inputs: Sequence[Value]) -> Sequence[Spec]:
+        """(N, M, windows…)."""
+        return (conv_specs(*inputs[:3], **self._geometry),)
+
+    def workspace(self, inputs: Sequence[Value]) -> int:
+        """The plan's, and room for the padded input and to align them.
+
+        Raises:
+            NotCovered: cuDNN has no plan for these shapes.
+        """
+        prepared = self._prepare(inputs)
+        wanted = prepared.plan.workspace + _padded_bytes(prepared, inputs[0])
+        return wanted + _ALIGNMENT - 1 if wanted else 0
+
+    def launch(self, inputs: Sequence[Value], outputs: Sequence[Array] | None, workspace: Array | None) -> Sequence[Value]:
+        """See `onnxgpu.provider.Kernel`.
+
+        Raises:
+            NotCovered: cuDNN has no plan for these shapes, or a tensor begins at an odd address.
+        """
+        xp = self._xp
+        prepared = self._prepare(inputs)
+        given = outputs[0] if outputs else xp.empty(self.outputs(inputs)[0].shape, inputs[0].dtype)
+        out = given if given.flags.c_contiguous else xp.empty(given.shape, given.dtype)
+        x, w, bias, residual = (None if value is None else dense(xp, value) for value in (*inputs, None, None)[:4])
+        tensors = {X: x, W: w, Y: out} | ({BIAS: bias, RESIDUAL: residual} if prepared.is_fused else {})
+        addresses = {number: int(value.data.ptr) for number, value in tensors.items() if value is not None}
+        if any(address % _TENSOR_ALIGNMENT for address in addresses.values()):
+            raise NotCovered(f"cuDNN's plans are for tensors on multiples of {_TENSOR_ALIGNMENT} bytes")
+        scratch = 0 if workspace is None else int(workspace.data.ptr) + -int(workspace.data.ptr) % _ALIGNMENT
+        if prepared.padded is not None:
+            addresses[X] = self._pad(prepared, x, workspace, scratch)
+            scratch += _padded_bytes(prepared, x)
+        prepared.plan.run(addresses, scratch, xp.cuda.get_current_stream().ptr)
+        left = {} if prepared.is_activated else self._epilogue
+        finish(left, out, *((None, None) if prepared.is_fused else (bias, residual)))
+        if out is not given:
+            given[...] = out
+        return (given,)
+
+    def _pad(self, prepared: _Prepared, x: Array, workspace: Array, scratch: int) -> int:
+        """Write the input with its margins to the start of the scratch memory."""
+        assert prepared.padded is not None
+        begin = scratch - int(workspace.data.ptr)
+        room = workspace[begin : begin + prod(prepared.padded) * x.itemsize].view(x.dtype).reshape(prepared.padded)
+        room.fill(0)
+        room[(..., *(slice(before, before + size) for (before, _), size in zip(prepared.margins, x.shape[2:], strict=True)))] = x
+        return scratch
+
+    def _prepare(self, inputs: Sequence[Value]) -> _Prepared:
+        key = tuple(None if value is None else tuple(value.shape) for value in inputs)
+        known = self._prepared.get(key)
+        if known is None:
+            if len(self._prepared) >= _MOST_PREPARED:
+                self._prepared.clear()
+            known = self._prepared[key] = self._planned(inputs)
+        return known
+
+    def _planned(self, inputs: Sequence[Value]) -> _Prepared:
+        convolution, margins = self._described(inputs)
+        if not all((*convolution.x, *convolution.w, *convolution.y)):
+            raise NotCovered("cuDNN takes no empty tensors")
+        bias, residual = (*inputs[2:4], None, None)[:2]
+        wanted = replace(convolution, has_bias=bias is not None, has_residual=residual is not None and bias is not None)
+        activated = self._activated(wanted)
+        plan, is_fused = self._plans.fused(activated)
+        if not is_fused and activated != wanted:
+            activated = wanted
+            plan, is_fused = self._plans.fused(wanted)
+        padded = None
+        if any(before or after for before, after in margins):
+            padded = (*inputs[0].shape[:2], *(size + b + a for size, (b, a) in zip(inputs[0].shape[2:], margins, strict=True)))
+        has_all = is_fused and (residual is None or wanted.has_residual)
+        return _Prepared(plan, margins, padded, has_all, has_all and activated.activation == self._epilogue.get("activation", ""))
+
+    def _activated(self, convolution: Convolution) -> Convolution:
+        """With the activation, if cuDNN has it behind a bias; Clip only from 0."""
+        name = self._epilogue.get("activation", "")
+        low, high = (self._epilogue.get(key) for key in ("activation_alpha", "activation_beta"))
+        if not convolution.has_bias or name not in ACTIVATIONS or (name == "Clip" and (low != 0.0 or high is None)):
+            return convolution
+        return replace(convolution, activation=name, high=float(high) if name == "Clip" and high is not None else 0.0)
+
+    def _described(self, inputs: Sequence[Value]) -> tuple[Convolution, tuple[tuple[int, int], ...]]:
+        """The convolution, and the margins of its input."""
+        x, w = inputs[:2]
+        windows = convolution_windows("Conv", x, w, self._geometry)
+        common = tuple(min(b, e) for b, e in zip(windows.begin, windows.end, strict=True))
+        margins = tuple((b - c, e - c) for b, e, c in zip(windows.begin, windows.end, common, strict=True))
+        sizes = tuple(size + b + e for size, (b, e) in zip(windows.spatial, margins, strict=True))
+        convolution = _with_two_axes(
+            Convolution(
+                dtype=name_of(x.dtype),
+                x=(*x.shape[:2], *sizes),
+                w=tuple(w.shape),
+                y=(x.shape[0], w.shape[0], *windows.output),
+                padding=common,
+                strides=windows.strides,
+                dilations=windows.dilations,
+                tf32=self._tf32,
+            )
+        )
+        return convolution, margins
+
+
+@operator("ConvTranspose", types=_TYPES, when=_refusal)
+class ConvTranspose(Conv):
+    """The gradient of a convolution for its input. Spec: https://onnx.ai/onnx/operators/onnx__ConvTranspose.html"""
+
+    input_names = ("x", "w", "b")
+
+    def outputs(self, inputs: Sequence[Value]) -> Sequence[Spec]:
+        """(N, M, …)."""
+        return (transposed_specs(*inputs[:3], **self._geometry),)
+
+    def _planned(self, inputs: Sequence[Value]) -> _Prepared:
+        convolution, margins = self._described(inputs)
+        if not all((*convolution.x, *convolution.w, *convolution.y)):
+            raise NotCovered("cuDNN takes no empty tensors")
+        return _Prepared(self._plans.plan(convolution), margins, None, len(inputs) < 3 or inputs[2] is None, True)
+
+    def _described(self, inputs: Sequence[Value]) -> tuple[Convolution, tuple[tuple[int, int], ...]]:
+        x, w = inputs[:2]
+        group = int(self._geometry.get("group", 1))
+        layout = transposed_layout(x, w, {**self._geometry, "group": group})
+        windows = layout.windows
+        for size, out, before, taps, step, apart in zip(
+            x.shape[2:], layout.output, windows.begin, windows.kernel, windows.strides, windows.dilations, strict=True
+        ):
+            if before < 0 or (out + 2 * before - (taps - 1) * apart - 1) // step + 1 != size:
+                raise NotCovered("cuDNN's gradient has the same padding on both sides")
+        convolution = Convolution(
+            dtype=name_of(x.dtype),
+            x=tuple(x.shape),
+            w=tuple(w.shape),
+            y=(x.shape[0], w.shape[1] * group, *layout.output),
+            padding=tuple(windows.begin),
+            strides=windows.strides,
+            dilations=windows.dilations,
+            transposed=True,
+            tf32=self._tf32,
+        )
+        return _with_two_axes(convolution), tuple((0, 0) for _ in layout.output)
+
+
+def _epilogue(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """The activation as `onnxgpu.fuse.convolution` writes it; onnxruntime's FusedConv has its arguments in one list."""
+    found = {name: attributes[name] for name in ("activation", "activation_alpha", "activation_beta") if name in attributes}
+    return found | dict(zip(("activation_alpha", "activation_beta"), attributes.get("activation_params", ()), strict=False))
+
+
+def _padded_bytes(prepared: _Prepared, x: Value) -> int:
+    return 0 if prepared.padded is None else -(-prod(prepared.padded) * x.dtype.itemsize // _ALIGNMENT) * _ALIGNMENT
+
+
+def _with_two_axes(convolution: Convolution) -> Convolution:
+    """cuDNN has two spatial axes or three: one axis is the second of two."""
+    if len(convolution.padding) > 1:
+        return convolution
+    x, w, y = ((*shape[:2], 1, *shape[2:]) for shape in (convolution.x, convolution.w, convolution.y))
+    padding, strides, dilations = (0, *convolution.padding), (1, *convolution.strides), (1, *convolution.dilations)
+    return replace(convolution, x=x, w=w, y=y, padding=padding, strides=strides, dilations=dilations)
