@@ -5,18 +5,17 @@
 //   frame     sizes of y, sizes of x and places of x in y along each axis, in units, the innermost axis last
 //   launch    any number of blocks and threads
 
+#include "axes.cuh"
 #include "unit.cuh"
-
-constexpr int MOST_FRAMED_AXES = 16;
 
 enum Mode { CONSTANT = 0, REFLECT = 1, EDGE = 2, WRAP = 3 };
 
 struct Frame {
     long long rank;
-    long long sizes[MOST_FRAMED_AXES];
-    long long kept[MOST_FRAMED_AXES];
-    long long before[MOST_FRAMED_AXES];
-    long long from[MOST_FRAMED_AXES];
+    long long sizes[MOST_AXES];
+    long long kept[MOST_AXES];
+    long long before[MOST_AXES];
+    long long from[MOST_AXES];
 };
 
 // The place in x of a place that lies before or behind it.

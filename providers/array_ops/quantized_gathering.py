@@ -18,18 +18,20 @@ from onnxgpu.providers.array_ops.registry import operator
 _NAME = "GatherBlockQuantized"
 
 
-def _shape_unpacked(data: Array, bits: int) -> tuple[int, ...]:
+def unpacked_shape(data: Array, bits: int) -> tuple[int, ...]:
+    """The shape of a table's numbers: bytes hold several along the last axis."""
     shape = tuple(data.shape)
     return (*shape[:-1], shape[-1] * (8 // bits)) if name_of(data.dtype) == "uint8" else shape
 
 
-def _specs(data: Array, indices: Array, scales: Array, *_: Any, bits: int = 4, gather_axis: int = 0, **__: Any) -> Spec:
-    shape = _shape_unpacked(data, bits)
+def gather_quantized_specs(data: Array, indices: Array, scales: Array, *_: Any, bits: int = 4, gather_axis: int = 0, **__: Any) -> Spec:
+    """The shape of the indices in place of the axis, in the type of the scales."""
+    shape = unpacked_shape(data, bits)
     axis = normalized_axis(gather_axis, len(shape), _NAME)
     return Spec((*shape[:axis], *indices.shape, *shape[axis + 1 :]), scales.dtype)
 
 
-@operator("GatherBlockQuantized", domain="com.microsoft", specs=_specs)
+@operator("GatherBlockQuantized", domain="com.microsoft", specs=gather_quantized_specs)
 def gather_block_quantized(
     xp: Any,
     data: Array,
@@ -48,9 +50,9 @@ def gather_block_quantized(
     data is int4, uint4, float8 or float4, or uint8 with 8 / `bits` numbers a byte along its last axis, lowest bits first.
     """
     packed = name_of(data.dtype) == "uint8"
-    shape, rank = _shape_unpacked(data, bits), len(data.shape)
+    shape, rank = unpacked_shape(data, bits), len(data.shape)
     gathered, quantized = (normalized_axis(axis, rank, _NAME) for axis in (gather_axis, quantize_axis))
-    _check(data, scales, zero_points, packed, bits, block_size, gathered, quantized)
+    check_quantized_table(data, scales, zero_points, packed, bits, block_size, gathered, quantized)
     block = block_size or shape[quantized]
     size = shape[gathered]
     places = xp.where(indices < 0, indices + size, indices)
@@ -88,7 +90,7 @@ def _spread(xp: Any, parameter: Array, values: Array, gathered: int, quantized: 
     return repeated[tuple(slice(values.shape[i]) if i == axis else slice(None) for i in range(repeated.ndim))]
 
 
-def _check(
+def check_quantized_table(
     data: Array, scales: Array, zero_points: Array | None, packed: bool, bits: int, block: int, gathered: int, quantized: int
 ) -> None:
     """Raise InvalidArgument where the schema's rules are broken."""

@@ -141,7 +141,17 @@ def _tiles(unit: int, sizes: list[int], to: list[int], start: list[int], column:
 
 def axes_of(sizes: Sequence[int], start: Sequence[int] = (), to: Sequence[int] = ()) -> np.void:
     """The structure `Axes` of `axes.cuh`: sizes and strides in units, the innermost axis last."""
-    rows = np.zeros((3, MOST_AXES), np.int64)
-    for row, values in zip(rows, (sizes, start, to), strict=True):
+    return structure_of(sizes, start, to)
+
+
+def structure_of(*columns: Sequence[int]) -> np.void:
+    """A structure of a number of axes and arrays of `MOST_AXES` integers, as `Frame` of `pad.cu` is."""
+    return _axes(*map(tuple, columns))
+
+
+@lru_cache(maxsize=4096)
+def _axes(*columns: tuple[int, ...]) -> np.void:
+    rows = np.zeros((len(columns), MOST_AXES), np.int64)
+    for row, values in zip(rows, columns, strict=True):
         row[: len(values)] = values
-    return by_value(np.concatenate(([len(sizes)], rows.reshape(-1))))
+    return by_value(np.concatenate(([len(columns[0])], rows.reshape(-1))))

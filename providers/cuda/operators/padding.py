@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from onnxgpu.provider import Array, Operation
 from onnxgpu.providers.array_ops.host_values import integers
 from onnxgpu.providers.array_ops.padding import (
@@ -25,7 +23,7 @@ from onnxgpu.providers.cuda.kernels import Template
 from onnxgpu.providers.cuda.narrow import bits_of, takes_narrow
 from onnxgpu.providers.cuda.registry import operator
 from onnxgpu.providers.cuda.results import result_for
-from onnxgpu.providers.cuda.strided import MOST_AXES, THREADS, UNITS, blocks_for, copy, sixteen_bytes, unit_bytes
+from onnxgpu.providers.cuda.strided import MOST_AXES, THREADS, UNITS, blocks_for, copy, sixteen_bytes, structure_of, unit_bytes
 
 PAD = Template("pad.cu", "pad<{bytes}>", "ppsisl", bytes=UNITS)
 
@@ -58,10 +56,7 @@ def _padded(xp: Any, x: Array, widths: Widths, mode: str, value: Any, out: Array
             unit = unit_bytes(unit, *multiples)
             sizes[-1], inner[-1], before[-1] = (n * target.itemsize // unit for n in columns)
             steps[-1] = unit
-    frame = np.zeros((4, MOST_AXES), np.int64)
-    for row, numbers in zip(frame, (sizes, inner, before, [step // unit for step in steps]), strict=True):
-        row[: len(numbers)] = numbers
-    structure = np.concatenate(([len(sizes)], frame.reshape(-1)))
+    structure = structure_of(sizes, inner, before, [step // unit for step in steps])
     count = target.nbytes // unit
     fill = sixteen_bytes(value, spec.dtype)
     PAD.instance(bytes=unit).launch(blocks_for(count), THREADS, kept, target, structure, _MODES[mode], fill, count)

@@ -1,4 +1,4 @@
-"""Operators that give the same elements in another order, or several times: each is one strided copy."""
+"""Operators that give the same elements in another order, or several times: each is one strided copy, or a view."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from onnxgpu.provider import Array, Operation, Spec
 from onnxgpu.providers.array_ops.axes import normalized_axis
 from onnxgpu.providers.array_ops.blocks import depth_to_space_spec, space_to_depth_spec, unfold_specs
 from onnxgpu.providers.array_ops.concatenation import tile_1_spec, tile_spec
-from onnxgpu.providers.cuda.narrow import bits_of, takes_narrow
+from onnxgpu.providers.array_ops.host_values import integers
+from onnxgpu.providers.array_ops.reshaping import reshaped
+from onnxgpu.providers.cuda.narrow import bits_of, takes_narrow, typed
 from onnxgpu.providers.cuda.registry import operator
 from onnxgpu.providers.cuda.results import result_for
-from onnxgpu.providers.cuda.strided import MOST_AXES, copy_axes, dense_strides
+from onnxgpu.providers.cuda.strided import MOST_AXES, copied, copy_axes, dense_strides
 
 
 def _permutation(rank: int, perm: Sequence[int] | None) -> list[int]:
@@ -31,19 +33,23 @@ def _transpose_spec(data: Array, *, perm: Sequence[int] | None = None) -> Spec:
     return Spec(tuple(data.shape[i] for i in _permutation(data.ndim, perm)), data.dtype)
 
 
-def _moves_nothing(operation: Operation) -> str | None:
-    """A transpose that moves none but axes of size 1 is a view."""
+def _stays_a_view(operation: Operation) -> str | None:
+    """Why a transpose needs no kernel: its readers do as well without one."""
     value = operation.inputs[0]
     if value is None or value.shape is None or len(value.shape) > MOST_AXES:
         return f"needs to know that its input has at most {MOST_AXES} dimensions"
+    rank = len(value.shape)
     try:
-        moved = [i for i in _permutation(len(value.shape), operation.attributes.get("perm")) if value.shape[i] != 1]
+        order = _permutation(rank, operation.attributes.get("perm"))
     except InvalidArgument as problem:
         return problem.message
+    if order == [*range(rank - 2), rank - 1, rank - 2]:
+        return "swaps the last two axes, which matrix products read where they lie"
+    moved = [i for i in order if value.shape[i] != 1]
     return "moves no element" if moved == sorted(moved) else None
 
 
-@operator("Transpose", specs=_transpose_spec, when=_moves_nothing)
+@operator("Transpose", specs=_transpose_spec, when=_stays_a_view)
 @takes_narrow
 def transpose(xp: Any, data: Array, *, perm: Sequence[int] | None = None, out: Array = None) -> Array:
     """Dimension i of the output is dimension `perm[i]` of the input. Spec: https://onnx.ai/onnx/operators/onnx__Transpose.html"""
@@ -52,6 +58,19 @@ def transpose(xp: Any, data: Array, *, perm: Sequence[int] | None = None, out: A
     strides = [source.strides[i] for i in _permutation(data.ndim, perm)]
     copy_axes(result, source, spec.shape, bits_of(result).strides, strides)
     return result
+
+
+def _in_rows(xp: Any, x: Array) -> Array:
+    """x itself, or a copy if its neighbours in memory are not neighbours in its last axis: CuPy's own copy would read it in leaps."""
+    axes = [abs(step) for step, size in zip(x.strides, x.shape, strict=True) if size != 1 and step]
+    return copied(xp, x) if axes and axes[-1] != min(axes) else x
+
+
+@operator("Reshape", since=5, view=True, host=("shape",))
+@takes_narrow
+def reshape(xp: Any, data: Array, shape: Array, *, allowzero: int = 0) -> Array:
+    """The same elements in the shape `shape`, int64. Spec: https://onnx.ai/onnx/operators/onnx__Reshape.html"""
+    return typed(reshaped(_in_rows(xp, bits_of(data)), integers(shape), bool(allowzero)), data.dtype)
 
 
 def _few_axes(operation: Operation) -> str | None:
