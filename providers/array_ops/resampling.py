@@ -6,6 +6,7 @@ Spec: https://onnx.ai/onnx/operators/onnx__Resize.html
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from onnxgpu.provider import Array
 FLOAT = np.float32
 SINGLE = np.dtype(FLOAT)
 _MOST_TAPS = 4
+_HALF = 0.5 + 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,21 +44,29 @@ class Taps:
 def original_coordinates(mode: str, axis: AxisScale, dtype: np.dtype = SINGLE) -> np.ndarray:
     """The position in the input of each output element, by `coordinate_transformation_mode`, in `dtype`.
 
+    tf_half_pixel_for_nn is opset 11's; tf2onnx writes it at every opset and onnxruntime takes it. As there, an axis that is
+    not scaled stays as it is.
+
     Raises:
         InvalidArgument: no such mode.
     """
     x: np.ndarray = np.arange(axis.output, dtype=dtype)
     scale, size, output = np.asarray(axis.scale, dtype), np.asarray(axis.size, dtype), axis.output
+    if scale == 1 and output == axis.size and mode != "tf_crop_and_resize":
+        return x
     half: np.ndarray = (x + 0.5) / scale - 0.5
     if mode == "half_pixel":
         return half
     if mode == "asymmetric":
         return np.asarray(x / scale)
+    if mode == "tf_half_pixel_for_nn":
+        return np.asarray((x + 0.5) / scale)
     if mode == "pytorch_half_pixel":
         return half if output > 1 else np.zeros_like(x)
     if mode == "align_corners":
-        length = scale * size
-        return x * (size - 1) / (length - 1) if output > 1 and length != 1 else np.zeros_like(x)
+        length = axis.scale * axis.size
+        last = np.asarray((output if math.isclose(length, output, rel_tol=1e-6) else length) - 1, dtype)
+        return x * (size - 1) / last if output > 1 and last != 0 else np.zeros_like(x)
     if mode == "half_pixel_symmetric":
         return np.asarray(size / 2 * (1 - output / (scale * size)) + half)
     if mode == "tf_crop_and_resize":
@@ -65,20 +75,22 @@ def original_coordinates(mode: str, axis: AxisScale, dtype: np.dtype = SINGLE) -
             return np.asarray(start * (size - 1) + x * (end - start) * (size - 1) / (output - 1))
         return np.full_like(x, 0.5 * (start + end) * (size - 1))
     raise InvalidArgument(
-        "Resize: expected coordinate_transformation_mode to be half_pixel, half_pixel_symmetric, pytorch_half_pixel, align_corners, "
-        f"asymmetric or tf_crop_and_resize, got {mode!r}"
+        "Resize: expected coordinate_transformation_mode to be half_pixel, half_pixel_symmetric, pytorch_half_pixel, tf_half_pixel_for_nn, "
+        f"align_corners, asymmetric or tf_crop_and_resize, got {mode!r}"
     )
 
 
 def nearest_indices(coordinates: np.ndarray, mode: str, axis: AxisScale) -> np.ndarray:
     """The input element for each output element; "simple" is the rounding of the opsets before 11.
 
+    Halves are those within 1e-6 of one, as in onnxruntime, since the coordinates are rounded.
+
     Raises:
         InvalidArgument: no such mode.
     """
     roundings: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-        "round_prefer_floor": lambda x: np.ceil(x - FLOAT(0.5)),
-        "round_prefer_ceil": lambda x: np.floor(x + FLOAT(0.5)),
+        "round_prefer_floor": lambda x: np.ceil(x.astype(np.float64) - _HALF),
+        "round_prefer_ceil": lambda x: np.floor(x.astype(np.float64) + _HALF),
         "floor": np.floor,
         "ceil": np.ceil,
         "simple": np.ceil if axis.scale < 1 else np.floor,

@@ -7,29 +7,24 @@ an input size of some hundreds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from onnxgpu.provider import Array, Operation, Spec, Value
+from onnxgpu.providers.array_ops.resampling import SINGLE, AxisScale, Taps, linear_taps, nearest_indices, original_coordinates
 from onnxgpu.providers.cpu.blas import matmul
 from onnxgpu.providers.cpu.registry import operator
 
 FLOATS = frozenset({"float", "double"})
 _LARGEST_SIZE = 512
-_Sizes = tuple[tuple[int, int], tuple[float, float]]
-_COORDINATES = ("half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric")
-_ROUNDING: dict[str, Callable[[Array], Array]] = {
-    "round_prefer_floor": lambda x: np.ceil(x - 0.5),
-    "round_prefer_ceil": lambda x: np.floor(x + 0.5),
-    "floor": np.floor,
-    "ceil": np.ceil,
-}
+_Axes = tuple[AxisScale, AxisScale]
+_COORDINATES = ("half_pixel", "pytorch_half_pixel", "tf_half_pixel_for_nn", "align_corners", "asymmetric")
 
 
-def _plan(operation: Operation) -> _Sizes | str:
-    """The output sizes and scales of the last two axes, or why this node is not for these kernels."""
+def _plan(operation: Operation) -> _Axes | str:
+    """How the last two axes are resized, or why this node is not for these kernels."""
     x, attributes = operation.inputs[0], operation.attributes
     if x is None or x.shape is None or len(x.shape) != 4 or sum(isinstance(size, int) for size in x.shape[2:]) != 2:
         return "is fast over two spatial axes of known size"
@@ -54,43 +49,30 @@ def _plan(operation: Operation) -> _Sizes | str:
     return "is fast with constant scales or sizes of four axes"
 
 
-def _from_sizes(given: Array, shape: Sequence[Any], height: int, width: int) -> _Sizes | str:
+def _from_sizes(given: Array, shape: Sequence[Any], height: int, width: int) -> _Axes | str:
     if tuple(given[:2]) != tuple(shape[:2]):
         return "is fast where batch and channels keep their size"
-    return _checked((int(given[2]), int(given[3])), (given[2] / height, given[3] / width), height, width)
+    rows, columns = int(given[2]), int(given[3])
+    return _checked(AxisScale(height, rows, rows / height), AxisScale(width, columns, columns / width))
 
 
-def _from_scales(given: Array, height: int, width: int) -> _Sizes | str:
+def _from_scales(given: Array, height: int, width: int) -> _Axes | str:
     if given[0] != 1 or given[1] != 1:
         return "is fast where batch and channels keep their size"
-    return _checked((int(np.floor(height * given[2])), int(np.floor(width * given[3]))), (float(given[2]), float(given[3])), height, width)
+    vertical, horizontal = float(given[2]), float(given[3])
+    return _checked(AxisScale(height, int(height * vertical), vertical), AxisScale(width, int(width * horizontal), horizontal))
 
 
-def _checked(sizes: tuple[int, int], scales: tuple[float, float], height: int, width: int) -> _Sizes | str:
-    if max(height, width) > _LARGEST_SIZE or min(*sizes, height, width) < 1:
+def _checked(vertical: AxisScale, horizontal: AxisScale) -> _Axes | str:
+    if not all(1 <= axis.size <= _LARGEST_SIZE and axis.output >= 1 for axis in (vertical, horizontal)):
         return f"is fast for sizes from 1 to {_LARGEST_SIZE}"
-    return sizes, scales
+    return vertical, horizontal
 
 
-def _coordinates(mode: str, size: int, output: int, scale: float) -> Array:
-    """Where on the input axis each output position lies."""
-    at = np.arange(output, dtype=np.float64)
-    if mode == "align_corners":
-        return at * (size - 1) / (output - 1) if output > 1 else at * 0
-    if mode == "asymmetric":
-        return at / scale
-    return at * 0 if mode == "pytorch_half_pixel" and output == 1 else (at + 0.5) / scale - 0.5
-
-
-def _weights(size: int, at: Array, dtype: np.dtype) -> Array:
-    """The (output, size) matrix of linear interpolation."""
-    clipped = np.clip(at, 0, size - 1)
-    low = np.floor(clipped).astype(np.int64)
-    part = clipped - low
-    matrix = np.zeros((len(at), size))
-    rows = np.arange(len(at))
-    matrix[rows, low] += 1 - part
-    matrix[rows, np.minimum(low + 1, size - 1)] += part
+def _weights(taps: Taps, size: int, dtype: np.dtype) -> Array:
+    """The (output, size) matrix of a blend."""
+    matrix = np.zeros((len(taps.indices), size))
+    np.add.at(matrix, (np.arange(len(matrix))[:, None], taps.indices), taps.weights)
     return matrix.astype(dtype)
 
 
@@ -107,21 +89,20 @@ class Resize:
     required_inputs = 1
 
     def __init__(self, xp: Any, operation: Operation) -> None:
-        plan = _plan(operation)
-        x = operation.inputs[0]
-        assert not isinstance(plan, str) and x is not None and x.shape is not None
-        self._sizes, scales = plan
-        self._linear = operation.attributes.get("mode", "nearest") == "linear"
-        mode = operation.attributes.get("coordinate_transformation_mode", "half_pixel")
-        at = [_coordinates(mode, int(size), output, scale) for size, output, scale in zip(x.shape[2:], self._sizes, scales, strict=True)]  # type: ignore[arg-type]
+        axes = _plan(operation)
+        x, attributes = operation.inputs[0], operation.attributes
+        assert not isinstance(axes, str) and x is not None
+        self._sizes = tuple(axis.output for axis in axes)
+        self._linear = attributes.get("mode", "nearest") == "linear"
+        mode, dtype = attributes.get("coordinate_transformation_mode", "half_pixel"), np.dtype(x.dtype or np.float32)
+        at = [original_coordinates(mode, axis, dtype if self._linear else SINGLE) for axis in axes]
         if self._linear:
-            dtype = np.dtype(x.dtype or np.float32)
-            self._rows, columns = (_weights(int(size), a, dtype) for size, a in zip(x.shape[2:], at, strict=True))  # type: ignore[arg-type]
+            self._rows, columns = (_weights(linear_taps(a, axis), axis.size, dtype) for a, axis in zip(at, axes, strict=True))
             self._columns = np.ascontiguousarray(columns.T)
         else:
-            rounded = _ROUNDING[operation.attributes.get("nearest_mode", "round_prefer_floor")]
-            self._picked = [np.clip(rounded(a), 0, int(size) - 1).astype(np.int64) for size, a in zip(x.shape[2:], at, strict=True)]  # type: ignore[arg-type]
-            self._repeats = [_repeat(index, int(size)) for index, size in zip(self._picked, x.shape[2:], strict=True)]  # type: ignore[arg-type]
+            rounding = attributes.get("nearest_mode", "round_prefer_floor")
+            self._picked = [nearest_indices(a, rounding, axis) for a, axis in zip(at, axes, strict=True)]
+            self._repeats = [_repeat(index, axis.size) for index, axis in zip(self._picked, axes, strict=True)]
 
     def outputs(self, inputs: Sequence[Value]) -> Sequence[Spec]:
         """(N, C, Ho, Wo)."""

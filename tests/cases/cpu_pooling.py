@@ -44,7 +44,14 @@ CASES = [
     _resize((1, 2, 5, 6), [1, 1, 2, 3], mode="nearest"),
     _resize((1, 2, 5, 6), [1, 1, 2, 2], mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor"),
     _resize((1, 2, 5, 6), [1, 1, 0.6, 1.5], mode="nearest"),
+    *(
+        _resize((1, 1, 30, 14), None, [1, 1, *sizes], nearest_mode=nearest, coordinate_transformation_mode=coordinates)
+        for nearest in ("floor", "ceil", "round_prefer_floor", "round_prefer_ceil")
+        for coordinates in ("half_pixel", "align_corners", "asymmetric", "tf_half_pixel_for_nn")
+        for sizes in ((39, 17), (36, 14))
+    ),
     _resize((2, 3, 5, 6), [1, 1, 2, 2], mode="linear"),
+    _resize((2, 3, 5, 6), [1, 1, 2, 1], mode="linear", coordinate_transformation_mode="tf_half_pixel_for_nn"),
     _resize((2, 3, 5, 6), None, [2, 3, 13, 4], mode="linear", coordinate_transformation_mode="align_corners"),
     _resize((2, 3, 5, 6), None, [2, 3, 13, 4], mode="linear", coordinate_transformation_mode="asymmetric"),
     _resize((2, 3, 5, 6), None, [2, 3, 1, 9], mode="linear", coordinate_transformation_mode="pytorch_half_pixel"),

@@ -10,7 +10,7 @@ from tests.cases import Case
 from tests.cases.random_arrays import f32, i64, integers, normal, uniform
 
 _X = normal(1, 2, 5, 6)
-_MODES = ("half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric", "half_pixel_symmetric")
+_MODES = ("half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric", "half_pixel_symmetric", "tf_half_pixel_for_nn")
 
 
 def _by_scales(*scales: float, opset: int = 19, x: np.ndarray = _X, **attributes: Any) -> Case:
@@ -45,6 +45,11 @@ CASES = [
     *(_by_scales(1, 1, 0.6, 0.45, mode=mode, antialias=1) for mode in ("linear", "cubic")),
     *(_by_sizes(1, 2, 3, 4, mode=mode, antialias=1, exclude_outside=exclude) for mode in ("linear", "cubic") for exclude in (0, 1)),
     *(_by_sizes(8, 3, axes=[2, 3], keep_aspect_ratio_policy=p) for p in ("stretch", "not_larger", "not_smaller")),
+    *(
+        _by_sizes(1, 1, 7, 41, x=normal(1, 1, 26, 32), nearest_mode=nearest, coordinate_transformation_mode=mode)
+        for nearest in ("floor", "ceil", "round_prefer_floor", "round_prefer_ceil")
+        for mode in ("half_pixel", "align_corners", "asymmetric")
+    ),
     _by_sizes(12, 10, axes=[3, 2], mode="linear"),
     _by_scales(1, 1, 2, 2, opset=13, x=integers(1, 1, 3, 4, low=0, high=255, dtype="uint8")),
     _by_scales(1, 1, 1.7, 2.3, opset=13, mode="linear", x=integers(1, 1, 3, 4, low=0, high=255, dtype="int32")),

@@ -20,9 +20,8 @@ def resize(draw: Draw) -> Example:
     scales = np.array([1, 1, *(draw.among([0.5, 1.0, 1.5, 2.0, 3.0]) for _ in range(2))], np.float32)
     if draw.version < 11:
         return Example([x, scales], attributes)
-    coordinates = ["half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel"] + (
-        ["half_pixel_symmetric"] if draw.version >= 19 else []
-    )
+    coordinates = ["half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel"]
+    coordinates += ["tf_half_pixel_for_nn"] * (draw.version < 13) + ["half_pixel_symmetric"] * (draw.version >= 19)
     attributes |= draw.some(
         {
             "coordinate_transformation_mode": lambda: draw.among(coordinates),
