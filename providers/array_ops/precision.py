@@ -27,7 +27,7 @@ def stored(xp: Any, result: Array, dtype: np.dtype, out: Array | None = None) ->
     if out is None:
         return xp.asarray(result).astype(dtype, copy=False)
     if result is not out:
-        out[...] = result
+        out[...] = xp.asarray(result)
     return out
 
 

@@ -74,9 +74,12 @@ def reduce_sum(xp: Any, x: Array, axes: Axes, keepdims: bool) -> Array:
 
 @reduction("ReduceMean")
 def reduce_mean(xp: Any, x: Array, axes: Axes, keepdims: bool) -> Array:
-    """Arithmetic mean; integers truncate towards zero. Spec: https://onnx.ai/onnx/operators/onnx__ReduceMean.html"""
+    """Arithmetic mean, of nothing 0 as in onnxruntime; integers truncate towards zero.
+
+    Spec: https://onnx.ai/onnx/operators/onnx__ReduceMean.html
+    """
     count = math.prod(x.shape[axis] for axis in axes)
-    mean = xp.sum(_floating(x), axis=axes, keepdims=keepdims) / count
+    mean = xp.sum(_floating(x), axis=axes, keepdims=keepdims) / max(count, 1)
     return mean if is_floating(x.dtype) else xp.trunc(mean)
 
 

@@ -82,7 +82,7 @@ def _trailing_axes(operation: Operation) -> str | None:
     if not axes:
         return "is fast with constant axes"
     rank = len(x.shape)
-    if sorted(axis % rank for axis in axes) != list(range(rank - len(axes), rank)):
+    if any(not -rank <= axis < rank for axis in axes) or sorted(axis % rank for axis in axes) != list(range(rank - len(axes), rank)):
         return f"is fast over the last axes, the node has axes={list(axes)}"
     return None
 

@@ -180,9 +180,22 @@ def _grouped_bias(example: Example) -> bool:
     return example.attributes.get("group", 1) > 1 and len(example.inputs) > 2
 
 
-def _large_integers(example: Example) -> bool:
+def _beyond_single_precision(example: Example) -> bool:
     x = example.inputs[0]
-    return is_integer(x.dtype) and bool((abs(x.astype(np.float64)) > 2**24).any())
+    size = abs(x.astype(np.float64))
+    return bool((size > 2**24).any() if is_integer(x.dtype) else (np.isfinite(size) & (size > np.finfo(np.float32).max)).any())
+
+
+def _digits_before_more(example: Example) -> bool:
+    """A string whose leading digits are not the whole number, to four bits or fewer."""
+    target = example.inputs[1].dtype if len(example.inputs) > 1 else dtype_of(example.attributes["to"])
+    x = example.inputs[0]
+    few = str(target) in ("int4", "uint4", "int2", "uint2")
+    return few and x.dtype.kind == "O" and any(not str(text).strip().lstrip("+-").isdigit() for text in x.reshape(-1))
+
+
+def _uneven_pads(example: Example) -> bool:
+    return len(set(example.attributes.get("pads", ()))) > 1
 
 
 def _integers(example: Example) -> bool:
@@ -212,7 +225,11 @@ KNOWN: list[Disagreement] = [
         "gives float32; the grid has theta's type",
         repair=as_inferred,
     ),
-    Disagreement("reference", "MaxPool", _same_pool_with_gaps, "pads negatively; SAME gives input / stride, rounded up"),
+    *(
+        Disagreement(oracle, "MaxPool", _same_pool_with_gaps, "pads negatively; SAME gives input / stride, rounded up", since=since)
+        for oracle, since in (("reference", 1), ("onnxruntime", 10))
+    ),
+    Disagreement("reference", "MaxPool", _uneven_pads, "takes the pads in another order than all begins, all ends"),
     Disagreement("reference", "Attention", _capped_scores, "gives the scores after the soft cap as those before it"),
     Disagreement("reference", "ConvTranspose", _grouped_bias, "adds the first group's bias to every group"),
     Disagreement("reference", "CenterCropPad", _first_is("object"), "pads strings with the number 0"),
@@ -297,12 +314,17 @@ KNOWN: list[Disagreement] = [
         Disagreement("onnxruntime", name, _to_four_bits, "rounds; fractions are cut off (backend case test_cast_FLOAT_to_INT4)", since=19)
         for name in ("Cast", "CastLike")
     ),
+    *(
+        Disagreement("onnxruntime", name, _digits_before_more, "rounds the number; other integers are the leading digits", since=21)
+        for name in ("Cast", "CastLike")
+    ),
+    Disagreement("onnxruntime", "ReduceLogSumExp", _integers, "cuts off every exponential of whole numbers before it adds them up"),
     Disagreement("onnxruntime", "ReduceLogSumExp", _unsigned_not_reduced, "cuts off log(exp(x)), which is x", since=18),
     Disagreement(
         "onnxruntime", "Clip", _infinite_halves, "clips float16 to float32's range; the limits are those of the type", since=11, until=11
     ),
     Disagreement("onnxruntime", "Loop", lambda e: e.inputs[2].dtype == object, "copies the first string of a scan output only"),
-    Disagreement("onnxruntime", "Shrink", _large_integers, "computes integers in float32, which does not hold these"),
+    Disagreement("onnxruntime", "Shrink", _beyond_single_precision, "computes in float32, which does not hold these numbers"),
     Disagreement("onnxruntime", "Gather", _many_strings_a_row, "copies the first string of each row only"),
     Disagreement(
         "onnxruntime", "SplitToSequence", _one_at_a_time, "drops the axis for a split of 1; keepdims has no meaning beside a split"

@@ -21,7 +21,7 @@ def window(draw: Draw, rank: int, dilated: bool = True) -> tuple[Shape, dict[str
     if dilations != (1,) * rank:
         attributes["dilations"] = list(dilations)
     if draw.flag():
-        attributes["strides"] = [draw.integer(1, 3) for _ in range(rank)]
+        attributes["strides"] = [draw.integer(1, 4) for _ in range(rank)]
     extent = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
     sizes = tuple(draw.integer(e, e + 3) for e in extent)
     padding = draw.among(["none", "pads", "auto"])
