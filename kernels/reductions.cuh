@@ -90,7 +90,7 @@ struct RealSum {
 };
 
 struct ReduceMean : RealSum {
-    template <typename A> __device__ static A finish(A value, A count, A) { return value / count; }
+    template <typename A> __device__ static A finish(A value, A count, A) { return count == A(0) ? value : value / count; }
 };
 
 struct ReduceL2 : RealSum {

@@ -59,8 +59,8 @@ def _from_sizes(given: Array, shape: Sequence[Any], height: int, width: int) -> 
 def _from_scales(given: Array, height: int, width: int) -> _Axes | str:
     if given[0] != 1 or given[1] != 1:
         return "is fast where batch and channels keep their size"
-    vertical, horizontal = float(given[2]), float(given[3])
-    return _checked(AxisScale(height, int(height * vertical), vertical), AxisScale(width, int(width * horizontal), horizontal))
+    rows, columns = int(height * given[2]), int(width * given[3])  # products in float32: 18 times 25/18 is 25
+    return _checked(AxisScale(height, rows, float(given[2])), AxisScale(width, columns, float(given[3])))
 
 
 def _checked(vertical: AxisScale, horizontal: AxisScale) -> _Axes | str:

@@ -51,6 +51,7 @@ CASES = [
         for sizes in ((39, 17), (36, 14))
     ),
     _resize((2, 3, 5, 6), [1, 1, 2, 2], mode="linear"),
+    _resize((1, 2, 5, 18), [1, 1, 1, 25 / 18], mode="linear"),
     _resize((2, 3, 5, 6), [1, 1, 2, 1], mode="linear", coordinate_transformation_mode="tf_half_pixel_for_nn"),
     _resize((2, 3, 5, 6), None, [2, 3, 13, 4], mode="linear", coordinate_transformation_mode="align_corners"),
     _resize((2, 3, 5, 6), None, [2, 3, 13, 4], mode="linear", coordinate_transformation_mode="asymmetric"),

@@ -231,6 +231,7 @@ KNOWN: list[Disagreement] = [
     ),
     Disagreement("reference", "MaxPool", _uneven_pads, "takes the pads in another order than all begins, all ends"),
     Disagreement("reference", "Attention", _capped_scores, "gives the scores after the soft cap as those before it"),
+    Disagreement("reference", "ConvTranspose", _same_padding_with_gaps, "halves negative pads downwards, not towards zero"),
     Disagreement("reference", "ConvTranspose", _grouped_bias, "adds the first group's bias to every group"),
     Disagreement("reference", "CenterCropPad", _first_is("object"), "pads strings with the number 0"),
     *(
