@@ -110,7 +110,7 @@ def packed_attention(
     return (y,) if output_count == 1 else (y, stored(xp, xp.stack((k, v)), x.dtype))
 
 
-def _separate(xp: Any, query: Array, key: Array | None, value: Array | None, num_heads: int) -> tuple[Array, Array, Array]:
+def separate(xp: Any, query: Array, key: Array | None, value: Array | None, num_heads: int) -> tuple[Array, Array, Array]:
     """Query, key and value as (batch, heads, length, D), from any of the layouts that MultiHeadAttention takes."""
     if key is None:
         if len(query.shape) != 5:
@@ -151,9 +151,9 @@ def multi_head_attention(
     output_count: int = 1,
 ) -> tuple[Array, ...]:
     """Attention of projected queries, keys and values in any of onnxruntime's layouts."""
-    q, k, v = _separate(xp, query, key, value, num_heads)
+    q, k, v = separate(xp, query, key, value, num_heads)
     if bias is not None:
-        q, k, v = _with_bias(q, k, v, bias, num_heads, key is not None and len(key.shape) == 4)
+        q, k, v = with_bias(q, k, v, bias, num_heads, key is not None and len(key.shape) == 4)
     offset = 0
     present = (k, v)
     if past_key is not None and past_sequence_length is not None:
@@ -188,7 +188,7 @@ def _written(cache: Array, new: Array, start: int) -> Array:
     return cache
 
 
-def _with_bias(q: Array, k: Array, v: Array, bias: Array, heads: int, query_only: bool) -> tuple[Array, Array, Array]:
+def with_bias(q: Array, k: Array, v: Array, bias: Array, heads: int, query_only: bool) -> tuple[Array, Array, Array]:
     """The projections' biases, packed one after the other; keys that come in heads already have theirs."""
     wide, size = widened(bias), heads * q.shape[3]
     parts = (wide[:size], wide[size : 2 * size], wide[2 * size :])

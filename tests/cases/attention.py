@@ -74,6 +74,11 @@ CASES = [
     _attention([normal(2, 3, 32), normal(2, 6, 16), normal(2, 6, 16)], q_num_heads=4, kv_num_heads=2),
     _attention([_Q, _K, _V, None, None, None, np.array([4, 6])], opset=24, is_causal=1),
     _attention([_Q, _K, _V], opset=25, left_window_size=1, right_window_size=2),
+    _attention([normal(1, 4, 2, 20), normal(1, 2, 300, 20), normal(1, 2, 300, 24), normal(2, 300)], softcap=5.0),
+    _attention([normal(1, 2, 70, 100), normal(1, 1, 70, 100), normal(1, 1, 70, 100)], is_causal=1),
+    _attention([normal(1, 2, 5, 130), normal(1, 2, 300, 130), normal(1, 2, 300, 130)], opset=25, left_window_size=40, right_window_size=3),
+    _attention([x.astype(np.float64) for x in (_Q, _K, _V)], is_causal=1),
+    Case("Attention", [x.astype(np.float16) for x in (_Q, _K, _V)], opset=23, oracle="reference", rtol=1e-2, atol=1e-2),
     Case("RotaryEmbedding", [normal(2, 4, 3, 8), _COS, _SIN, _POSITIONS], opset=23, oracle="reference"),
     Case("RotaryEmbedding", [normal(2, 4, 3, 8), _COS, _SIN, _POSITIONS], {"interleaved": 1}, opset=23, oracle="reference"),
     Case(

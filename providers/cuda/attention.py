@@ -1,0 +1,118 @@
+"""Attention by our own kernel: queries, keys and values of any strides, without the matrix of scores in memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from onnxgpu.dtypes import name_of
+from onnxgpu.errors import InvalidArgument
+from onnxgpu.provider import Array
+from onnxgpu.providers.cuda.kernels import C_TYPES, FLOATS, Template
+from onnxgpu.providers.cuda.products import structure
+
+_TILES = ("64, 32", "128, 32", "256, 8")
+"""Features and queries of a tile."""
+
+_WIDE_TILES = ("64, 32", "128, 8")
+_INSTANCES = tuple(f"{T}, {tile}" for T in FLOATS for tile in (_WIDE_TILES if T == "double" else _TILES))
+
+ATTEND = Template("attention.cu", "attend<{instance}>", "ppppps", instance=_INSTANCES)
+COMBINE = Template("attention.cu", "combine_attention<{T}>", "ppis", T=FLOATS)
+
+_THREADS = 128
+_ENOUGH_BLOCKS = 256
+"""The keys are split among blocks until there are about as many."""
+
+_LEAST_SPAN = 128
+_MOST_COMBINE_BLOCKS = 4096
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Which keys the queries see, and how strongly.
+
+    Attributes:
+        mask: bool (true is seen), of the queries' type or float32 (added), what broadcasts to (batch, heads, S, T'); keys from T' on are
+            not seen.
+        start: position of the first query among the keys: a number, or int64 (batch,) on the device.
+        lengths: int64 (batch,) on the device: how many keys are there; None for all.
+        left, right: how far from its own position a query sees; -1 is no limit.
+        sink: (heads,), what takes part in the softmax without a value; 0.0 for zeros; None for nothing.
+        cap: scores are cap * tanh(scores / cap); 0 is no cap.
+    """
+
+    mask: Array | None = None
+    start: Any = 0
+    lengths: Array | None = None
+    left: int = -1
+    right: int = -1
+    sink: Any = None
+    cap: float = 0.0
+
+
+def largest_head(dtype: np.dtype) -> int:
+    """The largest head size that the kernel takes."""
+    return 128 if dtype == np.float64 else 256
+
+
+def attend(xp: Any, q: Array, k: Array, v: Array, out: Array, scale: float, seen: Seen) -> None:
+    """Write softmax(scale q kᵀ, as `seen` has it) v into `out`.
+
+    Args:
+        xp: CuPy.
+        q: (batch, heads, S, D).
+        k: (batch, key heads, T, D); key heads divide the heads.
+        v: (batch, key heads, T, E).
+        out: (batch, heads, S, E).
+        scale: factor of the scores.
+        seen: masks, positions, cap and sink.
+
+    Raises:
+        InvalidArgument: batch, heads or head sizes do not fit.
+    """
+    if q.shape[0] != k.shape[0] or q.shape[3] != k.shape[3] or q.shape[1] % k.shape[1] or k.shape[:3] != v.shape[:3]:
+        raise InvalidArgument(
+            "attention: expected keys and values of the queries' batch and head size, and heads that divide theirs, "
+            f"got queries {list(q.shape)}, keys {list(k.shape)} and values {list(v.shape)}"
+        )
+    if out.size == 0:
+        return
+    q, k, v = (x if x.strides[-1] == x.itemsize or x.shape[-1] == 1 else xp.ascontiguousarray(x) for x in (q, k, v))
+    (batches, heads, queries, size), (_, key_heads, keys, value_size) = q.shape, v.shape
+    tile = next(tile for tile in (_WIDE_TILES if q.dtype == np.float64 else _TILES) if max(size, value_size) <= int(tile.split(",")[0]))
+    rows = int(tile.split(",")[1])
+    blocks = -(-(heads // key_heads * queries) // rows) * key_heads * batches
+    parts = max(1, min(keys // _LEAST_SPAN, _ENOUGH_BLOCKS // blocks))
+    partial = xp.empty((parts, batches * heads * queries, value_size + 2), np.promote_types(q.dtype, np.float32)) if parts > 1 else None
+    sizes = (batches, heads, key_heads, queries, keys, size, value_size)
+    strides = (stride // x.itemsize for x in (q, k, v, out) for stride in x.strides[:3])
+    problem = structure(*sizes, *strides, *_mask(xp, seen.mask, q), *_positions(seen), *_sink(seen), float(scale), float(seen.cap))
+    element = C_TYPES[name_of(q.dtype)]
+    ATTEND.instance(instance=f"{element}, {tile}").launch((blocks, parts), _THREADS, q, k, v, out, partial, problem)
+    if parts > 1:
+        lines = batches * heads * queries
+        COMBINE.instance(T=element).launch(min(_MOST_COMBINE_BLOCKS, -(-lines // 4)), _THREADS, out, partial, parts, problem)
+
+
+def _mask(xp: Any, mask: Array | None, q: Array) -> tuple[Any, ...]:
+    """Pointer, kind, number of keys and the four strides."""
+    if mask is None:
+        return (None, *(0,) * 6)
+    kind = 1 if mask.dtype == np.bool_ else 2 if mask.dtype == q.dtype else 3
+    try:
+        mask = xp.broadcast_to(mask, (*q.shape[:3], mask.shape[-1]))
+    except ValueError:
+        raise InvalidArgument(f"attention: expected a mask that broadcasts to {list(q.shape[:3])}, got shape {list(mask.shape)}") from None
+    return mask, kind, mask.shape[-1], *(stride // mask.itemsize for stride in mask.strides)
+
+
+def _positions(seen: Seen) -> tuple[Any, ...]:
+    starts = None if isinstance(seen.start, int) else seen.start
+    return starts, seen.lengths, 0 if starts is not None else seen.start, seen.left, seen.right
+
+
+def _sink(seen: Seen) -> tuple[Any, ...]:
+    return None if seen.sink is None or isinstance(seen.sink, float) else seen.sink, int(seen.sink is not None)
