@@ -78,7 +78,6 @@ class Memory:
             with device:
                 self._pool.set_limit(size=min(self.limit, 1 << 62))
             weakref.finalize(self, _give_back, self._pool, device).atexit = False
-
         _memories.add(self)
 
     def used(self) -> AbstractContextManager[None]:

@@ -159,7 +159,9 @@ class CUDAProvider(Provider):
     def allocate(self, spec: Spec) -> Array:
         """See `onnxgpu.provider.Provider`."""
         with self._explained(f"allocating {spec.nbytes:,} bytes"), self._memory.used():
-            return typed(self._cupy.empty(spec.shape, stored_dtype(spec.dtype)), spec.dtype)
+            array = typed(self._cupy.empty(spec.shape, stored_dtype(spec.dtype)), spec.dtype)
+            self._streams.copies_follow()  # kernels that used the memory before, for another value, may not be done
+            return array
 
     def view(self, memory: Array, offset: int, spec: Spec) -> Array:
         """See `onnxgpu.provider.Provider`."""
