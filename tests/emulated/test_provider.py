@@ -50,7 +50,7 @@ class TestSession:
         assert (counted["copies_to_device"], counted["copies_to_host"]) == (1, 1)
         assert (counted["bytes_to_device"], counted["bytes_to_host"]) == (2 * 64 * 4, 2 * 10 * 4)
         assert counted["allocations"] == 0
-        assert counted["launches"] > 0
+        assert counted["launches"] + counted["library_calls"] + counted["graph_launches"] > 0
 
     def test_constants_are_uploaded_once(self, device: Any) -> None:
         device.counters(clear=True)
