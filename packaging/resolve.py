@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from packaging.requirements import Requirement
+
 ROOT = Path(__file__).resolve().parents[1]
 WHEEL_TAGS = ["manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64", "manylinux1_x86_64"]
 
@@ -37,10 +39,11 @@ class Download:
     size: int
 
 
-def requirements(extra: str) -> list[str]:
-    """The requirements of `onnxgpu[extra]`, as pyproject.toml states them."""
+def requirements(extra: str, python: str) -> list[str]:
+    """The requirements of `onnxgpu[extra]` in pyproject.toml that this Python version has; pip takes markers for its own Python."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    return [*project["dependencies"], *project["optional-dependencies"][extra]]
+    stated = [Requirement(text) for text in (*project["dependencies"], *project["optional-dependencies"][extra])]
+    return [str(each).partition(";")[0] for each in stated if each.marker is None or each.marker.evaluate({"python_version": python})]
 
 
 def resolve(wanted: list[str], python: str) -> list[dict[str, Any]]:
@@ -73,7 +76,7 @@ def report(extra: str, python: str, *, details: bool) -> bool:
     """Print one pair of extra and Python version; false if it does not resolve."""
     title = f"onnxgpu[{extra}], Python {python}"
     try:
-        downloads = sorted((download(item) for item in resolve(requirements(extra), python)), key=lambda each: -each.size)
+        downloads = sorted((download(item) for item in resolve(requirements(extra, python), python)), key=lambda each: -each.size)
     except Unresolvable as error:
         print(f"{title}: does not resolve\n{error}")
         return False
