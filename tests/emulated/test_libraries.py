@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import weakref
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +15,7 @@ import onnxgpu as ort
 from onnxgpu.errors import EPFail
 from onnxgpu.explain import explanation
 from onnxgpu.provider import Claim, Operation, ValueInfo
+from onnxgpu.providers.cuda.capture import capture
 from onnxgpu.providers.cuda.emulator.cudnn_graphs import InterpretedGraph
 from onnxgpu.providers.cuda.libraries import convolution_graphs, convolutions, cublas, found, graphs, selection
 from onnxgpu.providers.cuda.libraries.found import Found
@@ -23,6 +25,7 @@ from tests.emulated import LIBRARIES_MISSING, PLAIN
 pytestmark = pytest.mark.skipif(LIBRARIES_MISSING is not None, reason=str(LIBRARIES_MISSING))
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 ABSENT = Found("cuBLASLt", "libcublasLt was not found: pip install it")
+SMALL = convolution_graphs.Convolution("float", (1, 3, 5, 5), (4, 3, 3, 3), (1, 4, 3, 3), (0, 0), (1, 1), (1, 1))
 
 
 def session(body: str, **options: Any) -> ort.InferenceSession:
@@ -216,8 +219,7 @@ class TestConvolutions:
     def test_a_graph_that_does_not_fit_is_refused(self) -> None:
         module = found.cudnn().module
         graph = graphs.empty_graph(module)
-        shape = convolution_graphs.Convolution("float", (1, 3, 5, 5), (4, 3, 3, 3), (1, 4, 5, 5), (0, 0), (1, 1), (1, 1))
-        convolution_graphs.describe(module, graph, shape)
+        convolution_graphs.describe(module, graph, replace(SMALL, y=(1, 4, 5, 5)))
         with pytest.raises(EPFail, match=r"conv_fprop.0 of a cuDNN graph has operands that do not fit: \[1, 3, 5, 5\], \[4, 3, 3, 3\], "):
             InterpretedGraph(repr(graph))
 
@@ -229,6 +231,74 @@ class TestConvolutions:
         memory = cp.zeros(28, np.float32)
         with pytest.raises(NotCovered, match="multiples of 16 bytes"):
             claim.build().launch([memory[1:26].reshape(1, 1, 5, 5), cp.zeros((1, 1, 3, 3), np.float32)], None, None)
+
+
+@pytest.mark.usefixtures("device")
+class TestCapturedConvolutions:
+    def test_they_are_replayed(self, device: Any) -> None:
+        body = "c = Conv <pads = [1,1,1,1]> (x, w, b)  s = Add (c, z)  r = Softmax (s)  y = Softmax (r)"
+        made, reference = convolution(body, enable_cuda_graph=1), convolution(body, CPU)
+        for run in range(4):
+            feeds = {"x": random(2, 3, 5, 5) + run, "z": random(2, 4, 5, 5)}
+            device.counters(clear=True)
+            np.testing.assert_allclose(made.run(None, feeds)[0], reference.run(None, feeds)[0], rtol=1e-4, atol=1e-5)
+        assert device.counters()["graph_launches"] == 1
+
+    def test_no_plan_is_made_during_a_capture(self, cp: Any, caplog: pytest.LogCaptureFixture) -> None:
+        plans, unseen = graphs.plans(0), replace(SMALL, high=1.5)
+
+        def work() -> None:
+            plans.plan(unseen)
+
+        with caplog.at_level(logging.DEBUG, "onnxgpu"):
+            assert capture(cp, cp.cuda.Device(0), work) is None
+        assert "NotCapturable: it makes a cuDNN plan" in caplog.text
+        work()
+        assert capture(cp, cp.cuda.Device(0), work) is not None
+
+    def test_plan_and_handle_of_a_captured_graph(self, cp: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+        """No handle is made during a capture; with a plan cuDNN unloads its code, so that it lives as long as the graph."""
+        module = _Library()
+        monkeypatch.setattr(graphs, "cudnn", lambda: Found("cuDNN", None, module, "9.0.0"))
+        plan = graphs.BackendPlan(graphs.Backend(0), module)
+        lives = weakref.ref(plan)
+
+        def work() -> None:
+            found_again = lives()
+            assert found_again is not None
+            found_again.run({}, 0, cp.cuda.get_current_stream().ptr)
+
+        with caplog.at_level(logging.DEBUG, "onnxgpu"):
+            assert capture(cp, cp.cuda.Device(0), work) is None
+        assert "NotCapturable: it makes a cuDNN handle" in caplog.text and not module.handles
+        work()
+        replay = capture(cp, cp.cuda.Device(0), work)
+        del plan
+        assert replay is not None and lives() is not None and len(module.handles) == 1
+        del replay
+        assert lives() is None
+
+
+class _Library:
+    """What of the module `cudnn` and of its graphs runs a plan."""
+
+    __version__ = "1.22.0"
+
+    def __init__(self) -> None:
+        self.handles: list[object] = []
+
+    def create_handle(self) -> object:
+        self.handles.append(object())
+        return self.handles[-1]
+
+    def set_stream(self, handle: object, stream: int) -> None:
+        assert handle in self.handles
+
+    def get_workspace_size(self) -> int:
+        return 0
+
+    def execute(self, addresses: dict[int, int], workspace: int, handle: object) -> None:
+        assert handle in self.handles
 
 
 def convolution(body: str, *providers: str, **options: Any) -> ort.InferenceSession:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,6 +16,7 @@ from typing import Any, Protocol
 from onnxgpu.atomic_file import whole_file
 from onnxgpu.log import logger
 from onnxgpu.providers.cuda.cache import cache_folder
+from onnxgpu.providers.cuda.capture import forbid, keep
 from onnxgpu.providers.cuda.device import cupy, is_emulated
 from onnxgpu.providers.cuda.libraries.convolution_graphs import Convolution, describe
 from onnxgpu.providers.cuda.libraries.found import cudnn
@@ -50,9 +52,11 @@ class Plans:
 
         Raises:
             NotCovered: cuDNN has none for it.
+            NotCapturable: it has to be made, and this thread is capturing.
         """
         known = self._plans.get(convolution)
         if known is None:
+            forbid("it makes a cuDNN plan")
             if len(self._plans) >= _MOST_PLANS:
                 self._plans.clear()
             try:
@@ -77,7 +81,7 @@ class Plans:
 @cache
 def plans(device: int) -> Plans:
     """Those of a device, which is the current one."""
-    return Plans(_interpreted if is_emulated() else _Backend(device).plan)
+    return Plans(_interpreted if is_emulated() else Backend(device).plan)
 
 
 def empty_graph(module: Any, **place: Any) -> Any:
@@ -112,12 +116,12 @@ def build(module: Any, graph: Any, convolution: Convolution) -> None:
         raise NotCovered(f"cuDNN has no plan for it ({str(error)[:200]})") from None
 
 
-class _Backend:
+class Backend:
     """cuDNN itself on one device."""
 
     def __init__(self, device: int) -> None:
         self._cudnn, self._device = cudnn().module, device
-        self._local = threading.local()
+        self._idle: list[Any] = []
         facts = cupy().cuda.runtime.getDeviceProperties(device)
         self._identity = "\n".join(
             (facts["name"].decode(), f"{facts['major']}.{facts['minor']}", cudnn().version, str(self._cudnn.__version__))
@@ -125,26 +129,34 @@ class _Backend:
 
     def plan(self, convolution: Convolution) -> Plan:
         """See `Plans`."""
-        graph = empty_graph(self._cudnn, handle=self.handle())
-        describe(self._cudnn, graph, convolution)
-        path = self._path(repr(graph), convolution)
-        kept = _read(path)
-        if kept is not None:
-            try:
-                restored = self._cudnn.pygraph(handle=self.handle())
-                restored.deserialize(self.handle(), list(kept))
-                return _BackendPlan(self, restored)
-            except Exception as error:  # a file of another build of cuDNN: its plan is built anew and takes the file's place
-                logger.info("the cuDNN plan %s cannot be used (%s) and is built anew", path, error)
-        build(self._cudnn, graph, convolution)
-        _write(path, bytes(graph.serialize()))
-        return _BackendPlan(self, graph)
+        with self._handle() as handle:
+            graph = empty_graph(self._cudnn, handle=handle)
+            describe(self._cudnn, graph, convolution)
+            path = self._path(repr(graph), convolution)
+            kept = _read(path)
+            if kept is not None:
+                try:
+                    restored = self._cudnn.pygraph(handle=handle)
+                    restored.deserialize(handle, list(kept))
+                    return BackendPlan(self, restored)
+                except Exception as error:  # a file of another build of cuDNN: its plan is built anew and takes the file's place
+                    logger.info("the cuDNN plan %s cannot be used (%s) and is built anew", path, error)
+            build(self._cudnn, graph, convolution)
+            _write(path, bytes(graph.serialize()))
+            return BackendPlan(self, graph)
 
-    def handle(self) -> Any:
-        """The calling thread's: a handle has one stream at a time."""
-        if not hasattr(self._local, "handle"):
-            self._local.handle = self._cudnn.create_handle()
-        return self._local.handle
+    @contextmanager
+    def _handle(self) -> Iterator[Any]:
+        """One that nobody else is using: a handle has one stream at a time."""
+        try:
+            handle = self._idle.pop()
+        except IndexError:
+            forbid("it makes a cuDNN handle")
+            handle = self._cudnn.create_handle()
+        try:
+            yield handle
+        finally:
+            self._idle.append(handle)
 
     def _path(self, text: str, convolution: Convolution) -> Path:
         key = hashlib.sha256("\n".join((self._identity, text, str(convolution.tf32))).encode()).hexdigest()
@@ -152,18 +164,26 @@ class _Backend:
 
     def execute(self, graph: Any, addresses: dict[int, int], workspace: int, stream: int) -> None:
         """Launch on `stream`."""
-        handle = self.handle()
-        self._cudnn.set_stream(handle=handle, stream=stream)
-        graph.execute(addresses, workspace, handle=handle)
+        with self._handle() as handle:
+            self._cudnn.set_stream(handle=handle, stream=stream)
+            graph.execute(addresses, workspace, handle=handle)
 
 
-class _BackendPlan:
-    def __init__(self, backend: _Backend, graph: Any) -> None:
+class BackendPlan:
+    """A plan of cuDNN's.
+
+    Args:
+        backend: which it is run by.
+        graph: with its plan built.
+    """
+
+    def __init__(self, backend: Backend, graph: Any) -> None:
         self._backend, self._graph, self._lock = backend, graph, threading.Lock()
         self.workspace = int(graph.get_workspace_size())
 
     def run(self, addresses: dict[int, int], workspace: int, stream: int) -> None:
         """See `Plan`."""
+        keep(self)
         with self._lock:  # the front end keeps what it is executing in the graph
             self._backend.execute(self._graph, addresses, workspace, stream)
 
