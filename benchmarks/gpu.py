@@ -3,8 +3,8 @@
     python benchmarks/gpu.py --out gpu_report
 
 writes `report.json` and `report.md` into the folder. Times are those of events on the stream on which the work is, with inputs and
-outputs on the device and the L2 cache flushed before each run; sides have turns in each round, and the ratio is the median over the
-rounds with its quartiles. Nothing is timed whose result is not right. Without a GPU it says so and ends with status 2; with
+outputs on the device, TF32 off and the L2 cache flushed before each run; sides have turns in each round, and the ratio is the median
+over the rounds with its quartiles. Nothing is timed whose result is not right. Without a GPU it says so and ends with status 2; with
 `ONNXGPU_CUDA=emulated` it checks the results on the emulated device, with small sizes, and times nothing.
 """
 
@@ -139,7 +139,7 @@ def measured_model(path: Path, cp: Any, stream: Any, clock: Clock | None, option
     row: Row = {"max_error": error, "right": error <= TOLERANCE["float32"]}
     sides: dict[str, Work] = {"onnxgpu": ours}
     if clock is not None and has_onnxruntime():
-        sides["onnxruntime"] = Bound(import_module("onnxruntime"), cp, str(path), feeds, stream)
+        sides["onnxruntime"] = Bound(import_module("onnxruntime"), cp, str(path), feeds, stream, {"use_tf32": 0})
     return {**row, **(compared(clock, sides, options.rounds, options.runs) if row["right"] else {})}
 
 
@@ -164,7 +164,7 @@ def measured_operator(case: OperatorCase, cp: Any, stream: Any, clock: Clock | N
 
 
 def in_torch(case: OperatorCase, cp: Any, feeds: Mapping[str, np.ndarray], stream: Any) -> Callable[[], object]:
-    """The operator in torch, on the same stream; TF32 is off, as it is here."""
+    """The operator in torch, on the same stream."""
     torch = import_module("torch")
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     tensors = [torch.from_dlpack(cp.asarray(array)) for array in feeds.values()]
@@ -229,6 +229,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"no GPU to run on: {reason}. Nothing was measured; ONNXGPU_CUDA=emulated checks the results without a GPU")
         return NO_GPU
     parts, is_emulated, cp = options.parts.split(","), device.is_emulated(), device.cupy()
+    paths = find_models(options.models, small=is_emulated) if "models" in parts else []
     stream = cp.cuda.Stream(non_blocking=True)
     clock = None if is_emulated else Clock(cp, stream)
     result: dict[str, Any] = {**conditions(), "device": described(cp), "tests": {}, "models": {}, "operators": {}}
@@ -238,7 +239,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if "tests" in parts:
         result["tests"] = run_tests()
     if "models" in parts:
-        paths = find_models(options.models, small=is_emulated)
         result["models"] = {path.stem: attempted(measured_model, path, cp, stream, clock, options) for path in paths}
     if "operators" in parts:
         named = {f"{case.name} {case.dtype}": case for case in cases(small=is_emulated)}
