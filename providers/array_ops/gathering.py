@@ -55,14 +55,14 @@ def gather(xp: Any, data: Array, indices: Array, *, axis: int = 0, out: Array = 
     size = data.shape[axis]
     if indices.size == 1 and isinstance(indices, np.ndarray):
         return _gathered_slice(xp, data, indices, axis, size, out)
-    if out is not None and out.size <= _FEW and type(data) is type(indices) is np.ndarray:
+    if out is not None and 0 < out.size <= _FEW and type(data) is type(indices) is np.ndarray:
         return _taken_and_checked(data, indices, axis, size, out)
     check_bounds(indices, size)
     return taken(xp, data, indices, axis, out)
 
 
 def _taken_and_checked(data: np.ndarray, indices: np.ndarray, axis: int, size: int, out: np.ndarray) -> Array:
-    """For a few elements NumPy checks in less time than finding the extremes takes, though it works in a copy of `out`."""
+    """For a few elements, not for none, NumPy checks in less time than finding the extremes takes, though in a copy of `out`."""
     try:
         return np.take(data, indices, axis, out=out)
     except IndexError:
