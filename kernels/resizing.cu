@@ -22,7 +22,7 @@ struct Resampled {
     Axis axis[3];
 };
 
-enum Transformation { half_pixel, asymmetric, pytorch_half_pixel, align_corners, half_pixel_symmetric, tf_crop_and_resize };
+enum Transformation { half_pixel, asymmetric, pytorch_half_pixel, align_corners, half_pixel_symmetric, tf_crop_and_resize, tf_half_pixel_for_nn };
 enum Rounding { round_prefer_floor, round_prefer_ceil, round_floor, round_ceil, round_simple };
 enum Filter { linear, cubic, antialias_linear, antialias_cubic };
 
@@ -32,13 +32,16 @@ __device__ inline double product_of(double a, double b) { return __dmul_rn(a, b)
 
 template <typename A> __device__ inline A original_coordinate(const Axis& axis, long long position, int transformation) {
     const A x = A(position), scale = A(axis.scale), size = A(axis.size), output = A(axis.output);
+    if (axis.scale == 1 && axis.output == axis.size && transformation != tf_crop_and_resize) return x;
     const A half = (x + A(0.5)) / scale - A(0.5);
     switch (transformation) {
         case asymmetric: return x / scale;
+        case tf_half_pixel_for_nn: return (x + A(0.5)) / scale;
         case pytorch_half_pixel: return axis.output > 1 ? half : A(0);
         case align_corners: {
-            const A length = product_of(scale, size);
-            return axis.output > 1 && length != A(1) ? product_of(x, size - A(1)) / (length - A(1)) : A(0);
+            const double length = axis.scale * axis.size, whole = double(axis.output), longer = length > whole ? length : whole;
+            const A last = A((fabs(length - whole) <= 1e-6 * longer ? whole : length) - 1);
+            return axis.output > 1 && last != A(0) ? product_of(x, size - A(1)) / last : A(0);
         }
         case half_pixel_symmetric: return product_of(size / A(2), A(1) - output / product_of(scale, size)) + half;
         case tf_crop_and_resize: {
@@ -52,10 +55,12 @@ template <typename A> __device__ inline A original_coordinate(const Axis& axis, 
 
 __device__ inline long long held(long long index, long long size) { return index < 0 ? 0 : index >= size ? size - 1 : index; }
 
+// Halves are those within 1e-6 of one, since coordinates are rounded.
 __device__ inline long long nearest_index(float x, const Axis& axis, int rounding) {
+    constexpr double half = 0.5 + 1e-6;
     switch (rounding) {
-        case round_prefer_floor: x = ceilf(x - 0.5f); break;
-        case round_prefer_ceil: x = floorf(x + 0.5f); break;
+        case round_prefer_floor: x = static_cast<float>(ceil(double(x) - half)); break;
+        case round_prefer_ceil: x = static_cast<float>(floor(double(x) + half)); break;
         case round_floor: x = floorf(x); break;
         case round_ceil: x = ceilf(x); break;
         default: x = axis.scale < 1 ? ceilf(x) : floorf(x);

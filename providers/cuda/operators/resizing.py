@@ -34,7 +34,15 @@ _INSTANCES = tuple(
 NEAREST = Template("resizing.cu", "take_nearest<{unit}>", "pplsiibl", unit=tuple(_UNITS.values()))
 BLEND = Template("resizing.cu", "blend<{instance}>", "pplsiidbd", instance=_INSTANCES)
 
-_TRANSFORMATIONS = ("half_pixel", "asymmetric", "pytorch_half_pixel", "align_corners", "half_pixel_symmetric", "tf_crop_and_resize")
+_TRANSFORMATIONS = (
+    "half_pixel",
+    "asymmetric",
+    "pytorch_half_pixel",
+    "align_corners",
+    "half_pixel_symmetric",
+    "tf_crop_and_resize",
+    "tf_half_pixel_for_nn",
+)
 _ROUNDINGS = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil", "simple")
 _AXIS = np.dtype([("sizes", np.int64, 3), ("factors", np.float64, 3), ("is_resampled", np.int64)])
 _AXES_A_LAUNCH = 3
