@@ -14,7 +14,7 @@
 
 struct Axis {
     long long size, output, gap;
-    double scale, start, end;
+    double scale, start, end, aligned;  // aligned: the coordinate of the last output element, for align_corners
     long long is_resampled;
 };
 
@@ -32,17 +32,12 @@ __device__ inline double product_of(double a, double b) { return __dmul_rn(a, b)
 
 template <typename A> __device__ inline A original_coordinate(const Axis& axis, long long position, int transformation) {
     const A x = A(position), scale = A(axis.scale), size = A(axis.size), output = A(axis.output);
-    if (axis.scale == 1 && axis.output == axis.size && transformation != tf_crop_and_resize) return x;
     const A half = (x + A(0.5)) / scale - A(0.5);
     switch (transformation) {
         case asymmetric: return x / scale;
         case tf_half_pixel_for_nn: return (x + A(0.5)) / scale;
         case pytorch_half_pixel: return axis.output > 1 ? half : A(0);
-        case align_corners: {
-            const double length = axis.scale * axis.size, whole = double(axis.output), longer = length > whole ? length : whole;
-            const A last = A((fabs(length - whole) <= 1e-6 * longer ? whole : length) - 1);
-            return axis.output > 1 && last != A(0) ? product_of(x, size - A(1)) / last : A(0);
-        }
+        case align_corners: return axis.output > 1 && axis.aligned != 0 ? product_of(x, size - A(1)) / A(axis.aligned) : A(0);
         case half_pixel_symmetric: return product_of(size / A(2), A(1) - output / product_of(scale, size)) + half;
         case tf_crop_and_resize: {
             const A start = A(axis.start), end = A(axis.end), last = size - A(1);

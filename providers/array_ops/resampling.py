@@ -64,8 +64,7 @@ def original_coordinates(mode: str, axis: AxisScale, dtype: np.dtype = SINGLE) -
     if mode == "pytorch_half_pixel":
         return half if output > 1 else np.zeros_like(x)
     if mode == "align_corners":
-        length = axis.scale * axis.size
-        last = np.asarray((output if math.isclose(length, output, rel_tol=1e-6) else length) - 1, dtype)
+        last = np.asarray(aligned_end(axis), dtype)
         return x * (size - 1) / last if output > 1 and last != 0 else np.zeros_like(x)
     if mode == "half_pixel_symmetric":
         return np.asarray(size / 2 * (1 - output / (scale * size)) + half)
@@ -78,6 +77,12 @@ def original_coordinates(mode: str, axis: AxisScale, dtype: np.dtype = SINGLE) -
         "Resize: expected coordinate_transformation_mode to be half_pixel, half_pixel_symmetric, pytorch_half_pixel, tf_half_pixel_for_nn, "
         f"align_corners, asymmetric or tf_crop_and_resize, got {mode!r}"
     )
+
+
+def aligned_end(axis: AxisScale) -> float:
+    """The coordinate of the last output element where corners are aligned: that of the length, which need not be whole."""
+    length = axis.scale * axis.size
+    return (axis.output if math.isclose(length, axis.output, rel_tol=1e-6) else length) - 1
 
 
 def nearest_indices(coordinates: np.ndarray, mode: str, axis: AxisScale) -> np.ndarray:

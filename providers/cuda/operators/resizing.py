@@ -12,7 +12,7 @@ import numpy as np
 from onnxgpu.dtypes import name_of
 from onnxgpu.errors import InvalidArgument
 from onnxgpu.provider import Array, Operation
-from onnxgpu.providers.array_ops.resampling import AxisScale
+from onnxgpu.providers.array_ops.resampling import AxisScale, aligned_end
 from onnxgpu.providers.array_ops.resizing import Scales, axis_scales, is_changed
 from onnxgpu.providers.cuda.kernels import C_TYPES, FLOAT_NAMES, INTEGER_NAMES, Template, dense
 from onnxgpu.providers.cuda.registry import array_specs, operator
@@ -44,7 +44,7 @@ _TRANSFORMATIONS = (
     "tf_half_pixel_for_nn",
 )
 _ROUNDINGS = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil", "simple")
-_AXIS = np.dtype([("sizes", np.int64, 3), ("factors", np.float64, 3), ("is_resampled", np.int64)])
+_AXIS = np.dtype([("sizes", np.int64, 3), ("factors", np.float64, 4), ("is_resampled", np.int64)])
 _AXES_A_LAUNCH = 3
 _THREADS = 256
 _MOST_BLOCKS = 1 << 16
@@ -58,11 +58,11 @@ def _number(name: str, choices: Sequence[str], chosen: str) -> int:
 
 def _structure(shape: Sequence[int], scales: Scales) -> np.ndarray:
     """The kernels' structure Resampled for an array of `shape`, of which the axes of `scales` are resampled."""
-    rows = [((1, 1, 1), (1.0, 0.0, 1.0), 0)] * (_AXES_A_LAUNCH - len(scales))
+    rows = [((1, 1, 1), (1.0, 0.0, 1.0, 0.0), 0)] * (_AXES_A_LAUNCH - len(scales))
     axes = sorted(scales)
     for axis, following in zip(axes, [*axes[1:], len(shape)], strict=True):
         how = scales[axis]
-        rows.append(((how.size, how.output, prod(shape[axis + 1 : following])), (how.scale, how.start, how.end), 1))
+        rows.append(((how.size, how.output, prod(shape[axis + 1 : following])), (how.scale, how.start, how.end, aligned_end(how)), 1))
     return np.array(rows, _AXIS)
 
 
