@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from onnxgpu.errors import InvalidArgument
-from onnxgpu.provider import Array, Operation
-from onnxgpu.providers.array_ops.specs import like_first
+from onnxgpu.provider import Array, Operation, Spec
 from onnxgpu.providers.cuda.kernels import FLOAT_NAMES, FLOATS, Template, dense
 from onnxgpu.providers.cuda.products import structure
 from onnxgpu.providers.cuda.registry import operator
@@ -55,6 +54,11 @@ def in_heads(x: Array, heads: int) -> Array:
     return x if x.ndim == 4 else x.reshape(x.shape[0], x.shape[1], heads, -1).transpose(0, 2, 1, 3)
 
 
+def _specs(x: Array, *_: Any, **__: Any) -> Spec:
+    """The shape of the input, in memory of its own: both of a pair are read when either is written."""
+    return Spec(tuple(x.shape), x.dtype)
+
+
 def _refusal(operation: Operation) -> str | None:
     first, *others = (value for value in operation.inputs if value is not None)
     floats = [value for value in others if value.dtype is None or value.dtype.kind != "i"]
@@ -91,7 +95,7 @@ def _embedded(
     return result
 
 
-@operator("RotaryEmbedding", since=23, specs=like_first, types=FLOAT_NAMES, when=_refusal)
+@operator("RotaryEmbedding", since=23, specs=_specs, types=FLOAT_NAMES, when=_refusal)
 def rotary_embedding(
     xp: Any,
     x: Array,
@@ -108,7 +112,7 @@ def rotary_embedding(
     return _embedded(xp, x, cos_cache, sin_cache, position_ids, num_heads, rotary_embedding_dim, interleaved, out)
 
 
-@operator("RotaryEmbedding", domain="com.microsoft", specs=like_first, types=FLOAT_NAMES, when=_refusal)
+@operator("RotaryEmbedding", domain="com.microsoft", specs=_specs, types=FLOAT_NAMES, when=_refusal)
 def rotary_embedding_by_positions(
     xp: Any,
     x: Array,
