@@ -17,6 +17,7 @@ PROVIDERS = ["OpenVINOExecutionProvider", "CPUExecutionProvider"]
 SHOWN = {
     "Attention": "test_attention_local_window",
     "BitShift": "test_bitshift_right_int32_negative_input",
+    "DFT": "test_dft_irfft_opset19",
     "DynamicQuantizeLinear": "test_dynamicquantizelinear",
     "NonMaxSuppression": "test_nonmaxsuppression_iou_threshold_boundary",
     "ReduceMax": "test_reduce_max_empty_set",
@@ -24,6 +25,7 @@ SHOWN = {
     "GRU": "test_gru_batchwise",
     "LSTM": "test_lstm_with_peepholes",
     "MaxPool": "test_maxpool_2d_ceil_output_size_reduce_by_one",
+    "QuantizeLinear, Round": "test_dynamicquantizelinear_expanded",
     "RNN": "test_simple_rnn_batchwise",
     "Resize": "test_resize_downsample_scales_linear_antialias",
     "RoiAlign": "test_roialign_mode_max",
@@ -52,6 +54,18 @@ def test_a_rule_says_why(case: SuiteCase) -> None:
     session = InferenceSession(case.model.SerializeToString(), providers=PROVIDERS)
     reasons = [reason for assignment in session.placement for name, reason in assignment.refusals if name == "OpenVINOExecutionProvider"]
     assert any(re.search("OpenVINO('s)? ", reason) for reason in reasons)
+
+
+@pytest.mark.parametrize(("operator", "element"), [("ReduceMax", -np.inf), ("ReduceMin", np.inf)])
+def test_the_extreme_of_infinities_is_infinite(operator: str, element: float) -> None:
+    proto, x = model(f"g (float[2,3] x) => (float[2,1] y) {{ y = {operator}<axes=[1]>(x) }}"), np.full((2, 3), element, np.float32)
+    del proto.opset_import[:]
+    proto.opset_import.add(domain="", version=13)
+    core = openvino.Core()
+    assert np.isfinite(core.compile_model(core.read_model(proto.SerializeToString()), "CPU")(x)[0]).all(), "the rule can go"
+    session = InferenceSession(proto.SerializeToString(), providers=PROVIDERS)
+    np.testing.assert_array_equal(session.run(None, {"x": x})[0], np.full((2, 1), element, np.float32))
+    assert "starts from the" in next(iter(session.placement)).refusals[0][1]
 
 
 def test_int64_wraps_around_where_openvino_would_not() -> None:
