@@ -19,7 +19,7 @@ from onnxgpu.providers.cuda.capture import capture
 from onnxgpu.providers.cuda.emulator.cudnn_graphs import InterpretedGraph
 from onnxgpu.providers.cuda.libraries import convolution_graphs, convolutions, cublas, found, graphs, selection
 from onnxgpu.providers.cuda.libraries.found import Found
-from onnxgpu.providers.cuda.libraries.kernel import NotCovered
+from onnxgpu.providers.cuda.libraries.kernel import Context, NotCovered
 from tests.emulated import LIBRARIES_MISSING, PLAIN
 
 pytestmark = pytest.mark.skipif(LIBRARIES_MISSING is not None, reason=str(LIBRARIES_MISSING))
@@ -225,7 +225,7 @@ class TestConvolutions:
 
     def test_an_address_that_no_plan_is_for(self, cp: Any) -> None:
         value = ValueInfo("value", np.dtype(np.float32), (1, 1, None, None))
-        context = convolutions.Context(cp, lambda: graphs.plans(0), False)
+        context = Context(cp, lambda: graphs.plans(0), False)
         claim = convolutions.REGISTRY.claim(context, Operation("Conv", (value, value), (value,), version=11))
         assert isinstance(claim, Claim)
         memory = cp.zeros(28, np.float32)

@@ -6,7 +6,7 @@ convolution is one generated kernel behind it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
@@ -19,7 +19,7 @@ from onnxgpu.providers.array_ops.transposed_convolution import transposed_layout
 from onnxgpu.providers.cuda.kernels import dense
 from onnxgpu.providers.cuda.libraries.convolution_graphs import ACTIVATIONS, BIAS, RESIDUAL, Convolution, Sizes, W, X, Y
 from onnxgpu.providers.cuda.libraries.graphs import Plan, Plans
-from onnxgpu.providers.cuda.libraries.kernel import NotCovered
+from onnxgpu.providers.cuda.libraries.kernel import Context, NotCovered
 from onnxgpu.providers.cuda.operators.fused_convolution import finish
 from onnxgpu.providers.cuda.operators.matrix_products import activation_refusal
 
@@ -31,21 +31,6 @@ _ALIGNMENT = 256
 _TENSOR_ALIGNMENT = 16
 _MOST_PREPARED = 64
 _EPILOGUE = ("activation", "activation_alpha", "activation_beta", "activation_params")
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What a convolution needs to know of its provider.
-
-    Attributes:
-        xp: `cupy`.
-        plans: those of the device.
-        tf32: whether float32 may be computed in TF32.
-    """
-
-    xp: Any
-    plans: Callable[[], Plans]
-    tf32: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +75,7 @@ class Conv:
     input_names: tuple[str, ...] = ("x", "w", "b", "z")
     required_inputs = 2
 
-    def __init__(self, context: Context, operation: Operation) -> None:
+    def __init__(self, context: Context[Plans], operation: Operation) -> None:
         self._xp, self._tf32, self._plans = context.xp, context.tf32, context.plans()
         self._geometry = {name: value for name, value in operation.attributes.items() if name not in _EPILOGUE}
         self._epilogue = _epilogue(operation.attributes)

@@ -1,11 +1,31 @@
-"""A library's kernel with our own behind it, for the shapes that the library turns out not to have."""
+"""What kernels of a library are made with, and one of them with our own behind it, for the shapes that the library has not."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from onnxgpu.log import logger
 from onnxgpu.provider import Array, Kernel, Operation, Spec, Value
+
+Plans = TypeVar("Plans")
+"""A library's plans for one device."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context(Generic[Plans]):
+    """What a library's kernel needs to know of its provider; stands where other operators are given the array module.
+
+    Attributes:
+        xp: `cupy`.
+        plans: those of the device, made when the first kernel is built.
+        tf32: whether float32 may be computed in TF32.
+    """
+
+    xp: Any
+    plans: Callable[[], Plans]
+    tf32: bool
 
 
 class NotCovered(Exception):

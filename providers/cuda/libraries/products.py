@@ -15,7 +15,7 @@ from onnxgpu.providers.array_ops.matrix_products import fused_matmul_operands, f
 from onnxgpu.providers.cuda.generated import evaluate
 from onnxgpu.providers.cuda.kernels import FLOAT_NAMES
 from onnxgpu.providers.cuda.libraries.cublas import MOST_ALIGNMENT, MOST_WORKSPACE, WORKSPACE_ALIGNMENT, Plan, Plans, Problem
-from onnxgpu.providers.cuda.libraries.kernel import NotCovered
+from onnxgpu.providers.cuda.libraries.kernel import Context, NotCovered
 from onnxgpu.providers.cuda.libraries.matrices import batches, factor, is_readable, lies_in_rows, stand_in
 from onnxgpu.providers.cuda.operators.matrix_products import activation_refusal, activation_step
 
@@ -26,21 +26,6 @@ _MS = "com.microsoft"
 _FLAGS = ("transA", "transB", "transBatchA", "transBatchB")
 _EPILOGUES = ("", "Relu", "GeluTanh")
 _MOST_PREPARED = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What a product needs to know of its provider.
-
-    Attributes:
-        xp: `cupy`.
-        plans: those of the device, made when the first kernel is built.
-        tf32: whether float32 may be computed in TF32.
-    """
-
-    xp: Any
-    plans: Callable[[], Plans]
-    tf32: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +65,7 @@ class Product:
     input_names: tuple[str, ...] = ("a", "b", "c")
     required_inputs = 2
 
-    def __init__(self, context: Context, operation: Operation) -> None:
+    def __init__(self, context: Context[Plans], operation: Operation) -> None:
         self._xp, self._tf32, self._plans = context.xp, context.tf32, context.plans()
         self._attributes = attributes = operation.attributes
         self._flags = {name: int(attributes.get(name, 0)) for name in _FLAGS}

@@ -13,7 +13,7 @@ from onnxgpu.operators import Registry
 from onnxgpu.provider import Claim, Kernel, Operation, Refusal
 from onnxgpu.providers.cuda.libraries import convolutions, cublas, found, graphs, products
 from onnxgpu.providers.cuda.libraries.found import Found
-from onnxgpu.providers.cuda.libraries.kernel import LibraryKernel
+from onnxgpu.providers.cuda.libraries.kernel import Context, LibraryKernel
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class Selection:
         self._options = options
         tf32 = bool(options.get("use_tf32", False))
         self._all = (
-            _Library("enable_cublas", found.cublas_lt, products.REGISTRY, products.Context(xp, partial(cublas.plans, device), tf32)),
-            _Library("enable_cudnn", found.cudnn, convolutions.REGISTRY, convolutions.Context(xp, partial(graphs.plans, device), tf32)),
+            _Library("enable_cublas", found.cublas_lt, products.REGISTRY, Context(xp, partial(cublas.plans, device), tf32)),
+            _Library("enable_cudnn", found.cudnn, convolutions.REGISTRY, Context(xp, partial(graphs.plans, device), tf32)),
         )
 
     def preferred(self, operation: Operation, own: Claim) -> Claim:
