@@ -6,8 +6,8 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cached_property
-from typing import Any, ClassVar
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -17,18 +17,19 @@ from onnxgpu.errors import InvalidArgument
 from onnxgpu.libraries import first_missing, python_package
 from onnxgpu.provider import Array, Claim, DeviceMemory, Library, Operation, Place, Provider, Refusal, Spec, bytes_moved
 from onnxgpu.providers.cuda import device, narrow, weights
-from onnxgpu.providers.cuda import operators as operators
 from onnxgpu.providers.cuda.capture import capture, going_on
 from onnxgpu.providers.cuda.copies import Copies
 from onnxgpu.providers.cuda.failures import translated
 from onnxgpu.providers.cuda.kernel import CupyKernel
 from onnxgpu.providers.cuda.libraries import found
-from onnxgpu.providers.cuda.libraries.selection import Selection
-from onnxgpu.providers.cuda.limits import limit
 from onnxgpu.providers.cuda.memory import Memory, MemoryStatistics
 from onnxgpu.providers.cuda.narrow import bits_of, is_narrow, stored_dtype, typed
 from onnxgpu.providers.cuda.registry import REGISTRY
 from onnxgpu.providers.cuda.streams import Streams, UserStream
+
+if TYPE_CHECKING:
+    from onnxgpu.operators import Registry
+    from onnxgpu.providers.cuda.libraries.selection import Selection
 
 _LAST_ELEMENT_TYPE = 26
 """ONNX's number of int2: CuPy, or `narrow.NarrowArray`, has arrays of the types up to it, and none of 6-bit floats."""
@@ -107,14 +108,16 @@ class CUDAProvider(Provider):
 
     def domains(self) -> frozenset[str]:
         """See `onnxgpu.provider.Provider`."""
-        return REGISTRY.domains()
+        return _operators().domains()
 
     def claim(self, operation: Operation) -> Claim | Refusal:
         """Every operator of `array_ops` on tensors of numbers."""
+        from onnxgpu.providers.cuda.limits import limit
+
         reason = _refusal(operation) or limit(operation)
         if reason is not None:
             return Refusal(reason)
-        claim = narrow.claim(REGISTRY, self._cupy, operation)
+        claim = narrow.claim(_operators(), self._cupy, operation)
         if isinstance(claim, Refusal):
             return claim
         claim = self._selection.preferred(operation, claim)
@@ -288,6 +291,8 @@ class CUDAProvider(Provider):
 
     @cached_property
     def _selection(self) -> Selection:
+        from onnxgpu.providers.cuda.libraries.selection import Selection
+
         return Selection(self._cupy, self.place.index, self.options)
 
     @cached_property
@@ -310,6 +315,14 @@ class CUDAProvider(Provider):
     def _built(self, claim: Claim, operation: Operation) -> CupyKernel:
         with self._streams, self._memory.used():
             return CupyKernel(claim.build(), self._cupy, self._device, operation)
+
+
+@cache
+def _operators() -> Registry:
+    """Those with kernels of our own, loaded when the first session has the provider: every session imports this file."""
+    from onnxgpu.providers.cuda import operators  # noqa: F401  registers them
+
+    return REGISTRY
 
 
 def _cupy_package() -> Library:
