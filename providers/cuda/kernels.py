@@ -48,6 +48,9 @@ FLOATS = tuple(C_TYPES[name] for name in ("float", "double", "float16", "bfloat1
 FLOAT_NAMES = frozenset({"float", "double", "float16", "bfloat16"})
 INTEGER_NAMES = frozenset(C_TYPES) - FLOAT_NAMES - narrow.C_TYPES.keys() - {"bool"}
 
+THREADS = 256
+MOST_BLOCKS = 1 << 16
+
 _SCALARS = {"i": np.int32, "l": np.int64, "f": np.float32, "d": np.float64, "b": np.bool_}
 
 _templates: list[Template] = []
@@ -114,6 +117,11 @@ class Function:
 def templates() -> tuple[Template, ...]:
     """Every template that an operator of this provider declares."""
     return tuple(_templates)
+
+
+def blocks_for(count: int, threads: int = THREADS, most: int = MOST_BLOCKS) -> int:
+    """Blocks for so many independent threads; kernels go on in strides where these are not enough."""
+    return min(most, -(-count // threads))
 
 
 def whole_warps(count: int, most: int = 1024) -> int:

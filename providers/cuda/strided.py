@@ -13,7 +13,7 @@ import numpy as np
 from onnxgpu.provider import Array
 from onnxgpu.providers.cuda.device import cupy
 from onnxgpu.providers.cuda.generated import collapsed
-from onnxgpu.providers.cuda.kernels import Template, by_value
+from onnxgpu.providers.cuda.kernels import MOST_BLOCKS, THREADS, Template, blocks_for, by_value
 from onnxgpu.providers.cuda.narrow import bits_of, typed
 
 UNITS = ("1", "2", "4", "8", "16")
@@ -23,8 +23,6 @@ STRIDED = Template("copy.cu", "copy_strided<{bytes}>", "ppsl", bytes=UNITS)
 TILES = Template("copy.cu", "copy_tiles<{bytes}>", "ppslllll", bytes=UNITS)
 
 MOST_AXES = 16
-THREADS = 256
-MOST_BLOCKS = 1 << 16
 _DEVICE_TO_DEVICE = 3
 _SHORT = 16
 """Axes shorter than this are not worth a tile: most of it would stay empty."""
@@ -99,11 +97,6 @@ def sixteen_bytes(value: Any, dtype: np.dtype) -> np.void:
     """The structure `SixteenBytes`: `value` as an element of `dtype`, as often as it fits."""
     element = np.full((), value, dtype)
     return by_value(np.frombuffer(element.tobytes() * (16 // element.nbytes), np.uint8))
-
-
-def blocks_for(count: int, threads: int = THREADS) -> int:
-    """Blocks for so many independent threads."""
-    return min(MOST_BLOCKS, -(-count // threads))
 
 
 @lru_cache(maxsize=4096)

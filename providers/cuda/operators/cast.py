@@ -9,14 +9,13 @@ import numpy as np
 from onnxgpu.dtypes import code_of, dtype_of, name_of
 from onnxgpu.errors import InvalidArgument, NotImplemented
 from onnxgpu.provider import Array, Operation, Spec
-from onnxgpu.providers.cuda.kernels import C_TYPES, Template, dense
+from onnxgpu.providers.cuda.kernels import C_TYPES, THREADS, Template, blocks_for, dense
 from onnxgpu.providers.cuda.narrow import bits_of, stored_dtype, takes_narrow, typed
 from onnxgpu.providers.cuda.registry import operator
 
 CAST = Template("cast.cu", "cast_elements<{S}>", "ppibil", S=tuple(C_TYPES.values()))
 NUMBERS = frozenset(C_TYPES)
 
-_THREADS = 256
 _MOST_BLOCKS = 4096
 _ROUNDING = {"up": 0, "down": 1, "nearest": 2}
 
@@ -83,7 +82,7 @@ def converted(xp: Any, x: Array, dtype: np.dtype, saturate: bool, round_mode: st
     if x.dtype == dtype:
         xp.copyto(bits_of(result), bits_of(x))
         return result
-    blocks = min(_MOST_BLOCKS, -(-x.size // _THREADS))
+    blocks = blocks_for(x.size, most=_MOST_BLOCKS)
     source = dense(xp, bits_of(x))
-    CAST.instance(S=x.dtype).launch(blocks, _THREADS, source, result, code_of(dtype), saturate, _ROUNDING[round_mode], x.size)
+    CAST.instance(S=x.dtype).launch(blocks, THREADS, source, result, code_of(dtype), saturate, _ROUNDING[round_mode], x.size)
     return result

@@ -13,11 +13,11 @@ from onnxgpu.provider import Array
 from onnxgpu.providers.array_ops.axes import normalized_axis
 from onnxgpu.providers.array_ops.concatenation import concatenated_spec
 from onnxgpu.providers.cuda.generated import collapsed
-from onnxgpu.providers.cuda.kernels import Template, dense
+from onnxgpu.providers.cuda.kernels import THREADS, Template, blocks_for, dense
 from onnxgpu.providers.cuda.narrow import bits_of, takes_narrow
 from onnxgpu.providers.cuda.registry import operator
 from onnxgpu.providers.cuda.results import result_for
-from onnxgpu.providers.cuda.strided import THREADS, UNITS, blocks_for, unit_bytes
+from onnxgpu.providers.cuda.strided import UNITS, unit_bytes
 
 CONCATENATE = Template("concatenate.cu", "concatenate<{bytes}>", "spll", bytes=UNITS)
 MOST_PIECES = 32

@@ -10,7 +10,7 @@ import numpy as np
 from onnxgpu.provider import Array
 from onnxgpu.providers.array_ops.axes import normalized_axis
 from onnxgpu.providers.array_ops.specs import like_first
-from onnxgpu.providers.cuda.kernels import C_TYPES, FLOAT_NAMES, FLOATS, INTEGER_NAMES, Template, dense, whole_warps
+from onnxgpu.providers.cuda.kernels import C_TYPES, FLOAT_NAMES, FLOATS, INTEGER_NAMES, THREADS, Template, blocks_for, dense, whole_warps
 from onnxgpu.providers.cuda.registry import array_specs, operator
 
 NUMBERS = FLOAT_NAMES | INTEGER_NAMES
@@ -23,7 +23,6 @@ MARK = Template("extremes.cu", "mark_indices<{T}>", "pplll", T=FLOATS)
 _SHORT = 32
 """A thread of its own looks through each row that is shorter than this."""
 
-_THREADS = 256
 _MOST_BLOCKS = 1 << 16
 _ENOUGH_BLOCKS = 512
 """Rows are split among blocks until there are about as many."""
@@ -39,11 +38,11 @@ def _extreme(xp: Any, x: Array, length: int, inner: int, is_least: bool, is_last
 
     def launch(candidates: Array | None, found: Array, count: int, span: int) -> None:
         kernel = (COLUMNS if by_thread else ROWS).instance(T=x.dtype)
-        blocks = min(_MOST_BLOCKS, -(-rows // _THREADS) if by_thread else rows)
-        threads = _THREADS if by_thread else whole_warps(span, 512)
+        blocks = min(_MOST_BLOCKS, -(-rows // THREADS) if by_thread else rows)
+        threads = THREADS if by_thread else whole_warps(span, 512)
         kernel.launch((blocks, -(-count // span)), threads, x, candidates, found, rows, length, inner, count, span, is_least, is_last)
 
-    parts = max(1, min(length // _LEAST_SPAN, _ENOUGH_BLOCKS // max(1, -(-rows // _THREADS) if by_thread else rows)))
+    parts = max(1, min(length // _LEAST_SPAN, _ENOUGH_BLOCKS // max(1, -(-rows // THREADS) if by_thread else rows)))
     if parts == 1 or not rows:
         launch(None, out, length, length)
         return out
@@ -74,8 +73,8 @@ def _hardmax(xp: Any, x: Array, length: int, inner: int, out: Array | None) -> A
     result = xp.empty(x.shape, x.dtype) if out is None else out
     if result.size:
         found = _extreme(xp, x, length, inner, False, False, xp.empty(x.size // length, np.int64))
-        blocks = min(_MOST_BLOCKS, -(-x.size // _THREADS))
-        MARK.instance(T=x.dtype).launch(blocks, _THREADS, found, result, x.size, length, inner)
+        blocks = blocks_for(x.size)
+        MARK.instance(T=x.dtype).launch(blocks, THREADS, found, result, x.size, length, inner)
     return result
 
 

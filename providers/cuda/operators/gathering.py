@@ -21,11 +21,11 @@ from onnxgpu.providers.array_ops.gathering import (
     reverse_spec,
 )
 from onnxgpu.providers.cuda.generated import collapsed
-from onnxgpu.providers.cuda.kernels import Template, dense
+from onnxgpu.providers.cuda.kernels import THREADS, Template, blocks_for, dense
 from onnxgpu.providers.cuda.narrow import bits_of, takes_narrow
 from onnxgpu.providers.cuda.registry import operator
 from onnxgpu.providers.cuda.results import result_for
-from onnxgpu.providers.cuda.strided import MOST_AXES, THREADS, UNITS, axes_of, blocks_for, dense_strides, unit_bytes
+from onnxgpu.providers.cuda.strided import MOST_AXES, UNITS, axes_of, dense_strides, unit_bytes
 
 SLICES = Template("gather.cu", "gather_slices<{bytes}>", "pppsblllll", bytes=UNITS)
 ELEMENTS = Template("gather.cu", "gather_elements<{bytes}>", "pppsblll", bytes=UNITS)

@@ -15,11 +15,11 @@ from onnxgpu.providers.array_ops.gathering import one_hot_spec
 from onnxgpu.providers.array_ops.generators import counted_specs, eye_specs, of_shape_specs, range_specs
 from onnxgpu.providers.array_ops.host_values import braced, integer
 from onnxgpu.providers.array_ops.specs import like_first
-from onnxgpu.providers.cuda.kernels import C_TYPES, FLOAT_NAMES, FLOATS, Template, dense
+from onnxgpu.providers.cuda.kernels import C_TYPES, FLOAT_NAMES, FLOATS, THREADS, Template, blocks_for, dense
 from onnxgpu.providers.cuda.narrow import bits_of, takes_narrow
 from onnxgpu.providers.cuda.registry import operator
 from onnxgpu.providers.cuda.results import result_for
-from onnxgpu.providers.cuda.strided import THREADS, UNITS, blocks_for, sixteen_bytes
+from onnxgpu.providers.cuda.strided import UNITS, sixteen_bytes
 
 _COUNTED = frozenset({"int16", "int32", "int64"})
 

@@ -19,11 +19,11 @@ from onnxgpu.providers.array_ops.padding import (
     pad_widths,
     padded_spec,
 )
-from onnxgpu.providers.cuda.kernels import Template
+from onnxgpu.providers.cuda.kernels import THREADS, Template, blocks_for
 from onnxgpu.providers.cuda.narrow import bits_of, takes_narrow
 from onnxgpu.providers.cuda.registry import operator
 from onnxgpu.providers.cuda.results import result_for
-from onnxgpu.providers.cuda.strided import MOST_AXES, THREADS, UNITS, blocks_for, copy, sixteen_bytes, structure_of, unit_bytes
+from onnxgpu.providers.cuda.strided import MOST_AXES, UNITS, copy, sixteen_bytes, structure_of, unit_bytes
 
 PAD = Template("pad.cu", "pad<{bytes}>", "ppsisl", bytes=UNITS)
 

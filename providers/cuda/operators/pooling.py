@@ -11,7 +11,7 @@ import numpy as np
 from onnxgpu.provider import Array, Operation
 from onnxgpu.providers.array_ops.unpooling import pooled_shape
 from onnxgpu.providers.array_ops.windows import spatial_sizes, windows_over
-from onnxgpu.providers.cuda.kernels import C_TYPES, FLOAT_NAMES, FLOATS, Template, dense
+from onnxgpu.providers.cuda.kernels import C_TYPES, FLOAT_NAMES, FLOATS, THREADS, Template, blocks_for, dense
 from onnxgpu.providers.cuda.operators.reductions import reduced
 from onnxgpu.providers.cuda.registry import array_specs, operator
 
@@ -25,17 +25,11 @@ UNPOOL = Template("pooling.cu", "scatter_maxima<{unit}>", "pppsl", unit=("unsign
 
 _UNITS = {2: "unsigned short", 4: "unsigned int", 8: "unsigned long long"}
 _MOST_AXES = 3
-_THREADS = 256
-_MOST_BLOCKS = 1 << 16
 
 
 def _refusal(operation: Operation) -> str | None:
     axes = len(operation.attributes.get("kernel_shape", ()))
     return None if 1 <= axes <= _MOST_AXES else f"pools over at most {_MOST_AXES} spatial axes, not {axes}"
-
-
-def _blocks(count: int) -> int:
-    return min(_MOST_BLOCKS, -(-count // _THREADS))
 
 
 def _windows(name: str, x: Array, kernel_shape: Sequence[int], *settings: Any) -> tuple[tuple[int, ...], np.ndarray]:
@@ -67,7 +61,7 @@ def max_pool(
         out = (xp.empty(shape, x.dtype), xp.empty(shape, np.int64))[:output_count]
     results = out if isinstance(out, tuple) else (out,)
     y, indices = (*results, None)[:2]
-    MAXIMA.instance(T=x.dtype).launch(_blocks(y.size), _THREADS, dense(xp, x), y, indices, windows, y.size, bool(storage_order))
+    MAXIMA.instance(T=x.dtype).launch(blocks_for(y.size), THREADS, dense(xp, x), y, indices, windows, y.size, bool(storage_order))
     return results
 
 
@@ -76,7 +70,9 @@ def _sums(
 ) -> Array:
     shape, windows = found
     y = xp.empty(shape, x.dtype) if out is None else out
-    SUMS.instance(T=x.dtype, norm=norm).launch(_blocks(y.size), _THREADS, dense(xp, x), y, windows, y.size, exponent, bool(counts_padding))
+    SUMS.instance(T=x.dtype, norm=norm).launch(
+        blocks_for(y.size), THREADS, dense(xp, x), y, windows, y.size, exponent, bool(counts_padding)
+    )
     return y
 
 
@@ -169,5 +165,5 @@ def max_unpool(
     sizes = np.ones((2, 5), np.int64)
     sizes[0, -len(pooled) :], sizes[1, -len(pooled) :] = pooled, out.shape
     kernel = UNPOOL.instance(unit=_UNITS[x.dtype.itemsize])
-    kernel.launch(_blocks(x.size) if prod(pooled) else 0, _THREADS, dense(xp, x), dense(xp, indices), out, sizes, x.size)
+    kernel.launch(blocks_for(x.size) if prod(pooled) else 0, THREADS, dense(xp, x), dense(xp, indices), out, sizes, x.size)
     return out

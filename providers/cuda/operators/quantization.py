@@ -20,11 +20,10 @@ from onnxgpu.providers.array_ops.quantization import (
     quantized_dtype,
     quantized_specs,
 )
-from onnxgpu.providers.cuda.kernels import C_TYPES, Function, Template, dense
+from onnxgpu.providers.cuda.kernels import C_TYPES, THREADS, Function, Template, blocks_for, dense
 from onnxgpu.providers.cuda.narrow import bits_of, takes_narrow
 from onnxgpu.providers.cuda.registry import operator
 from onnxgpu.providers.cuda.results import result_for
-from onnxgpu.providers.cuda.strided import THREADS, blocks_for
 
 _FLOATS = ("float", "float16", "bfloat16")
 _SCALES = frozenset({*_FLOATS, "float8e8m0"})

@@ -9,12 +9,12 @@ from onnxgpu.dtypes import name_of
 from onnxgpu.provider import Array, Operation
 from onnxgpu.providers.array_ops.axes import normalized_axis
 from onnxgpu.providers.array_ops.quantized_gathering import check_quantized_table, gather_quantized_specs, unpacked_shape
-from onnxgpu.providers.cuda.kernels import C_TYPES, Template, dense
+from onnxgpu.providers.cuda.kernels import C_TYPES, THREADS, Template, blocks_for, dense
 from onnxgpu.providers.cuda.narrow import bits_of, takes_narrow
 from onnxgpu.providers.cuda.operators.gathering import is_wide, other_indices
 from onnxgpu.providers.cuda.registry import operator
 from onnxgpu.providers.cuda.results import result_for
-from onnxgpu.providers.cuda.strided import MOST_AXES, THREADS, blocks_for, dense_strides, structure_of
+from onnxgpu.providers.cuda.strided import MOST_AXES, dense_strides, structure_of
 
 _NAME = "GatherBlockQuantized"
 _TABLES = ("uint8", "uint4", "int4", "float4e2m1", "float8e4m3fn", "float8e4m3fnuz", "float8e5m2", "float8e5m2fnuz")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from onnxgpu.dtypes import dtype_of, name_of
 from onnxgpu.provider import Array, Operation
-from onnxgpu.providers.cuda.kernels import FLOAT_NAMES, FLOATS, Template, dense, whole_warps
+from onnxgpu.providers.cuda.kernels import FLOAT_NAMES, FLOATS, THREADS, Template, blocks_for, dense, whole_warps
 from onnxgpu.providers.cuda.operators.cast import converted
 from onnxgpu.providers.cuda.operators.scans import scanned
 from onnxgpu.providers.cuda.registry import array_specs, operator
@@ -21,8 +22,8 @@ WEIGHTS = Template("random.cu", "choice_weights<{T}>", "ppll", T=FLOATS)
 CHOICES = Template("random.cu", "draw_choices<{T}>", "ppllll", T=("int", "long long"))
 DROPOUT = Template("random.cu", "drop_out<{T}>", "pppllddb", T=FLOATS)
 
-_THREADS = 256
 _MOST_BLOCKS = 4096
+_blocks = partial(blocks_for, most=_MOST_BLOCKS)
 
 
 def series(seed: float | None) -> int:
@@ -31,10 +32,6 @@ def series(seed: float | None) -> int:
         return int(np.float64(seed).view(np.int64))
     drawn = next_seed()
     return int(np.uint64(np.random.SeedSequence().generate_state(1, np.uint64)[0] if drawn is None else drawn).view(np.int64))
-
-
-def _blocks(count: int) -> int:
-    return min(_MOST_BLOCKS, -(-count // _THREADS))
 
 
 def _asked_type(operation: Operation) -> str | None:
@@ -50,7 +47,7 @@ def _refusal(dtype: np.dtype) -> str | None:
 
 def _draw(xp: Any, kernel: Template, shape: tuple[int, ...], dtype: np.dtype, seed: float | None, out: Array, *numbers: float) -> Array:
     result = xp.empty(shape, dtype) if out is None else out
-    kernel.instance(T=dtype).launch(_blocks(result.size), _THREADS, result, result.size, series(seed), *numbers)
+    kernel.instance(T=dtype).launch(_blocks(result.size), THREADS, result, result.size, series(seed), *numbers)
     return result
 
 
@@ -91,7 +88,7 @@ def bernoulli(xp: Any, x: Array, *, dtype: int | None = None, seed: float | None
     """1 with probability x, else 0. Spec: https://onnx.ai/onnx/operators/onnx__Bernoulli.html"""
     wanted = dtype_of(dtype) if dtype else x.dtype
     drawn = out if out is not None and wanted == x.dtype else xp.empty(x.shape, x.dtype)
-    BERNOULLI.instance(T=x.dtype).launch(_blocks(x.size), _THREADS, dense(xp, x), drawn, x.size, series(seed))
+    BERNOULLI.instance(T=x.dtype).launch(_blocks(x.size), THREADS, dense(xp, x), drawn, x.size, series(seed))
     return drawn if wanted == x.dtype else converted(xp, drawn, wanted, True, "up", out)
 
 
@@ -106,7 +103,7 @@ def multinomial(xp: Any, x: Array, *, dtype: int = 6, sample_size: int = 1, seed
     sums = xp.empty((rows, classes), np.float64)
     WEIGHTS.instance(T=x.dtype).launch(min(rows, _MOST_BLOCKS), whole_warps(classes, 512), dense(xp, x), sums, rows, classes)
     scanned(xp, "Sum", sums, classes, 1, sums)
-    CHOICES.instance(T=result.dtype).launch(_blocks(result.size), _THREADS, sums, result, result.size, sample_size, classes, series(seed))
+    CHOICES.instance(T=result.dtype).launch(_blocks(result.size), THREADS, sums, result, result.size, sample_size, classes, series(seed))
     return result
 
 
@@ -133,7 +130,7 @@ def dropout(
     else:
         mask = xp.asarray(np.random.RandomState(seed % 2**32).random_sample(data.shape) >= share)
     DROPOUT.instance(T=data.dtype).launch(
-        _blocks(data.size), _THREADS, dense(xp, data), result, mask, data.size, series(None) if seed is None else 0, share,
+        _blocks(data.size), THREADS, dense(xp, data), result, mask, data.size, series(None) if seed is None else 0, share,
         1 / (1 - share) if share < 1 else 0.0, seed is not None,
     )  # fmt: skip
     return (result, mask)[:output_count]

@@ -9,19 +9,16 @@ import numpy as np
 
 from onnxgpu.provider import Array, Operation
 from onnxgpu.providers.array_ops.host_values import integers
-from onnxgpu.providers.cuda.kernels import FLOAT_NAMES, FLOATS, Template, dense
+from onnxgpu.providers.cuda.kernels import FLOAT_NAMES, FLOATS, THREADS, Template, blocks_for, dense
 from onnxgpu.providers.cuda.registry import array_specs, operator
 
 ALIGN = Template("regions.cu", "align_regions<{T}>", "ppppsdibb", T=FLOATS)
 POOL = Template("regions.cu", "pool_regions<{T}>", "pppsd", T=FLOATS)
 CROP = Template("regions.cu", "crop_regions", "ppppsbf")
 
-_THREADS = 256
-_MOST_BLOCKS = 1 << 16
-
 
 def _grid(y: Array) -> tuple[int, int]:
-    return min(_MOST_BLOCKS, -(-y.size // _THREADS)), _THREADS
+    return blocks_for(y.size), THREADS
 
 
 def _structure(x: Array, y: Array) -> np.ndarray:

@@ -14,7 +14,7 @@ from onnxgpu.errors import InvalidArgument
 from onnxgpu.provider import Array, Operation
 from onnxgpu.providers.array_ops.resampling import AxisScale, aligned_end
 from onnxgpu.providers.array_ops.resizing import Scales, axis_scales, is_changed
-from onnxgpu.providers.cuda.kernels import C_TYPES, FLOAT_NAMES, INTEGER_NAMES, Template, dense
+from onnxgpu.providers.cuda.kernels import C_TYPES, FLOAT_NAMES, INTEGER_NAMES, THREADS, Template, blocks_for, dense
 from onnxgpu.providers.cuda.registry import array_specs, operator
 
 NUMBERS = FLOAT_NAMES | INTEGER_NAMES | {"bool"}
@@ -46,8 +46,6 @@ _TRANSFORMATIONS = (
 _ROUNDINGS = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil", "simple")
 _AXIS = np.dtype([("sizes", np.int64, 3), ("factors", np.float64, 4), ("is_resampled", np.int64)])
 _AXES_A_LAUNCH = 3
-_THREADS = 256
-_MOST_BLOCKS = 1 << 16
 
 
 def _number(name: str, choices: Sequence[str], chosen: str) -> int:
@@ -107,7 +105,7 @@ def _resampled(xp: Any, x: Array, scales: Scales, how: Settings, out: Array | No
 
 
 def _launch(x: Array, scales: Scales, how: Settings, computed: np.dtype, y: Array) -> Array:
-    grid = min(_MOST_BLOCKS, -(-y.size // _THREADS)), _THREADS
+    grid = blocks_for(y.size), THREADS
     transformation = _number("coordinate_transformation_mode", _TRANSFORMATIONS, how.transformation)
     common = x, y, y.size, _structure(x.shape, scales), transformation
     if how.mode == "nearest":

@@ -8,13 +8,12 @@ import numpy as np
 
 from onnxgpu.errors import InvalidArgument
 from onnxgpu.provider import Array, Operation, Spec
-from onnxgpu.providers.cuda.kernels import FLOAT_NAMES, FLOATS, Template, dense
+from onnxgpu.providers.cuda.kernels import FLOAT_NAMES, FLOATS, THREADS, Template, blocks_for, dense
 from onnxgpu.providers.cuda.products import structure
 from onnxgpu.providers.cuda.registry import operator
 
 ROTATE = Template("rotary.cu", "rotate<{T}>", "pppps", T=FLOATS)
 
-_THREADS = 256
 _MOST_BLOCKS = 8192
 
 
@@ -45,8 +44,8 @@ def rotated(xp: Any, x: Array, cosines: Array, sines: Array, positions: Array | 
         *(batches, heads, length, size, half, cosines.size // max(half, 1), *strides),
         *(positions, *steps, int(positions is not None and positions.ndim < 2), int(bool(interleaved))),
     )
-    blocks = min(_MOST_BLOCKS, -(-out.size // _THREADS))
-    ROTATE.instance(T=x.dtype).launch(blocks, _THREADS, x, dense(xp, cosines), dense(xp, sines), out, layout)
+    blocks = blocks_for(out.size, most=_MOST_BLOCKS)
+    ROTATE.instance(T=x.dtype).launch(blocks, THREADS, x, dense(xp, cosines), dense(xp, sines), out, layout)
 
 
 def in_heads(x: Array, heads: int) -> Array:

@@ -12,7 +12,7 @@ from onnxgpu.provider import Array, Operation
 from onnxgpu.providers.array_ops.host_values import integers
 from onnxgpu.providers.array_ops.precision import accumulation_dtype, widened
 from onnxgpu.providers.array_ops.sampling import deform_windows
-from onnxgpu.providers.cuda.kernels import FLOAT_NAMES, FLOATS, Template, dense
+from onnxgpu.providers.cuda.kernels import FLOAT_NAMES, FLOATS, THREADS, Template, blocks_for, dense
 from onnxgpu.providers.cuda.products import product
 from onnxgpu.providers.cuda.registry import array_specs, operator
 
@@ -23,12 +23,6 @@ WINDOWS = Template("sampling.cu", "deform_windows<{T}>", "ppppss", T=FLOATS)
 _TAPS = {"nearest": 1, "linear": 2, "bilinear": 2, "cubic": 4, "bicubic": 4}
 _PADDINGS = ("zeros", "border", "reflection")
 _MOST_AXES = 3
-_THREADS = 256
-_MOST_BLOCKS = 1 << 16
-
-
-def _blocks(count: int) -> int:
-    return min(_MOST_BLOCKS, -(-count // _THREADS))
 
 
 def _in_front(values: Sequence[int], filler: int = 1) -> list[int]:
@@ -68,7 +62,7 @@ def grid_sample(
     y = xp.empty((*x.shape[:2], *grid.shape[1:-1]), x.dtype) if out is None else out
     settings = prod(grid.shape[1:-1]), _TAPS[mode], _PADDINGS.index(padding_mode), bool(align_corners)
     shape = _structure(x.shape[0], x.shape[1], x.shape[2:])
-    GRID.instance(T=x.dtype).launch(_blocks(y.size), _THREADS, dense(xp, x), dense(xp, grid), y, shape, *settings)
+    GRID.instance(T=x.dtype).launch(blocks_for(y.size), THREADS, dense(xp, x), dense(xp, grid), y, shape, *settings)
     return y
 
 
@@ -78,7 +72,7 @@ def affine_grid(xp: Any, theta: Array, size: Array, *, align_corners: int = 0, o
     batch, _, *spatial = integers(size)
     y = xp.empty((batch, *spatial, len(spatial)), theta.dtype) if out is None else out
     shape = _structure(batch, 1, spatial)
-    AFFINE.instance(T=theta.dtype).launch(_blocks(y.size), _THREADS, dense(xp, theta), y, shape, bool(align_corners))
+    AFFINE.instance(T=theta.dtype).launch(blocks_for(y.size), THREADS, dense(xp, theta), y, shape, bool(align_corners))
     return y
 
 
@@ -109,7 +103,7 @@ def deform_conv(
     how = np.array([*(n for field in fields for n in _in_front(field)), offset_group], np.int64)
     inputs = dense(xp, x), dense(xp, offset), None if mask is None else dense(xp, mask)
     shape = _structure(batch, channels, x.shape[2:])
-    WINDOWS.instance(T=x.dtype).launch(_blocks(columns.size), _THREADS, *inputs, columns, shape, how)
+    WINDOWS.instance(T=x.dtype).launch(blocks_for(columns.size), THREADS, *inputs, columns, shape, how)
     y = xp.empty((batch, maps, *windows.output), x.dtype) if out is None else out
     result = y if wide == x.dtype else xp.empty(y.shape, wide)
     bias = None if b is None else widened(b).reshape(1, group, maps // group, 1)

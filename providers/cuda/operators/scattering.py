@@ -16,12 +16,12 @@ from onnxgpu.providers.array_ops.axes import normalized_axis
 from onnxgpu.providers.array_ops.gathering import check_element_indices
 from onnxgpu.providers.array_ops.scattering import check_tensor_scatter, check_updates, tensor_scatter_spec
 from onnxgpu.providers.array_ops.specs import like_first
-from onnxgpu.providers.cuda.kernels import C_TYPES, FLOAT_NAMES, INTEGER_NAMES, Template, dense
+from onnxgpu.providers.cuda.kernels import C_TYPES, FLOAT_NAMES, INTEGER_NAMES, THREADS, Template, blocks_for, dense
 from onnxgpu.providers.cuda.narrow import bits_of, takes_narrow
 from onnxgpu.providers.cuda.operators.gathering import checked_depth, element_axes, is_wide, other_indices
 from onnxgpu.providers.cuda.registry import operator
 from onnxgpu.providers.cuda.results import result_for
-from onnxgpu.providers.cuda.strided import THREADS, UNITS, axes_of, blocks_for, copy, dense_strides, unit_bytes
+from onnxgpu.providers.cuda.strided import UNITS, axes_of, copy, dense_strides, unit_bytes
 
 NUMBERS = FLOAT_NAMES | INTEGER_NAMES
 OPERATIONS = {"add": "Sum", "mul": "Product", "max": "Maximum", "min": "Minimum"}

@@ -11,7 +11,7 @@ from onnxgpu.errors import InvalidArgument
 from onnxgpu.provider import Array
 from onnxgpu.providers.array_ops.axes import normalized_axis
 from onnxgpu.providers.array_ops.host_values import braced
-from onnxgpu.providers.cuda.kernels import C_TYPES, FLOAT_NAMES, INTEGER_NAMES, Template, dense
+from onnxgpu.providers.cuda.kernels import C_TYPES, FLOAT_NAMES, INTEGER_NAMES, THREADS, Template, blocks_for, dense
 from onnxgpu.providers.cuda.operators.scans import scanned
 from onnxgpu.providers.cuda.registry import operator
 from onnxgpu.providers.cuda.sizes import size_on_host
@@ -27,10 +27,8 @@ TAKE = Template("selecting.cu", "take_slices<{unit}>", "pppllll", unit=tuple(_UN
 _MOST_DIMENSIONS = 32
 """As many as an array of CuPy has."""
 
-_THREADS = 256
 _MOST_PARTS = 1024
 _LEAST_SPAN = 4096
-_MOST_BLOCKS = 1 << 16
 
 
 def coordinates(xp: Any, x: Array, shape: tuple[int, ...]) -> Array:
@@ -38,12 +36,12 @@ def coordinates(xp: Any, x: Array, shape: tuple[int, ...]) -> Array:
     span = max(_LEAST_SPAN, -(-x.size // _MOST_PARTS))
     parts = -(-x.size // span)
     ends = xp.empty(parts, np.int64)
-    COUNT.instance(T=x.dtype).launch(parts, _THREADS, x, ends, x.size, span)
+    COUNT.instance(T=x.dtype).launch(parts, THREADS, x, ends, x.size, span)
     total = size_on_host(scanned(xp, "Sum", ends, parts, 1, ends))
     found = xp.empty((len(shape), total), np.int64)
     if total:
         dimensions = np.array([len(shape), *shape, *(1,) * (_MOST_DIMENSIONS - len(shape))], np.int64)
-        STORE.instance(T=x.dtype).launch(parts, _THREADS, x, ends, found, total, dimensions, x.size, span)
+        STORE.instance(T=x.dtype).launch(parts, THREADS, x, ends, found, total, dimensions, x.size, span)
     return found
 
 
@@ -78,5 +76,5 @@ def _take(x: Array, positions: Array, out: Array, outer: int, length: int, inner
     slice_bytes = inner * x.dtype.itemsize
     unit = next(width for width in _UNITS if not (slice_bytes % width or x.data.ptr % width or out.data.ptr % width))
     units = slice_bytes // unit
-    blocks = min(_MOST_BLOCKS, -(-outer * positions.size * units // _THREADS))
-    TAKE.instance(unit=_UNITS[unit]).launch(blocks, _THREADS, x, positions, out, outer, length, positions.size, units)
+    blocks = blocks_for(outer * positions.size * units)
+    TAKE.instance(unit=_UNITS[unit]).launch(blocks, THREADS, x, positions, out, outer, length, positions.size, units)

@@ -10,7 +10,7 @@ import numpy as np
 from onnxgpu.provider import Array
 from onnxgpu.providers.array_ops.axes import normalized_axis
 from onnxgpu.providers.array_ops.host_values import integer
-from onnxgpu.providers.cuda.kernels import C_TYPES, FLOAT_NAMES, INTEGER_NAMES, Template, dense
+from onnxgpu.providers.cuda.kernels import C_TYPES, FLOAT_NAMES, INTEGER_NAMES, THREADS, Template, blocks_for, dense
 from onnxgpu.providers.cuda.registry import array_specs, operator
 
 NUMBERS = FLOAT_NAMES | INTEGER_NAMES
@@ -24,9 +24,6 @@ STORE = Template("sorting.cu", "store_items<{T}>", "ppppllll", T=_TYPES)
 _TILE = 2048
 _ITEMS_A_BLOCK = 512
 """Short rows are put together in a block until they have as many."""
-
-_THREADS = 256
-_MOST_BLOCKS = 1 << 16
 
 
 def sorted_rows(xp: Any, x: Array, axis: int, kept: int, largest: bool, values: Array | None, indices: Array) -> None:
@@ -54,13 +51,9 @@ def sorted_rows(xp: Any, x: Array, axis: int, kept: int, largest: bool, values: 
     while tiles > 1:
         merged, longer = -(-tiles // 2), min(2 * length, kept)
         target = xp.empty(rows * merged * longer * item_bytes, np.uint8)
-        MERGE.instance(K=key).launch(_blocks(rows * tiles * length), _THREADS, runs, target, rows, tiles, length, longer)
+        MERGE.instance(K=key).launch(blocks_for(rows * tiles * length), THREADS, runs, target, rows, tiles, length, longer)
         runs, tiles, length = target, merged, longer
-    STORE.instance(T=x.dtype).launch(_blocks(rows * kept), _THREADS, runs, x, values, indices, rows, count, kept, inner)
-
-
-def _blocks(count: int) -> int:
-    return min(_MOST_BLOCKS, -(-count // _THREADS))
+    STORE.instance(T=x.dtype).launch(blocks_for(rows * kept), THREADS, runs, x, values, indices, rows, count, kept, inner)
 
 
 def _top_k(xp: Any, x: Array, k: int, axis: int, largest: bool, out: Any) -> tuple[Array, Array]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -12,7 +13,7 @@ from onnxgpu.provider import Array
 from onnxgpu.providers.array_ops.axes import normalized_axis
 from onnxgpu.providers.array_ops.precision import accumulation_dtype
 from onnxgpu.providers.array_ops.spectral import dft_spec, number, stft_sizes
-from onnxgpu.providers.cuda.kernels import C_TYPES, FLOAT_NAMES, FLOATS, Template, dense, whole_warps
+from onnxgpu.providers.cuda.kernels import C_TYPES, FLOAT_NAMES, FLOATS, THREADS, Template, blocks_for, dense, whole_warps
 from onnxgpu.providers.cuda.registry import array_specs, operator
 
 _PRECISIONS = ("float", "double")
@@ -26,8 +27,8 @@ _SHARED_BYTES = 48 * 1024
 _ELEMENTS_A_BLOCK = 1024
 """Short rows are put together in a block until they have about as many."""
 
-_THREADS = 256
 _MOST_BLOCKS = 4096
+_blocks = partial(blocks_for, most=_MOST_BLOCKS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ def _transform(xp: Any, x: Array, window: Array | None, out: Array, how: Transfo
     row_bytes = 4 * wide.itemsize * n
     scale = 1.0 / n if how.is_inverse else 1.0
     turns = xp.empty(2 * n, wide)
-    TURNS.instance(A=precision).launch(_blocks(n), _THREADS, turns, n, how.is_inverse)
+    TURNS.instance(A=precision).launch(_blocks(n), THREADS, turns, n, how.is_inverse)
     window = None if window is None else dense(xp, window)
     source = (how.inner, *how.source.numbers, how.is_half)
     if row_bytes <= _SHARED_BYTES:
@@ -88,18 +89,14 @@ def _transform(xp: Any, x: Array, window: Array | None, out: Array, how: Transfo
         )  # fmt: skip
         return out
     here, there = xp.empty((rows, n, 2), wide), xp.empty((rows, n, 2), wide)
-    LOAD.instance(T=x.dtype).launch(_blocks(rows * n), _THREADS, dense(xp, x), window, here, rows, n, *source)
+    LOAD.instance(T=x.dtype).launch(_blocks(rows * n), THREADS, dense(xp, x), window, here, rows, n, *source)
     length = 1
     for p in factors(n):
-        STAGE.instance(A=precision).launch(_blocks(rows * n), _THREADS, here, turns, there, rows, n, length, p)
+        STAGE.instance(A=precision).launch(_blocks(rows * n), THREADS, here, turns, there, rows, n, length, p)
         here, there, length = there, here, length * p
     blocks = _blocks(rows * how.target.count)
-    STORE.instance(T=x.dtype).launch(blocks, _THREADS, here, out, rows, n, scale, how.inner, *how.target.numbers)
+    STORE.instance(T=x.dtype).launch(blocks, THREADS, here, out, rows, n, scale, how.inner, *how.target.numbers)
     return out
-
-
-def _blocks(count: int) -> int:
-    return min(_MOST_BLOCKS, -(-count // _THREADS))
 
 
 def _dft(xp: Any, x: Array, dft_length: Any, axis: int, inverse: int, onesided: int, out: Array | None) -> Array:

@@ -7,11 +7,11 @@ from typing import Any
 from onnxgpu.provider import Array, Operation
 from onnxgpu.providers.array_ops.comparison import where_specs
 from onnxgpu.providers.cuda.generated import collapsed, strides_over
-from onnxgpu.providers.cuda.kernels import Template
+from onnxgpu.providers.cuda.kernels import THREADS, Template, blocks_for
 from onnxgpu.providers.cuda.narrow import bits_of, takes_narrow
 from onnxgpu.providers.cuda.registry import operator
 from onnxgpu.providers.cuda.results import result_for
-from onnxgpu.providers.cuda.strided import MOST_AXES, THREADS, UNITS, axes_of, blocks_for
+from onnxgpu.providers.cuda.strided import MOST_AXES, UNITS, axes_of
 
 DENSE = Template("where.cu", "choose_dense<{bytes}>", "ppppil", bytes=UNITS)
 BROADCAST = Template("where.cu", "choose_broadcast<{bytes}>", "ppppssl", bytes=UNITS)
