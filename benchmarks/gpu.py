@@ -19,6 +19,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
+from time import perf_counter
 from typing import Any
 
 if not __package__:
@@ -137,10 +138,50 @@ def measured_model(path: Path, cp: Any, stream: Any, clock: Clock | None, option
     ours = Bound(onnxgpu, cp, path, feeds, stream, {"enable_cuda_graph": 1})
     error = max(max_error(ours.results(), expected) for _ in range(4))
     row: Row = {"max_error": error, "right": error <= TOLERANCE["float32"]}
-    sides: dict[str, Work] = {"onnxgpu": ours}
-    if clock is not None and has_onnxruntime():
-        sides["onnxruntime"] = Bound(import_module("onnxruntime"), cp, str(path), feeds, stream, {"use_tf32": 0})
-    return {**row, **(compared(clock, sides, options.rounds, options.runs) if row["right"] else {})}
+    if clock is None or not row["right"]:
+        return row
+    sides: dict[str, Work] = {"onnxgpu": ours, "onnxgpu launching": Bound(onnxgpu, cp, path, feeds, stream, {"enable_cuda_graph": 0})}
+    sides |= in_onnxruntime(cp, str(path), feeds, stream, graphs=True)
+    row |= compared(clock, sides, options.rounds, options.runs)
+    return row | from_host(path, feeds, options)
+
+
+def from_host(path: Path, feeds: Mapping[str, np.ndarray], options: argparse.Namespace) -> Row:
+    """Milliseconds of `run` with NumPy's arrays, copies and all, and the ratio to onnxruntime's."""
+    modules = {"onnxgpu": onnxgpu, **({"onnxruntime": import_module("onnxruntime")} if has_onnxruntime() else {})}
+    exact: dict[str, dict[str, int]] = {"onnxgpu": {}, "onnxruntime": {"use_tf32": 0}}
+    sessions = {name: m.InferenceSession(str(path), providers=[(CUDA, exact[name]), "CPUExecutionProvider"]) for name, m in modules.items()}
+    times: dict[str, list[float]] = {name: [] for name in sessions}
+    for session in sessions.values():
+        for _ in range(5):
+            session.run(None, feeds)
+    for turn in range(options.rounds):
+        for name in sorted(sessions, reverse=bool(turn % 2)):
+            begin = perf_counter()
+            for _ in range(options.runs):
+                sessions[name].run(None, feeds)
+            times[name].append((perf_counter() - begin) / options.runs * 1e3)
+    row: Row = {f"{name}_run_ms": median(turns) for name, turns in times.items()}
+    if "onnxruntime" in times:
+        row["run ratio to onnxruntime"] = asdict(paired_ratio(times["onnxgpu"], times["onnxruntime"]))
+    return row
+
+
+def in_onnxruntime(cp: Any, model: Any, feeds: Mapping[str, np.ndarray], stream: Any, *, graphs: bool = False) -> dict[str, Work]:
+    """onnxruntime's session, and one that replays a CUDA graph if that is asked for; without those that it cannot make or run."""
+    if not has_onnxruntime():
+        return {}
+    module, sides = import_module("onnxruntime"), dict[str, Work]()
+    for name, graph in (("onnxruntime", 0), ("onnxruntime graph", 1))[: 1 + graphs]:
+        try:
+            side = Bound(module, cp, model, feeds, stream, {"use_tf32": 0, "enable_cuda_graph": graph})
+            for _ in range(3):
+                side()
+        except Exception as error:
+            print(f"{name} does not run it: {type(error).__name__}: {str(error)[:200]}")
+        else:
+            sides[name] = side
+    return sides
 
 
 def measured_operator(case: OperatorCase, cp: Any, stream: Any, clock: Clock | None, options: argparse.Namespace) -> Row:
@@ -156,6 +197,10 @@ def measured_operator(case: OperatorCase, cp: Any, stream: Any, clock: Clock | N
     sides: dict[str, Work] = {"onnxgpu": ours}
     if find_spec("torch"):
         sides["torch"] = in_torch(case, cp, feeds, stream)
+    if case.has_own_kernels:
+        own = {"enable_cublas": 0, "enable_cudnn": 0}
+        sides["own kernels"] = Bound(onnxgpu, cp, model, feeds, stream, own)
+    sides |= in_onnxruntime(cp, model, feeds, stream)
     row |= compared(clock, sides, options.rounds, options.runs)
     row["GB/s"] = traffic / row["onnxgpu_ms"] / 1e6
     if case.flops:
@@ -196,12 +241,14 @@ def _shown(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def attempted(measure: Callable[..., Row], *arguments: Any) -> Row:
-    """The row, or the error in it, so that the others go on."""
+def attempted(name: str, measure: Callable[..., Row], *arguments: Any) -> Row:
+    """The row, or the error in it, so that the others go on; shown when it is there."""
     try:
-        return measure(*arguments)
+        row = measure(*arguments)
     except Exception as error:
-        return {"right": False, "error": f"{type(error).__name__}: {str(error)[:300]}"}
+        row = {"right": False, "error": f"{type(error).__name__}: {str(error)[:300]}"}
+    print(f"{name}: {', '.join(f'{key} {_shown(value)}' for key, value in row.items())}", flush=True)
+    return row
 
 
 def written(result: Mapping[str, Any], folder: Path) -> None:
@@ -239,10 +286,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if "tests" in parts:
         result["tests"] = run_tests()
     if "models" in parts:
-        result["models"] = {path.stem: attempted(measured_model, path, cp, stream, clock, options) for path in paths}
+        result["models"] = {path.stem: attempted(path.stem, measured_model, path, cp, stream, clock, options) for path in paths}
     if "operators" in parts:
         named = {f"{case.name} {case.dtype}": case for case in cases(small=is_emulated)}
-        result["operators"] = {name: attempted(measured_operator, case, cp, stream, clock, options) for name, case in named.items()}
+        result["operators"] = {name: attempted(name, measured_operator, case, cp, stream, clock, options) for name, case in named.items()}
     written(result, options.out)
     for part in ("models", "operators"):
         if result[part]:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 Shape = tuple[int, ...]
+LAST_AXIS = np.array([-1])
 _TYPES = {"float32": TensorProto.FLOAT, "float16": TensorProto.FLOAT16}
 
 
@@ -25,6 +26,9 @@ class OperatorCase:
         attributes: of the node.
         flops: floating-point operations of a run; 0: only the traffic counts.
         torch: the same in torch: `function(torch, *tensors)`.
+        opset: of the model.
+        has_own_kernels: a library computes it, and kernels of our own can.
+        constants: inputs after those of `shapes`, part of the model.
     """
 
     name: str
@@ -34,15 +38,20 @@ class OperatorCase:
     torch: Callable[..., Any]
     flops: float = 0.0
     attributes: dict[str, Any] = field(default_factory=dict)
+    opset: int = 21
+    has_own_kernels: bool = False
+    constants: tuple[Any, ...] = ()
 
     def model(self) -> bytes:
-        """A model of this node alone, at opset 21."""
+        """A model of this node alone."""
         names = [f"x{i}" for i in range(len(self.shapes))]
         inputs = [helper.make_tensor_value_info(n, _TYPES[self.dtype], s) for n, s in zip(names, self.shapes, strict=True)]
-        node = helper.make_node(self.operator, names, ["y"], **self.attributes)
+        constants = [numpy_helper.from_array(np.asarray(value), f"c{i}") for i, value in enumerate(self.constants)]
+        outputs = ["y", "indices"] if self.operator == "TopK" else ["y"]
+        node = helper.make_node(self.operator, [*names, *(c.name for c in constants)], outputs, **self.attributes)
         output = helper.make_tensor_value_info("y", _TYPES[self.dtype], None)
-        graph = helper.make_graph([node], "g", inputs, [output])
-        made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+        graph = helper.make_graph([node], "g", inputs, [output], constants)
+        made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)], ir_version=10)
         serialized: bytes = made.SerializeToString()
         return serialized
 
@@ -60,7 +69,9 @@ def cases(small: bool = False) -> list[OperatorCase]:
     for dtype in ("float32", "float16"):
         size = f"{n}×{n}"
         found += [
-            OperatorCase(f"MatMul {size}", "MatMul", ((n, n), (n, n)), dtype, lambda t, a, b: t.matmul(a, b), 2.0 * n**3),
+            OperatorCase(
+                f"MatMul {size}", "MatMul", ((n, n), (n, n)), dtype, lambda t, a, b: t.matmul(a, b), 2.0 * n**3, has_own_kernels=True
+            ),
             OperatorCase(f"Add {size}", "Add", ((n, n), (n, n)), dtype, lambda t, a, b: t.add(a, b)),
             OperatorCase(f"Gelu {size}", "Gelu", ((n, n),), dtype, lambda t, x: t.nn.functional.gelu(x)),
             OperatorCase(f"Softmax {rows}×{n}", "Softmax", ((rows, n),), dtype, lambda t, x: t.softmax(x, -1)),
@@ -75,7 +86,33 @@ def cases(small: bool = False) -> list[OperatorCase]:
             OperatorCase(
                 f"Conv 3×3 {channels}×{image}×{image}", "Conv", ((8, channels, image, image), (channels, channels, 3, 3)), dtype,
                 lambda t, x, w: t.nn.functional.conv2d(x, w, padding=1),
-                2.0 * 8 * image**2 * channels**2 * 9, {"pads": [1, 1, 1, 1]},
+                2.0 * 8 * image**2 * channels**2 * 9, {"pads": [1, 1, 1, 1]}, has_own_kernels=True,
             ),
+            OperatorCase(
+                f"Conv depthwise 3×3 {8 * channels}×{image}×{image}", "Conv",
+                ((8, 8 * channels, image, image), (8 * channels, 1, 3, 3)), dtype,
+                lambda t, x, w: t.nn.functional.conv2d(x, w, padding=1, groups=x.shape[1]),
+                attributes={"pads": [1, 1, 1, 1], "group": 8 * channels}, has_own_kernels=True,
+            ),
+            OperatorCase(
+                f"Attention 16×{rows // 8}×64", "Attention", ((4, 16, rows // 8, 64),) * 3, dtype,
+                lambda t, q, k, v: t.nn.functional.scaled_dot_product_attention(q, k, v), 4.0 * 4 * 16 * (rows // 8) ** 2 * 64, opset=23,
+            ),
+            OperatorCase(
+                f"ReduceMean {rows}×{n} rows", "ReduceMean", ((rows, n),), dtype, lambda t, x: t.mean(x, 1), constants=(LAST_AXIS,)
+            ),
+            OperatorCase(f"Concat {size}", "Concat", ((n, n), (n, n)), dtype, lambda t, a, b: t.cat((a, b), 1), attributes={"axis": 1}),
+            OperatorCase(
+                f"MaxPool {8 * channels}×{image}×{image}", "MaxPool", ((8, 8 * channels, image, image),), dtype,
+                lambda t, x: t.nn.functional.max_pool2d(x, 3, 2, 1),
+                attributes={"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]},
+            ),
+            OperatorCase(
+                f"InstanceNormalization {channels}×{image}×{image}", "InstanceNormalization",
+                ((8, channels, image, image), (channels,), (channels,)), dtype,
+                lambda t, x, w, b: t.nn.functional.instance_norm(x, weight=w, bias=b),
+            ),
+            OperatorCase(f"CumSum {rows}×{n}", "CumSum", ((rows, n),), dtype, lambda t, x: t.cumsum(x, 1), constants=(np.int64(1),)),
+            OperatorCase(f"TopK {rows}×{n}", "TopK", ((rows, n),), dtype, lambda t, x: t.topk(x, 16), constants=(np.array([16]),)),
         ]  # fmt: skip
     return found

@@ -32,6 +32,12 @@ FLOAT_FUNCTION(logarithm_of_one_more, log1pf(x), log1p(x))
 __device__ inline float power(float x, float y) { return powf(x, y); }
 __device__ inline double power(double x, double y) { return pow(x, y); }
 
+// For what is then cut to an integer: `power` may be two units in the last place too small on a GPU, and 9^0.5 is not 2.
+template <typename A> __device__ inline A power_to_cut(A x, A y) {
+    const A result = power(x, y), whole = round_to_even(result);
+    return absolute(result - whole) <= A(sizeof(A) == 4 ? 2.4e-7 : 4.5e-16) * absolute(whole) ? whole : result;
+}
+
 __device__ inline float truncated_remainder(float x, float y) { return fmodf(x, y); }
 __device__ inline double truncated_remainder(double x, double y) { return fmod(x, y); }
 

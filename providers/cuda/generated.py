@@ -35,7 +35,7 @@ _MOST_BLOCKS = 65535
 
 FORMS = {
     "Add": "{0} + {1}", "Sub": "{0} - {1}", "Mul": "{0} * {1}", "Div": "{0} / {1}", "Pow": "power({0}, {1})",
-    "Mod": "floored_remainder({0}, {1})", "Fmod": "truncated_remainder({0}, {1})",
+    "CutPow": "power_to_cut({0}, {1})", "Mod": "floored_remainder({0}, {1})", "Fmod": "truncated_remainder({0}, {1})",
     "Max": "maximum({0}, {1})", "Min": "minimum({0}, {1})", "Clip": "clip({0}, {1}, {2})", "Neg": "-{0}", "Abs": "absolute({0})",
     "Reciprocal": "A(1) / {0}", "Exp": "exponential({0})", "Log": "logarithm({0})", "Sqrt": "square_root({0})", "Square": "{0} * {0}",
     "Sin": "sine({0})", "Cos": "cosine({0})", "Tan": "tangent({0})", "Asin": "arc_sine({0})", "Acos": "arc_cosine({0})",

@@ -35,5 +35,6 @@ def power(xp: Any, x: Array, y: Array, *, out: Array = None) -> Array:
     if out is None:
         out = xp.empty(np.broadcast_shapes(x.shape, y.shape), dtype)
     result = out if wide == dtype else xp.empty(out.shape, wide)
-    evaluate(("Pow 0 1" if is_floating(wide) else "IntegerPow 0 1",), [base, exponent], result)
+    step = "IntegerPow" if not is_floating(wide) else "Pow" if is_floating(dtype) else "CutPow"
+    evaluate((f"{step} 0 1",), [base, exponent], result)
     return out if result is out else converted(xp, result, dtype, True, "up", out)
