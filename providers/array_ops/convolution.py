@@ -56,7 +56,7 @@ def convolved(xp: Any, x: Array, w: Array, windows: Windows, group: int) -> Arra
     if x.shape[1] == group == maps:
         return _depthwise(xp, padded(xp, x, windows, 0), w, windows)
     result = xp.empty((batch, group, maps // group, math.prod(windows.output)), x.dtype)
-    weights = w.reshape(group, maps // group, -1)
+    weights = w.reshape(group, maps // group, math.prod(w.shape[1:]))
     source = padded(xp, x, windows, 0)
     for samples in _chunks(batch, x.shape[1] * math.prod(windows.kernel) * math.prod(windows.output) * x.dtype.itemsize):
         xp.matmul(weights, _laid_out(xp, source[samples], windows, group), out=result[samples])
@@ -65,7 +65,7 @@ def convolved(xp: Any, x: Array, w: Array, windows: Windows, group: int) -> Arra
 
 def _laid_out(xp: Any, x: Array, windows: Windows, group: int) -> Array:
     if all(k == 1 for k in windows.kernel) and all(s == 1 for s in windows.strides):
-        return x.reshape(x.shape[0], group, x.shape[1] // group, -1)
+        return x.reshape(x.shape[0], group, x.shape[1] // group, math.prod(windows.output))
     return columns(xp, x, windows, group)
 
 

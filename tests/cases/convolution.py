@@ -44,6 +44,21 @@ CASES = [
     _conv((2, 4, 8, 8), (8, 1, 3, 3), group=4, strides=[2, 2]),
     _conv((2, 4, 5, 5), (3, 4, 1, 1), True),
     _conv((2, 4, 5, 5), (3, 4, 1, 1), strides=[2, 2]),
+    _conv((2, 4, 5, 5), (3, 4, 1, 1), pads=[1, 0, 0, 1]),
+    _conv((2, 4, 5, 5), (6, 2, 1, 1), True, group=2),
+    _conv((2, 4, 7), (3, 4, 1), auto_pad="SAME_UPPER"),
+    _conv((1, 4, 3, 2, 5), (3, 4, 1, 1, 1), True),
+    _conv((3, 40, 1, 1), (5, 40, 1, 1), True),
+    _conv((2, 4, 5, 5), (3, 4, 1, 1), True, dtype=np.float64),
+    _conv((2, 0, 5, 5), (3, 0, 1, 1), True),
+    Case(
+        "Conv",
+        [normal(2, 5, 3, 3, dtype="float16"), normal(4, 5, 1, 1, dtype="float16"), normal(4, dtype="float16")],
+        opset=22,
+        rtol=1e-2,
+        atol=2e-2,
+        oracle="reference",
+    ),
     _conv((1, 2, 7, 6), (3, 2, 4, 3), auto_pad="SAME_UPPER", strides=[2, 2]),
     _conv((1, 2, 7, 6), (3, 2, 4, 3), auto_pad="SAME_LOWER"),
     _conv((1, 2, 7, 6), (3, 2, 4, 3), auto_pad="VALID", kernel_shape=[4, 3]),
@@ -120,6 +135,17 @@ CASES = [
         {"activation": "LeakyRelu", "activation_params": [0.2]},
         opset=1,
         domain="com.microsoft",
+    ),
+    *(
+        Case(
+            "FusedConv",
+            [normal(2, 3, *size), normal(4, 3, 1, 1), normal(4), normal(2, 4, *size)],
+            {"activation": activation, **arguments},
+            opset=1,
+            domain="com.microsoft",
+        )
+        for size in ((5, 6), (1, 1))
+        for activation, arguments in (("Relu", {}), ("Clip", {"activation_params": [0.0, 0.5]}))
     ),
     Case("FusedGemm", [normal(3, 4), normal(4, 5), normal(5)], {"activation": "Sigmoid"}, opset=1, domain="com.microsoft"),
 ]

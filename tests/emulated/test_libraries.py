@@ -25,6 +25,7 @@ from tests.emulated import LIBRARIES_MISSING, PLAIN
 pytestmark = pytest.mark.skipif(LIBRARIES_MISSING is not None, reason=str(LIBRARIES_MISSING))
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 ABSENT = Found("cuBLASLt", "libcublasLt was not found: pip install it")
+NO_PRODUCT = "cuBLASLt does not run it (FusedConv is a product only where its windows are known to be of one element)"
 SMALL = convolution_graphs.Convolution("float", (1, 3, 5, 5), (4, 3, 3, 3), (1, 4, 3, 3), (0, 0), (1, 1), (1, 1))
 
 
@@ -183,7 +184,7 @@ class TestProducts:
 class TestConvolutions:
     def test_bias_residual_and_activation_are_in_the_graph(self, device: Any) -> None:
         made = convolution("c = Conv <pads = [1,1,1,1]> (x, w, b)  s = Add (c, z)  y = Relu (s)")
-        assert "FusedConv" in reason(made, "operator") and reason(made).endswith("; by cuDNN " + found.cudnn().version)
+        assert "FusedConv" in reason(made, "operator") and f"; by cuDNN {found.cudnn().version}; {NO_PRODUCT}" in reason(made)
         feeds = {"x": random(2, 3, 5, 5), "z": random(2, 4, 5, 5)}
         expected = convolution("c = Conv <pads = [1,1,1,1]> (x, w, b)  s = Add (c, z)  y = Relu (s)", CPU).run(None, feeds)[0]
         made.run(None, feeds)
@@ -213,7 +214,7 @@ class TestConvolutions:
     def test_without_the_library(self) -> None:
         body = "c = Conv <pads = [1,1,1,1]> (x, w, b)  y = Relu (c)"
         made, feeds = convolution(body, enable_cudnn=0), {"x": random(2, 3, 5, 5), "z": random(2, 4, 5, 5)}
-        assert reason(made).endswith("; by onnxgpu's own kernel: enable_cudnn is off")
+        assert f"; by onnxgpu's own kernel: {NO_PRODUCT}" in reason(made) and reason(made).endswith("; enable_cudnn is off")
         np.testing.assert_allclose(made.run(None, feeds)[0], convolution(body, CPU).run(None, feeds)[0], rtol=1e-4, atol=1e-5)
 
     def test_a_graph_that_does_not_fit_is_refused(self) -> None:
@@ -231,6 +232,48 @@ class TestConvolutions:
         memory = cp.zeros(28, np.float32)
         with pytest.raises(NotCovered, match="multiples of 16 bytes"):
             claim.build().launch([memory[1:26].reshape(1, 1, 5, 5), cp.zeros((1, 1, 3, 3), np.float32)], None, None)
+
+
+@pytest.mark.usefixtures("device")
+class TestPointwiseConvolutions:
+    @pytest.mark.parametrize(
+        ("body", "sides", "calls"),
+        [
+            ("c = Conv (x, w, b)  s = Add (c, z)  y = Relu (s)", (5, 4), (1, 1)),
+            ("c = Conv (x, w, b)  s = Add (c, z)  y = HardSwish (s)", (5, 4), (1, 1)),
+            ("y = Conv (x, w, b)", (5, 4), (1, 1)),
+            ("c = Conv (x, w)  s = Add (c, z)  y = Relu (s)", (5, 4), (1, 0)),
+            ("y = Conv (x, w)", (5, 4), (1, 0)),
+            ("c = Conv (x, w, b)  s = Add (c, z)  y = Relu (s)", (1, 1), (1, 0)),
+            ("c = Conv (x, w, b)  y = HardSwish (c)", (1, 1), (1, 1)),
+        ],
+    )
+    def test_they_are_products(self, device: Any, body: str, sides: tuple[int, int], calls: tuple[int, int]) -> None:
+        """A kernel follows where cuBLASLt does not have the rest: a bias of rows, and activations."""
+        made, feeds = pointwise(body, sides=sides), {"x": random(2, 3, *sides), "z": random(2, 4, *sides)}
+        assert reason(made).endswith("; by cuBLASLt 13.2.0")
+        expected = pointwise(body, CPU, sides=sides).run(None, feeds)[0]
+        np.testing.assert_allclose(made.run(None, feeds)[0], expected, rtol=1e-4, atol=1e-5)
+        device.counters(clear=True)
+        made.run(None, feeds)
+        counted = device.counters()
+        assert (counted["library_calls"], counted["launches"]) == calls
+
+    def test_without_the_first_library(self) -> None:
+        made = pointwise("y = Conv (x, w, b)", enable_cublas=0)
+        assert reason(made).endswith(f"; by cuDNN {found.cudnn().version}; enable_cublas is off")
+
+    def test_without_both(self) -> None:
+        made = pointwise("y = Conv (x, w, b)", enable_cublas=0, enable_cudnn=0)
+        assert reason(made).endswith("; by onnxgpu's own kernel: enable_cublas is off; enable_cudnn is off")
+
+    @pytest.mark.parametrize("attributes", ["strides = [2,2]", "pads = [0,1,0,0]"])
+    def test_what_is_no_product(self, attributes: str) -> None:
+        made = pointwise(f"y = Conv <{attributes}> (x, w, b)")
+        assert "(Conv is more than a product where it has strides or padding)" in reason(made)
+        feeds = {"x": random(2, 3, 5, 4), "z": random(2, 4, 5, 4)}
+        expected = pointwise(f"y = Conv <{attributes}> (x, w, b)", CPU).run(None, feeds)[0]
+        np.testing.assert_allclose(made.run(None, feeds)[0], expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.usefixtures("device")
@@ -302,11 +345,20 @@ class _Library:
 
 
 def convolution(body: str, *providers: str, **options: Any) -> ort.InferenceSession:
-    """A session with weights `w` and `b` of (4, 3, 3, 3)."""
-    model = onnx.parser.parse_model(
-        f'<ir_version: 10, opset_import: ["" : 21]> g (float[2,3,5,5] x, float[2,4,5,5] z) => (float[2,4,H,W] y) {{ {body} }}'
-    )
-    for name, weights in (("w", random(4, 3, 3, 3)), ("b", random(4))):
+    """A session with weights `w` of (4, 3, 3, 3) and `b`."""
+    return _convolution("float[2,3,5,5] x, float[2,4,5,5] z", body, random(4, 3, 3, 3), *providers, **options)
+
+
+def pointwise(body: str, *providers: str, sides: tuple[int, int] = (5, 4), **options: Any) -> ort.InferenceSession:
+    """A session with weights `w` of (4, 3, 1, 1) and `b`."""
+    height, width = sides
+    inputs = f"float[2,3,{height},{width}] x, float[2,4,{height},{width}] z"
+    return _convolution(inputs, body, random(4, 3, 1, 1), *providers, **options)
+
+
+def _convolution(inputs: str, body: str, w: np.ndarray, *providers: str, **options: Any) -> ort.InferenceSession:
+    model = onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["" : 21]> g ({inputs}) => (float[2,4,H,W] y) {{ {body} }}')
+    for name, weights in (("w", w), ("b", random(4))):
         model.graph.initializer.append(onnx.numpy_helper.from_array(weights, name))
     return ort.InferenceSession(model.SerializeToString(), providers=list(providers) or [(CUDA, options), CPU])
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 Sizes = tuple[int, ...]
+
+_EPILOGUE = ("activation", "activation_alpha", "activation_beta")
 
 ACTIVATIONS = ("", "Relu", "Clip", "Sigmoid")
 """Those that cuDNN runs in one kernel with a convolution and its bias, and without a bias none of them; Clip from 0."""
@@ -80,6 +83,16 @@ def describe(cudnn: Any, graph: Any, convolution: Convolution) -> None:
     # Without strides of its own the result of a fused graph is channels-last.
     y.set_name("Y").set_uid(Y).set_output(True).set_data_type(dtype)
     y.set_dim(list(convolution.y)).set_stride(dense_strides(convolution.y))
+
+
+def split_attributes(attributes: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Those of the convolution, and those of its activation as `onnxgpu.fuse.convolution` writes it.
+
+    onnxruntime's FusedConv has the activation's arguments in one list.
+    """
+    geometry = {name: value for name, value in attributes.items() if name not in (*_EPILOGUE, "activation_params")}
+    given = zip(_EPILOGUE[1:], attributes.get("activation_params", ()), strict=False)
+    return geometry, {name: attributes[name] for name in _EPILOGUE if name in attributes} | dict(given)
 
 
 def data_type(cudnn: Any, name: str) -> Any:

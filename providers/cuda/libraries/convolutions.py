@@ -6,7 +6,7 @@ convolution is one generated kernel behind it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
@@ -15,13 +15,13 @@ from onnxgpu.dtypes import name_of
 from onnxgpu.operators import Registry
 from onnxgpu.provider import Array, Operation, Spec, Value
 from onnxgpu.providers.array_ops.convolution import conv_specs, convolution_windows
+from onnxgpu.providers.array_ops.normalization import per_channel
 from onnxgpu.providers.array_ops.transposed_convolution import transposed_layout, transposed_specs
 from onnxgpu.providers.cuda.kernels import dense
-from onnxgpu.providers.cuda.libraries.convolution_graphs import ACTIVATIONS, BIAS, RESIDUAL, Convolution, Sizes, W, X, Y
+from onnxgpu.providers.cuda.libraries.convolution_graphs import ACTIVATIONS, BIAS, RESIDUAL, Convolution, Sizes, W, X, Y, split_attributes
 from onnxgpu.providers.cuda.libraries.graphs import Plan, Plans
 from onnxgpu.providers.cuda.libraries.kernel import Context, NotCovered
-from onnxgpu.providers.cuda.operators.fused_convolution import finish
-from onnxgpu.providers.cuda.operators.matrix_products import activation_refusal
+from onnxgpu.providers.cuda.operators.matrix_products import activation_refusal, finish
 
 REGISTRY = Registry()
 operator = REGISTRY.operator
@@ -30,7 +30,6 @@ _TYPES = frozenset({"float", "float16", "bfloat16"})
 _ALIGNMENT = 256
 _TENSOR_ALIGNMENT = 16
 _MOST_PREPARED = 64
-_EPILOGUE = ("activation", "activation_alpha", "activation_beta", "activation_params")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +76,7 @@ class Conv:
 
     def __init__(self, context: Context[Plans], operation: Operation) -> None:
         self._xp, self._tf32, self._plans = context.xp, context.tf32, context.plans()
-        self._geometry = {name: value for name, value in operation.attributes.items() if name not in _EPILOGUE}
-        self._epilogue = _epilogue(operation.attributes)
+        self._geometry, self._epilogue = split_attributes(operation.attributes)
         self._prepared: dict[Any, _Prepared] = {}
 
     def outputs(self, inputs: Sequence[Value]) -> Sequence[Spec]:
@@ -116,7 +114,7 @@ class Conv:
             scratch += _padded_bytes(prepared, x)
         prepared.plan.run(addresses, scratch, xp.cuda.get_current_stream().ptr)
         left = {} if prepared.is_activated else self._epilogue
-        finish(left, out, *((None, None) if prepared.is_fused else (bias, residual)))
+        finish(left, out, () if prepared.is_fused else (residual, None if bias is None else per_channel(bias, out.ndim)))
         if out is not given:
             given[...] = out
         return (given,)
@@ -224,12 +222,6 @@ class ConvTranspose(Conv):
             tf32=self._tf32,
         )
         return _with_two_axes(convolution), tuple((0, 0) for _ in layout.output)
-
-
-def _epilogue(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """The activation as `onnxgpu.fuse.convolution` writes it; onnxruntime's FusedConv has its arguments in one list."""
-    found = {name: attributes[name] for name in ("activation", "activation_alpha", "activation_beta") if name in attributes}
-    return found | dict(zip(("activation_alpha", "activation_beta"), attributes.get("activation_params", ()), strict=False))
 
 
 def _padded_bytes(prepared: _Prepared, x: Value) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,29 +12,29 @@ from onnxgpu.dtypes import name_of
 from onnxgpu.operators import Registry
 from onnxgpu.provider import Array, Operation, Spec, Value
 from onnxgpu.providers.array_ops.matrix_products import fused_matmul_operands, fused_matmul_specs, gemm_specs
-from onnxgpu.providers.cuda.generated import evaluate
 from onnxgpu.providers.cuda.kernels import FLOAT_NAMES
 from onnxgpu.providers.cuda.libraries.cublas import MOST_ALIGNMENT, MOST_WORKSPACE, WORKSPACE_ALIGNMENT, Plan, Plans, Problem
 from onnxgpu.providers.cuda.libraries.kernel import Context, NotCovered
 from onnxgpu.providers.cuda.libraries.matrices import batches, factor, is_readable, lies_in_rows, stand_in
-from onnxgpu.providers.cuda.operators.matrix_products import activation_refusal, activation_step
+from onnxgpu.providers.cuda.operators.matrix_products import activation_refusal, finish
 
 REGISTRY = Registry()
 operator = REGISTRY.operator
 
 _MS = "com.microsoft"
 _FLAGS = ("transA", "transB", "transBatchA", "transBatchB")
-_EPILOGUES = ("", "Relu", "GeluTanh")
+EPILOGUES = ("", "Relu", "GeluTanh")
 _MOST_PREPARED = 64
 
 
 @dataclass(frozen=True, slots=True)
-class _Terms:
+class Terms:
     """What is multiplied, as matrices with batch axes, and what is added.
 
     Attributes:
         c: of the result's shape; `out` itself, where `start` has to be copied to first.
         bias: a vector.
+        behind: what a kernel behind the product adds before it applies the activation; each broadcasts to `out`.
     """
 
     a: Array
@@ -43,6 +43,7 @@ class _Terms:
     c: Array | None = None
     start: Array | None = None
     bias: Array | None = None
+    behind: tuple[Array, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,15 +107,15 @@ class Product:
         if terms.start is not None:
             terms.out[...] = terms.start
         self._run(prepared, terms, scratch)
-        if not prepared.is_fused:
-            _finish(self._attributes, terms.out, terms.bias)
-        elif self._activation not in _EPILOGUES:
-            _finish(self._attributes, terms.out, None)
+        if terms.behind or not prepared.is_fused:
+            finish(self._attributes, terms.out, terms.behind if prepared.is_fused else (*terms.behind, terms.bias))
+        elif self._activation not in EPILOGUES:
+            finish(self._attributes, terms.out)
         if out is not given:
             given[...] = out
         return (given,)
 
-    def _terms(self, xp: Any, inputs: Sequence[Value], out: Array, dense: Callable[[Array], Array]) -> _Terms:
+    def _terms(self, xp: Any, inputs: Sequence[Value], out: Array, dense: Callable[[Array], Array]) -> Terms:
         """Operands of one axis are a row and a column, as in `numpy.matmul`."""
         a, b = fused_matmul_operands(xp, inputs[0], inputs[1], self._flags)
         if b.ndim == 1:
@@ -126,15 +127,16 @@ class Product:
         if b.ndim == 2 and out.ndim > 2 and a.flags.c_contiguous and (added is None or added.ndim < 2):
             a, out = a.reshape(-1, a.shape[-1]), out.reshape(-1, out.shape[-1])
         if added is None:
-            return _Terms(a, b, out)
+            return Terms(a, b, out)
         if self._beta == 1.0 and added.ndim and added.shape[-1] == added.size == out.shape[-1]:
-            return _Terms(a, b, out, bias=added.reshape(-1))
+            return Terms(a, b, out, bias=added.reshape(-1))
         if added.shape == out.shape and lies_in_rows(added):
-            return _Terms(a, b, out, c=added)
-        return _Terms(a, b, out, c=out, start=added)
+            return Terms(a, b, out, c=added)
+        return Terms(a, b, out, c=out, start=added)
 
-    def _prepare(self, terms: _Terms, alignment: int, room: int) -> _Prepared:
-        key = (_layout_of(terms.a), _layout_of(terms.b), _layout_of(terms.c), _layout_of(terms.out), terms.bias is None, alignment, room)
+    def _prepare(self, terms: Terms, alignment: int, room: int) -> _Prepared:
+        layouts = tuple(_layout_of(each) for each in (terms.a, terms.b, terms.c, terms.out))
+        key = (layouts, terms.bias is None, not terms.behind, alignment, room)
         known = self._prepared.get(key)
         if known is None:
             if len(self._prepared) >= _MOST_PREPARED:
@@ -142,7 +144,7 @@ class Product:
             known = self._prepared[key] = self._planned(terms, alignment, room)
         return known
 
-    def _planned(self, terms: _Terms, alignment: int, room: int) -> _Prepared:
+    def _planned(self, terms: Terms, alignment: int, room: int) -> _Prepared:
         a, b, c, out = terms.a, terms.b, terms.c, terms.out
         (rows, columns), depth = out.shape[-2:], a.shape[-1]
         if not out.size or not depth:
@@ -161,7 +163,7 @@ class Product:
             d=factor(out, step_out),
             alpha=self._alpha,
             beta=self._beta if c is not None else 0.0,
-            activation=self._activation if self._activation in _EPILOGUES else "",
+            activation=self._activation if self._activation in EPILOGUES and not terms.behind else "",
             has_bias=terms.bias is not None,
             alignment=alignment,
             tf32=self._tf32,
@@ -171,7 +173,7 @@ class Product:
             plan, is_fused = self._plans.fused(problem, room)
         return _Prepared(plan, starts, is_fused)
 
-    def _run(self, prepared: _Prepared, terms: _Terms, scratch: int) -> None:
+    def _run(self, prepared: _Prepared, terms: Terms, scratch: int) -> None:
         stream = self._xp.cuda.get_current_stream().ptr
         pointers = [int(x.data.ptr) for x in (terms.a, terms.b, terms.out if terms.c is None else terms.c, terms.out)]
         bias = int(terms.bias.data.ptr) if terms.bias is not None and prepared.is_fused else 0
@@ -204,19 +206,10 @@ def _alignment(addresses: Iterable[int]) -> int:
     return together & -together
 
 
-def _addresses(terms: _Terms) -> Iterator[int]:
+def _addresses(terms: Terms) -> Iterator[int]:
     for array in (terms.a, terms.b, terms.out, terms.c, terms.bias):
         if array is not None:
             yield int(array.data.ptr)
-
-
-def _finish(attributes: Mapping[str, Any], out: Array, bias: Array | None) -> None:
-    """Add the bias and apply the activation in place, with a generated kernel."""
-    steps = [] if bias is None else ["Add 0 1"]
-    activation = activation_step(attributes, "%0" if steps else "0")
-    if activation is not None:
-        steps.append(activation)
-    evaluate(steps, (out,) if bias is None else (out, bias), out)
 
 
 def _refusal(operation: Operation) -> str | None:

@@ -1,4 +1,4 @@
-"""Which implementation runs an operation: a library that is switched on and has it, else our own kernel; with the reason."""
+"""Which implementation runs an operation: the first library that is switched on and has it, else our own kernel; with the reasons."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 from onnxgpu.errors import EPFail
 from onnxgpu.log import logger
 from onnxgpu.operators import Registry
-from onnxgpu.provider import Claim, Kernel, Operation, Refusal
-from onnxgpu.providers.cuda.libraries import convolutions, cublas, found, graphs, products
+from onnxgpu.provider import Claim, Kernel, Operation
+from onnxgpu.providers.cuda.libraries import convolutions, cublas, found, graphs, pointwise, products
 from onnxgpu.providers.cuda.libraries.found import Found
 from onnxgpu.providers.cuda.libraries.kernel import Context, LibraryKernel
 
@@ -45,25 +45,30 @@ class Selection:
     def __init__(self, xp: Any, device: int, options: Mapping[str, Any]) -> None:
         self._options = options
         tf32 = bool(options.get("use_tf32", False))
+        products_of = Context(xp, partial(cublas.plans, device), tf32)
         self._all = (
-            _Library("enable_cublas", found.cublas_lt, products.REGISTRY, Context(xp, partial(cublas.plans, device), tf32)),
+            _Library("enable_cublas", found.cublas_lt, products.REGISTRY, products_of),
+            _Library("enable_cublas", found.cublas_lt, pointwise.REGISTRY, products_of),
             _Library("enable_cudnn", found.cudnn, convolutions.REGISTRY, Context(xp, partial(graphs.plans, device), tf32)),
         )
 
     def preferred(self, operation: Operation, own: Claim) -> Claim:
-        """A library's claim, with our own kernel behind it for shapes that it does not have; else `own`, with the reason."""
+        """The first library's claim, with our own kernel behind it for shapes that it does not have; else `own`. With the reasons."""
+        reasons: list[str] = []
         for library in self._all:
             if not library.registry.has(operation.operator, operation.domain):
                 continue
-            reason = self._missing[library.option]
-            if reason is not None:
-                return replace(own, note=f"by onnxgpu's own kernel: {reason}")
+            missing = self._missing[library.option]
+            if missing is not None:
+                reasons.append(missing)
+                continue
             answer = library.registry.claim(library.context, operation)
             name = library.found()
-            if isinstance(answer, Refusal):
-                return replace(own, note=f"by onnxgpu's own kernel: {name.name} does not run it ({answer.reason})")
-            return replace(own, note=f"by {name.name} {name.version}", build=partial(_behind, answer.build, own.build, operation))
-        return own
+            if isinstance(answer, Claim):
+                note = "; ".join((f"by {name.name} {name.version}", *reasons))
+                return replace(own, note=note, build=partial(_behind, answer.build, own.build, operation))
+            reasons.append(f"{name.name} does not run it ({answer.reason})")
+        return replace(own, note=f"by onnxgpu's own kernel: {'; '.join(reasons)}") if reasons else own
 
     @cached_property
     def _missing(self) -> dict[str, str | None]:

@@ -2,42 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from onnxgpu.provider import Array, Claim, Operation, Spec, Value
 from onnxgpu.providers.array_ops.convolution import conv_specs
-from onnxgpu.providers.cuda.generated import evaluate
+from onnxgpu.providers.array_ops.normalization import per_channel
 from onnxgpu.providers.cuda.kernels import FLOAT_NAMES
-from onnxgpu.providers.cuda.operators.matrix_products import activation_refusal, activation_step
+from onnxgpu.providers.cuda.operators.matrix_products import activation_refusal, finish
 from onnxgpu.providers.cuda.registry import REGISTRY, operator
 
 _EPILOGUE = ("activation", "activation_alpha", "activation_beta")
 _VERSION = 22
 """Of Conv, whose meaning has been one since its first."""
-
-
-def finish(attributes: Mapping[str, Any], out: Array, bias: Array | None, residual: Array | None) -> None:
-    """Add what is given to a convolution's result and apply the activation that `attributes` name, in place.
-
-    Args:
-        attributes: `activation`, `activation_alpha` and `activation_beta`.
-        out: (N, M, …), dense.
-        bias: (M,), or None.
-        residual: of the shape of `out`, or None.
-    """
-    steps: list[str] = []
-    operands = [out]
-    for added in (residual, None if bias is None else bias.reshape(-1, *(1 for _ in out.shape[2:]))):
-        if added is not None:
-            steps.append(f"Add {f'%{len(steps) - 1}' if steps else '0'} {len(operands)}")
-            operands.append(added)
-    activation = activation_step(attributes, f"%{len(steps) - 1}" if steps else "0")
-    if activation is not None:
-        steps.append(activation)
-    if steps:
-        evaluate(steps, operands, out)
 
 
 @operator("FusedConv", domain="onnxgpu", types=FLOAT_NAMES, when=activation_refusal)
@@ -69,5 +47,5 @@ class FusedConv:
             outputs = [self._xp.empty(spec.shape, spec.dtype) for spec in self.outputs(inputs)]
         self._conv.launch(inputs[:2], outputs, workspace)
         bias, residual = (*inputs[2:4], None, None)[:2]
-        finish(self._attributes, outputs[0], bias, residual)
+        finish(self._attributes, outputs[0], (residual, None if bias is None else per_channel(bias, outputs[0].ndim)))
         return outputs

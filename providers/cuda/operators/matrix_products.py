@@ -52,6 +52,23 @@ def activation_step(attributes: Mapping[str, Any], operand: str) -> str | None:
     return " ".join((name, operand, *arguments)) if name else None
 
 
+def finish(attributes: Mapping[str, Any], out: Array, added: Sequence[Array | None] = ()) -> None:
+    """Add to `out` and apply the activation that `attributes` name, in place: one generated kernel, or none if there is nothing to do.
+
+    Args:
+        attributes: `activation`, `activation_alpha` and `activation_beta`.
+        out: dense.
+        added: what broadcasts to it; None adds nothing.
+    """
+    operands = [out, *(each for each in added if each is not None)]
+    steps = [f"Add {f'%{n - 1}' if n else '0'} {n + 1}" for n in range(len(operands) - 1)]
+    activation = activation_step(attributes, f"%{len(steps) - 1}" if steps else "0")
+    if activation is not None:
+        steps.append(activation)
+    if steps:
+        evaluate(steps, operands, out)
+
+
 def _activate(attributes: Mapping[str, Any], out: Array) -> None:
     """The activation in place; Relu is the product's own."""
     step = None if _is_relu(attributes) else activation_step(attributes, "0")
