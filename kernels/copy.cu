@@ -2,7 +2,7 @@
 //
 //   x, y      of any strides, also 0 and below; sizes and strides are in units, the innermost axis last
 //   launch    copy_strided: any number of blocks and threads
-//             copy_tiles: any number of blocks of (width, 256 / width) threads, width being that of Tile<bytes>
+//             copy_tiles: any number of blocks of (width, lines) threads, as Tile<bytes> has them
 //
 // copy_strided follows y's order; neighbours in both arrays move together as a unit. copy_tiles is for the case that different axes
 // are innermost in x and in y: squares of both go through shared memory, so that rows of both are read and written whole.
@@ -21,32 +21,51 @@ template <int bytes> __global__ void __launch_bounds__(256) copy_strided(const v
     });
 }
 
+constexpr int TILE_THREADS = 256, TILE_BLOCKS = 4;
+
 template <int bytes> struct Tile {
-    static constexpr int width = bytes <= 2 ? 64 : 32;
+    static constexpr int width = bytes <= 4 ? 64 : 32, lines = TILE_THREADS / width;
     static constexpr int pitch = width + (bytes < 4 ? 4 / bytes : 1);  // columns lie in different banks
 };
 
-// Units are neighbours in x along `columns`, in y along `rows`; `outer` lays out the other axes.
+// Units are neighbours in x along `columns`, in y along `rows`; `outer` lays out the other axes. A thread's loads are all in flight before
+// the first of them is needed.
 template <int bytes>
-__global__ void __launch_bounds__(256) copy_tiles(
-    const void* x, void* y, Axes outer, long long batches, long long rows, long long columns, long long from_step, long long to_step
+__global__ void __launch_bounds__(TILE_THREADS, TILE_BLOCKS) copy_tiles(
+    const void* __restrict__ x, void* __restrict__ y, Axes outer, long long rows, long long columns, long long tiles, long long from_step,
+    long long to_step
 ) {
     using U = unit_t<bytes>;
-    constexpr int width = Tile<bytes>::width;
+    constexpr int width = Tile<bytes>::width, lines = Tile<bytes>::lines, passes = width / lines;
     __shared__ U tile[width][Tile<bytes>::pitch];
     const long long across = (columns + width - 1) / width, down = (rows + width - 1) / width;
-    const int lane = threadIdx.x;
-    for (long long t = blockIdx.x; t < across * down * batches; t += gridDim.x) {
-        const long long column = t % across * width, row = t / across % down * width;
+    const int lane = threadIdx.x, line = threadIdx.y;
+    const auto copy_tile = [&](auto number) {
+        using Index = decltype(number);
+        const Index of_row = number / static_cast<Index>(across), batch = of_row / static_cast<Index>(down);
+        const long long column = (number - of_row * static_cast<Index>(across)) * static_cast<long long>(width);
+        const long long row = (of_row - batch * static_cast<Index>(down)) * static_cast<long long>(width);
+        const int breadth = static_cast<int>(columns - column < width ? columns - column : width);
+        const int height = static_cast<int>(rows - row < width ? rows - row : width);
         long long from = 0, to = 0;
-        locate(outer, t / across / down, from, to);
-        const U* source = static_cast<const U*>(x) + from;
-        U* target = static_cast<U*>(y) + to;
-        for (int k = threadIdx.y; k < width; k += blockDim.y)
-            if (row + k < rows && column + lane < columns) tile[k][lane] = load_unit(source + (row + k) * from_step + column + lane);
+        locate(outer, batch, from, to);
+        const U* source = static_cast<const U*>(x) + from + (row + line) * from_step + column + lane;
+        U* target = static_cast<U*>(y) + to + (column + line) * to_step + row + lane;
+        U units[passes];
+#pragma unroll
+        for (int pass = 0; pass < passes; ++pass)
+            if (line + pass * lines < height && lane < breadth) units[pass] = load_unit(source + pass * lines * from_step);
+#pragma unroll
+        for (int pass = 0; pass < passes; ++pass)
+            if (line + pass * lines < height && lane < breadth) tile[line + pass * lines][lane] = units[pass];
         __syncthreads();
-        for (int k = threadIdx.y; k < width; k += blockDim.y)
-            if (column + k < columns && row + lane < rows) store_unit(target + (column + k) * to_step + row + lane, tile[lane][k]);
+#pragma unroll
+        for (int pass = 0; pass < passes; ++pass)
+            if (line + pass * lines < breadth && lane < height) store_unit(target + pass * lines * to_step, tile[lane][line + pass * lines]);
         __syncthreads();
-    }
+    };
+    if (tiles < 1ll << 31)
+        for (unsigned t = blockIdx.x; t < tiles; t += gridDim.x) copy_tile(t);
+    else
+        for (long long t = blockIdx.x; t < tiles; t += gridDim.x) copy_tile(t);
 }

@@ -21,11 +21,13 @@ from onnxgpu.providers.cuda.capture import capture, going_on
 from onnxgpu.providers.cuda.copies import Copies
 from onnxgpu.providers.cuda.failures import translated
 from onnxgpu.providers.cuda.kernel import CupyKernel
+from onnxgpu.providers.cuda.kernels import dense
 from onnxgpu.providers.cuda.libraries import found
 from onnxgpu.providers.cuda.memory import Memory, MemoryStatistics
 from onnxgpu.providers.cuda.narrow import bits_of, is_narrow, stored_dtype, typed
 from onnxgpu.providers.cuda.registry import REGISTRY
 from onnxgpu.providers.cuda.streams import Streams, UserStream
+from onnxgpu.providers.cuda.strided import copy
 
 if TYPE_CHECKING:
     from onnxgpu.operators import Registry
@@ -192,7 +194,7 @@ class CUDAProvider(Provider):
         """See `onnxgpu.provider.Provider`."""
         result = np.empty(array.shape, array.dtype)
         with self._explained(f"copying {result.nbytes:,} bytes to the host"):
-            self._copies.download_later(bits_of(result), self._dense(bits_of(array)))
+            self._copies.download_later(bits_of(result), dense(self._cupy, bits_of(array)))
         return result
 
     def settle(self) -> None:
@@ -222,7 +224,7 @@ class CUDAProvider(Provider):
     def download_into(self, target: np.ndarray, source: Array) -> None:
         """See `onnxgpu.provider.Provider`."""
         with self._explained(f"copying {target.nbytes:,} bytes to the host"):
-            self._copies.download(bits_of(target), self._dense(bits_of(source)))
+            self._copies.download(bits_of(target), dense(self._cupy, bits_of(source)))
 
     def pointer(self, array: Array) -> int:
         """See `onnxgpu.provider.Provider`."""
@@ -255,16 +257,13 @@ class CUDAProvider(Provider):
         to, origin = bits_of(target), bits_of(source)
         with self._explained(f"copying {target.nbytes:,} bytes"):
             if not isinstance(origin, np.ndarray):
-                self._cupy.copyto(to, origin)
+                copy(to, origin)
             elif to.flags.c_contiguous:
                 self._copies.upload(to, origin, unused=unused)
             else:
                 to.set(origin)
             if not getattr(self._thread, "is_launching", False):
                 self._streams.synchronize()  # who reads it next has streams of its own
-
-    def _dense(self, array: Array) -> Array:
-        return array if array.flags.c_contiguous else self._cupy.ascontiguousarray(array)
 
     @contextmanager
     def _explained(self, what: str) -> Iterator[None]:

@@ -123,12 +123,12 @@ def _move(shape: tuple[int, ...], to: tuple[int, ...], start: tuple[int, ...], i
 
 
 def _tiles(unit: int, sizes: list[int], to: list[int], start: list[int], column: int) -> _Move:
-    width = 64 if unit <= 2 else 32
+    width = 64 if unit <= 4 else 32
     outer = [i for i in range(len(sizes) - 1) if i != column]
     layout = axes_of(*([each[i] for i in outer] for each in (sizes, start, to)))
     batches, rows, columns = prod(sizes[i] for i in outer), sizes[-1], sizes[column]
     tiles = batches * -(-rows // width) * -(-columns // width)
-    arguments = (layout, batches, rows, columns, start[-1], to[column])
+    arguments = (layout, rows, columns, tiles, start[-1], to[column])
     return _Move(TILES, unit, min(MOST_BLOCKS, tiles), (width, THREADS // width), arguments)
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import onnxgpu.providers.cuda.operators  # noqa: F401  registers the operators
-from onnxgpu.provider import Operation, ValueInfo
+from onnxgpu.provider import Operation, Spec, ValueInfo
+from onnxgpu.providers.cuda.provider import CUDAProvider
 from onnxgpu.providers.cuda.registry import REGISTRY
 from onnxgpu.providers.cuda.strided import copied, copy
 from tests.emulated import PLAIN
@@ -62,6 +63,23 @@ def test_copies_into_a_part(kind: str, cp: Any, checked: None) -> None:
     target = cp.zeros((40, 50), kind)
     copy(target[::2, 7:40], cp.asarray(x).T)
     np.testing.assert_array_equal(cp.asnumpy(target), y)
+
+
+@pytest.mark.parametrize("layout", ["matrix", "batched", "steps", "whole"])
+def test_the_provider_copies_any_layout(layout: str, device: Any, cp: Any, checked: None) -> None:
+    """By one launch of a kernel of our own, which is checked, or none."""
+    shape, view = LAYOUTS[layout]
+    x = samples(shape, "f4")
+    source = view(cp.asarray(x))
+    provider = CUDAProvider()
+    target = provider.allocate(Spec(source.shape, source.dtype))
+    device.counters(clear=True)
+    provider.copy_into(target, source)
+    assert device.counters(clear=True)["launches"] == int(layout != "whole")
+    np.testing.assert_array_equal(provider.download(target), view(x))
+    assert device.counters(clear=True)["launches"] == 0
+    np.testing.assert_array_equal(provider.download(source), view(x))
+    assert device.counters()["launches"] == int(layout != "whole")
 
 
 def run(cp: Any, name: str, inputs: list[Any], opset: int = 21, host: tuple[int, ...] = (), **attributes: Any) -> Any:

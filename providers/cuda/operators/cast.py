@@ -12,6 +12,7 @@ from onnxgpu.provider import Array, Operation, Spec
 from onnxgpu.providers.cuda.kernels import C_TYPES, THREADS, Template, blocks_for, dense
 from onnxgpu.providers.cuda.narrow import bits_of, stored_dtype, takes_narrow, typed
 from onnxgpu.providers.cuda.registry import operator
+from onnxgpu.providers.cuda.strided import copy
 
 CAST = Template("cast.cu", "cast_elements<{S}>", "ppibil", S=tuple(C_TYPES.values()))
 NUMBERS = frozenset(C_TYPES)
@@ -80,7 +81,7 @@ def converted(xp: Any, x: Array, dtype: np.dtype, saturate: bool, round_mode: st
         return out
     result = typed(xp.empty(x.shape, stored_dtype(dtype)), dtype) if out is None else out
     if x.dtype == dtype:
-        xp.copyto(bits_of(result), bits_of(x))
+        copy(result, x)
         return result
     blocks = blocks_for(x.size, most=_MOST_BLOCKS)
     source = dense(xp, bits_of(x))

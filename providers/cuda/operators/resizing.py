@@ -16,6 +16,7 @@ from onnxgpu.providers.array_ops.resampling import AxisScale, aligned_end
 from onnxgpu.providers.array_ops.resizing import Scales, axis_scales, is_changed
 from onnxgpu.providers.cuda.kernels import C_TYPES, FLOAT_NAMES, INTEGER_NAMES, THREADS, Template, blocks_for, dense
 from onnxgpu.providers.cuda.registry import array_specs, operator
+from onnxgpu.providers.cuda.strided import copy
 
 NUMBERS = FLOAT_NAMES | INTEGER_NAMES | {"bool"}
 _UNITS = {1: "unsigned char", 2: "unsigned short", 4: "unsigned int", 8: "unsigned long long"}
@@ -95,7 +96,7 @@ def _resampled(xp: Any, x: Array, scales: Scales, how: Settings, out: Array | No
     changed = {axis: scale for axis, scale in scales.items() if is_changed(scale, how.transformation)}
     launches = list(_launches(changed, 1 if how.antialias and how.mode != "nearest" else _AXES_A_LAUNCH))
     if not launches:
-        xp.copyto(y, x)
+        copy(y, x)
         return y
     x = dense(xp, x)
     between = x.dtype if how.mode == "nearest" else np.dtype(_COMPUTED[name_of(x.dtype)])
