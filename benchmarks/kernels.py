@@ -35,6 +35,10 @@ register or two whatever the kernel does. What is spilled for want of registers 
 MAY_SPILL = {
     "reduce_rows<int, ReduceLogSumExp>": "the double exponentials of a whole 16-byte load are in flight, each with a slow path",
     "reduce_rows<unsigned int, ReduceLogSumExp>": "as for int",
+    **{
+        f"softmax_long_rows<double, {logarithm}, false>": "the double exponentials of what a thread holds, each with a slow path"
+        for logarithm in ("false", "true")
+    },
     "align_regions<double>": "on sm_100, around the slow paths of five double divisions; it uses 64 registers of 255",
     "pool_sums<double, PowerNorm>": "pow has a slow path, here amid three loops",
     **{

@@ -1,7 +1,7 @@
 """Our own CUDA C++: templates declared beside the operators that launch them, compiled when they are first needed.
 
-    SOFTMAX = Template("softmax.cu", "softmax_rows<{T}, {log}>", "ppil", T=FLOATS, log=("false", "true"))
-    SOFTMAX.instance(T=x.dtype, log="true").launch(rows, threads, x, y, count, inner)
+    COLUMNS = Template("softmax.cu", "softmax_columns<{T}, {log}>", "pplil", T=FLOATS, log=("false", "true"))
+    COLUMNS.instance(T=x.dtype, log="true").launch(blocks, threads, x, y, columns, count, inner)
 
 The choices say which instances there are, for tests and for the table of all kernels on all architectures. An element type is
 written as CUDA C++ has it (`__half`) and may be given as a dtype.

@@ -23,5 +23,10 @@ CASES = [
         Case(name, [_X.astype(np.float64)]),
         Case(name, [_X.astype(np.float16)]),
         Case(name, [np.zeros((0, 3), "f")]),
+        Case(name, [normal(33, 13)]),
+        Case(name, [normal(3, 260).astype(np.float16)]),
+        Case(name, [normal(2, 17000)], rtol=1e-4, atol=1e-5),
+        Case(name, [normal(1, 16391)], rtol=1e-4, atol=1e-5),
+        Case(name, [normal(2, 90, 7)], {"axis": 1}),
     )
 ]

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -37,54 +37,41 @@ class Fault:
     operator: str
 
 
-SOFTMAX_LOOP = "for (int i = threadIdx.x; i < count; i += blockDim.x)"
 FAULTS = [
     Fault(
         "missing barrier: before the warps' values are read",
         "reduce.cuh",
         "scratch[warp] = value;\n    __syncthreads();",
         "scratch[warp] = value;",
-        "Softmax",
+        "DynamicQuantizeLinear",
     ),
     Fault(
         "missing barrier: before scratch is used again",
         "reduce.cuh",
         "neutral, combine);\n    __syncthreads();",
         "neutral, combine);",
-        "Softmax",
+        "DynamicQuantizeLinear",
     ),
     Fault(
         "missing barrier: left by half of the block",
         "reduce.cuh",
         "    __syncthreads();\n    value = reduce_warp(lane",
         "    if (warp % 2 == 0) __syncthreads();\n    value = reduce_warp(lane",
-        "Softmax",
+        "DynamicQuantizeLinear",
     ),
-    Fault("uninitialised shared memory: one warp too many", "reduce.cuh", "lane < warps ?", "lane <= warps ?", "Softmax"),
+    Fault("missing barrier: before a team's values are read", "rows.cuh", "= value;\n    __syncthreads();", "= value;", "Softmax"),
+    Fault("missing barrier: a team uses scratch twice", "softmax.cu", "A(0), sums,", "A(0), maxima,", "Softmax"),
+    Fault("uninitialised shared memory: one warp too many", "rows.cuh", "lane < warps ?", "lane <= warps ?", "Softmax"),
     Fault("warp: a mask without all lanes", "reduce.cuh", "0xffffffffu", "0x0fffffffu", "Softmax"),
-    Fault("warp: half of the lanes are left out", "reduce.cuh", "offset = WARP / 2", "offset = WARP / 4", "Softmax"),
+    Fault("warp: half of the lanes are left out", "rows.cuh", "blockDim.x : WARP) / 2", "blockDim.x : WARP) / 4", "Softmax"),
+    Fault("off by one: read and written behind the row", "rows.cuh", "piece < pieces", "piece <= pieces", "Softmax"),
+    Fault("off by one: the row's first piece", "rows.cuh", "first + threadIdx.x +", "first + threadIdx.x + 1 +", "Softmax"),
+    Fault("rows: a team behind the last row", "rows.cuh", "row < rows ? count / width : 0", "count / width", "Softmax of short rows"),
     Fault(
-        "off by one: read behind the row", "softmax.cu", f"{SOFTMAX_LOOP} sum +=", f"{SOFTMAX_LOOP.replace('<', '<=')} sum +=", "Softmax"
-    ),
-    Fault(
-        "off by one: write behind the row",
+        "index: columns of a strided axis overlap",
         "softmax.cu",
-        f"{SOFTMAX_LOOP} {{\n        const A shifted",
-        f"{SOFTMAX_LOOP.replace('<', '<=')} {{\n        const A shifted",
-        "Softmax",
-    ),
-    Fault(
-        "off by one: the row's first element",
-        "softmax.cu",
-        f"{SOFTMAX_LOOP} sum +=",
-        f"{SOFTMAX_LOOP.replace('threadIdx.x;', 'threadIdx.x + 1;', 1)} sum +=",
-        "Softmax",
-    ),
-    Fault(
-        "index: rows of a strided axis overlap",
-        "softmax.cu",
-        "blockIdx.x / inner * inner * count",
-        "blockIdx.x / inner * count",
+        "column / inner * inner * count",
+        "column / inner * count",
         "Softmax strided",
     ),
     Fault(
@@ -140,6 +127,7 @@ def _forget() -> None:
 def launches(cp: Any) -> dict[str, Callable[[], None]]:
     """What is run for an operator; raises where a result is wrong."""
     from onnxgpu.providers.cuda.operators.normalization import layer_normalization
+    from onnxgpu.providers.cuda.operators.quantization import DynamicQuantizeLinear
     from onnxgpu.providers.cuda.operators.softmax import softmax
 
     rng = np.random.default_rng(0)
@@ -156,6 +144,13 @@ def launches(cp: Any) -> dict[str, Callable[[], None]]:
         x = rng.standard_normal((4, 300)).astype(np.float32)
         powers = np.exp(x - x.max(-1, keepdims=True))
         same(softmax(cp, cp.asarray(x), out=cp.empty(x.shape, x.dtype)), powers / powers.sum(-1, keepdims=True))
+
+    def quantized() -> None:
+        x, kernel_of = rng.standard_normal(1500).astype(np.float32), cast(Any, DynamicQuantizeLinear)
+        x[700], x[1300] = -9, 8
+        kernel, out = kernel_of(cp, None), (cp.empty(1500, np.uint8), cp.empty((), np.float32), cp.empty((), np.uint8))
+        kernel.launch([cp.asarray(x)], out, cp.empty(kernel.workspace([x]), np.uint8))
+        same(out[1], np.array(17 / 255))
 
     def normalized() -> None:
         x, scale = rng.standard_normal((3, 100)).astype(np.float32), rng.standard_normal(100).astype(np.float32)
@@ -178,7 +173,8 @@ def launches(cp: Any) -> dict[str, Callable[[], None]]:
         same(out, x + y)
 
     return {
-        "Softmax": long_rows, "Softmax strided": lambda: rows(1), "LayerNormalization": normalized, "Add": added,
+        "Softmax": long_rows, "Softmax of short rows": lambda: rows(2), "Softmax strided": lambda: rows(1),
+        "DynamicQuantizeLinear": quantized, "LayerNormalization": normalized, "Add": added,
         "Add shifted": lambda: added(100, 1), "Add broadcast": broadcast,
     }  # fmt: skip
 

@@ -139,7 +139,7 @@ class TestFailing:
         """It is told by the copy that waits for it; afterwards the device refuses everything."""
         shutil.copytree(kernels.FOLDER, tmp_path / "kernels")
         softmax = tmp_path / "kernels" / "softmax.cu"
-        begin = softmax.read_text().index("{", softmax.read_text().index("softmax_rows"))
+        begin = softmax.read_text().index("{", softmax.read_text().index("softmax_rows("))
         softmax.write_text(f"{softmax.read_text()[: begin + 1]} if (threadIdx.x == 3) __trap();{softmax.read_text()[begin + 1 :]}")
         monkeypatch.setattr(kernels, "FOLDER", tmp_path / "kernels")
         kernels._function.cache_clear()

@@ -1,0 +1,45 @@
+"""How rows are shared among threads: the launches that kernels/rows.cuh asks for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from onnxgpu.provider import Array
+from onnxgpu.providers.cuda.kernels import whole_warps
+
+_HELD_VECTORS, _HELD_ONES, _ROW_THREADS = 4, 8, 1024
+"""As in rows.cuh."""
+
+_VECTOR_BYTES, _WARP = 16, 32
+_BLOCK = 128
+"""Threads of a block of several rows."""
+
+BUSY = 1 << 17
+"""Threads that keep a large GPU busy: a thread holds more than it must as long as there are so many."""
+
+_NEIGHBOURS = 8
+"""Threads of a team at least, so that what they read at once is neighbouring."""
+
+
+@dataclass(frozen=True)
+class Teams:
+    """One launch: `wide` is rows.cuh's `is_wide`, written as C++ has it, and `fit` says that each team can hold its row."""
+
+    wide: str
+    blocks: int
+    threads: tuple[int, int]
+    fit: bool
+
+
+def teams(rows: int, count: int, *arrays: Array | None) -> Teams:
+    """For `rows` rows of `count` elements in all of `arrays`, which begin with a row and are of the first one's type."""
+    given = [array for array in arrays if array is not None]
+    itemsize = given[0].itemsize
+    wide = count * itemsize % _VECTOR_BYTES == 0 and all(array.data.ptr % _VECTOR_BYTES == 0 for array in given)
+    width = _VECTOR_BYTES if wide else itemsize
+    pieces, most = max(count * itemsize // width, 1), (_HELD_VECTORS if wide else _HELD_ONES) // (2 if itemsize == 8 else 1)
+    each = min(most, max(1, rows * pieces // BUSY))
+    threads = max(-(-pieces // each), min(pieces, _NEIGHBOURS))
+    x = 1 << (threads - 1).bit_length() if threads <= _WARP else whole_warps(threads, _ROW_THREADS)
+    y = max(1, _BLOCK // x) if x <= _WARP else 1
+    return Teams("true" if wide else "false", -(-rows // y), (x, y), pieces <= most * x)
