@@ -85,6 +85,8 @@ def registries() -> Mapping[str, Registry]:
         name = f"{providers.__name__}.{folder.name}"
         if folder.name != "array_ops" and find_spec(f"{name}.registry"):
             provider = import_module(f"{name}.provider").PROVIDER
+            if find_spec(f"{name}.operators"):
+                import_module(f"{name}.operators")
             found[provider.name.removesuffix("ExecutionProvider")] = import_module(f"{name}.registry").REGISTRY
     return found
 

@@ -28,7 +28,7 @@ def softplus(xp: Any, x: Array) -> Array:
     return xp.logaddexp(x, xp.zeros_like(x))
 
 
-_PARAMETERS: dict[str, tuple[float | None, float | None]] = {
+ACTIVATION_PARAMETERS: dict[str, tuple[float | None, float | None]] = {
     "affine": (1.0, 0.0),
     "relu": (None, None),
     "leakyrelu": (0.01, None),
@@ -41,6 +41,7 @@ _PARAMETERS: dict[str, tuple[float | None, float | None]] = {
     "softsign": (None, None),
     "softplus": (None, None),
 }
+"""The activations, and the defaults of their alpha and beta; None for a parameter that they do not have."""
 
 
 def _function(name: str, alpha: float, beta: float) -> Activation:
@@ -60,8 +61,10 @@ def _function(name: str, alpha: float, beta: float) -> Activation:
     return functions[name]
 
 
-def activations_of(names: Sequence[str], alphas: Sequence[float] | None, betas: Sequence[float] | None) -> list[Activation]:
-    """The named functions; those that have parameters take them from `alphas` and `betas` in turn, or their defaults.
+def named_activations(
+    names: Sequence[str], alphas: Sequence[float] | None, betas: Sequence[float] | None
+) -> list[tuple[str, float, float]]:
+    """Name in lower case, alpha and beta of each; those that have parameters take them in turn, or their defaults.
 
     Raises:
         InvalidArgument: there is no such function.
@@ -70,17 +73,17 @@ def activations_of(names: Sequence[str], alphas: Sequence[float] | None, betas: 
     found = []
     for name in names:
         key = name.lower()
-        if key not in _PARAMETERS:
-            raise InvalidArgument(f"activations: expected each to be one of {', '.join(sorted(_PARAMETERS))}, got {name!r}")
-        alpha, beta = _PARAMETERS[key]
-        found.append(
-            _function(
-                key,
-                0.0 if alpha is None else float(next(next_alpha, alpha)),
-                0.0 if beta is None else float(next(next_beta, beta)),
-            )
-        )
+        if key not in ACTIVATION_PARAMETERS:
+            raise InvalidArgument(f"activations: expected each to be one of {', '.join(sorted(ACTIVATION_PARAMETERS))}, got {name!r}")
+        alpha, beta = ACTIVATION_PARAMETERS[key]
+        chosen_alpha = 0.0 if alpha is None else float(next(next_alpha, alpha))
+        found.append((key, chosen_alpha, 0.0 if beta is None else float(next(next_beta, beta))))
     return found
+
+
+def activations_of(names: Sequence[str], alphas: Sequence[float] | None, betas: Sequence[float] | None) -> list[Activation]:
+    """The functions of `named_activations`."""
+    return [_function(*chosen) for chosen in named_activations(names, alphas, betas)]
 
 
 def clipped(xp: Any, x: Array, clip: float | None) -> Array:

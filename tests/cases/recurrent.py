@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from tests.cases import Case
+from tests.cases.oracles import expected_outputs
 from tests.cases.random_arrays import normal
 
 _GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
@@ -23,6 +25,8 @@ def _recurrent(
     peepholes: bool = False,
     opset: int = 14,
     outputs: int | None = None,
+    dtype: str = "float32",
+    oracle: str = "any",
     **attributes: Any,
 ) -> Case:
     directions, gates = 2 if direction == "bidirectional" else 1, _GATES[name]
@@ -39,9 +43,21 @@ def _recurrent(
         inputs.append(normal(directions, 3 * _HIDDEN) if peepholes else None)
     while inputs[-1] is None:
         inputs.pop()
+    inputs = [x if x is None or x.dtype.kind == "i" else x.astype(dtype) for x in inputs]
     outputs = outputs or (3 if name == "LSTM" else 2)
-    return Case(
-        name, inputs, {"direction": direction, "hidden_size": _HIDDEN, **attributes}, opset=opset, outputs=outputs, rtol=1e-4, atol=1e-5
+    rtol, atol = (1e-2, 4e-3) if dtype == "float16" else (1e-4, 1e-5)
+    attributes |= {"direction": direction, "hidden_size": _HIDDEN}
+    return Case(name, inputs, attributes, opset=opset, outputs=outputs, rtol=rtol, atol=atol, oracle=oracle)
+
+
+def _batch_first(name: str, direction: str = "forward", **attributes: Any) -> Case:
+    """With layout 1, which onnxruntime does not run: the expectation is that of layout 0 with the batch axis moved."""
+    first = _recurrent(name, direction, initial=True, lengths=True, **attributes)
+    inputs = [None if x is None else x.swapaxes(0, 1) if x.ndim == 3 and i not in (1, 2) else x for i, x in enumerate(first.inputs)]
+    y, *lasts = expected_outputs(first)
+    expected = [y.transpose(2, 0, 1, 3), *(last.swapaxes(0, 1) for last in lasts)]
+    return replace(
+        first, inputs=inputs, attributes={**first.attributes, "layout": 1}, expected=expected, note="onnxruntime has layout 0 alone"
     )
 
 
@@ -59,6 +75,15 @@ CASES = [
     _recurrent("LSTM", peepholes=True, initial=True),
     _recurrent("LSTM", input_forget=1),
     _recurrent("LSTM", activations=["Sigmoid", "Elu", "ScaledTanh"], activation_alpha=[0.7, 1.5], activation_beta=[0.6]),
+    *(_recurrent(name, dtype="float16", oracle="reference") for name in _GATES),
+    *(_recurrent(name, "reverse", dtype="float64", initial=True) for name in ("RNN", "LSTM")),
+    *(_batch_first(name, direction) for name in _GATES for direction in ("reverse", "bidirectional")),
+    _batch_first("GRU", linear_before_reset=1),
+    Case(
+        "LSTM", [normal(2, 70, 40), normal(2, 400, 40), normal(2, 400, 100)], {"direction": "bidirectional", "hidden_size": 100}, outputs=3
+    ),
+    Case("GRU", [normal(3, 1, 4), normal(1, 9, 4), normal(1, 9, 3), None, np.array([2], np.int32)], {"hidden_size": 3}, outputs=2),
+    Case("RNN", [normal(3, 2, 4), normal(1, 3, 4), normal(1, 3, 3)], {"hidden_size": 3, "activations": ["Softplus"], "clip": 2.0}),
     Case(
         "LSTM",
         [normal(_BATCH, _STEPS, _INPUT), normal(1, 8, _INPUT), normal(1, 8, _HIDDEN)],

@@ -181,6 +181,23 @@ class TestProducts:
 
 
 @pytest.mark.usefixtures("device")
+class TestRecurrent:
+    def test_one_product_for_all_inputs_and_one_a_step(self, device: Any) -> None:
+        inputs = "float[4,2,3] x, float[1,20,3] w, float[1,20,5] r"
+        body = f"g ({inputs}) => (float[4,1,2,5] y) {{ all = LSTM <hidden_size = 5> (x, w, r)  y = Neg (all) }}"
+        made, feeds = session(body, enable_cuda_graph=1), {"x": random(4, 2, 3), "w": random(1, 20, 3), "r": random(1, 20, 5)}
+        device.counters(clear=True)
+        (first,) = made.run(None, feeds)
+        counted = device.counters(clear=True)
+        assert (counted["library_calls"], counted["launches"]) == (4, 5)  # the first step has no state to multiply
+        made.run(None, feeds)
+        made.run(None, feeds)
+        device.counters(clear=True)
+        np.testing.assert_array_equal(made.run(None, feeds)[0], first)
+        assert device.counters()["graph_launches"] == 1
+
+
+@pytest.mark.usefixtures("device")
 class TestConvolutions:
     def test_bias_residual_and_activation_are_in_the_graph(self, device: Any) -> None:
         made = convolution("c = Conv <pads = [1,1,1,1]> (x, w, b)  s = Add (c, z)  y = Relu (s)")

@@ -11,7 +11,7 @@ import pytest
 
 import onnxgpu.providers.cuda.operators  # noqa: F401  registers the operators
 from onnxgpu.provider import Claim, Refusal
-from onnxgpu.providers.cuda.libraries import convolutions, pointwise, products
+from onnxgpu.providers.cuda.libraries import convolutions, pointwise, products, recurrent
 from onnxgpu.providers.cuda.libraries.selection import Selection
 from onnxgpu.providers.cuda.narrow import bits_of, stored_dtype, typed
 from onnxgpu.providers.cuda.registry import REGISTRY
@@ -21,7 +21,7 @@ from tests.cases.tolerances import assert_same
 from tests.emulated import LIBRARIES_MISSING, PLAIN
 from tests.test_operator_cases import operation_of
 
-LIBRARIES = (products.REGISTRY, pointwise.REGISTRY, convolutions.REGISTRY)
+LIBRARIES = (products.REGISTRY, pointwise.REGISTRY, recurrent.REGISTRY, convolutions.REGISTRY)
 NOT_COVERED = ("takes no empty", "the same padding on both sides")
 OWN = {(entry.domain, entry.operator) for entry in REGISTRY.entries()}
 SIZED_BY_DATA = {"Compress", "NonMaxSuppression", "NonZero", "Unique"}

@@ -5,5 +5,6 @@ selection.py  for each operation: a library, else our own kernel; with the reaso
 kernel.py     a kernel that runs a library's plan, and our own where the library has none for a shape
 cublas.py     products as cuBLASLt plans; matrices.py: how operands lie; products.py: MatMul, Gemm and their fused forms
 pointwise.py  convolutions that are products
+recurrent.py  RNN, GRU and LSTM, whose products are its plans
 graphs.py     plans of cuDNN graphs; convolution_graphs.py: what they consist of; convolutions.py: Conv and its kin
 """

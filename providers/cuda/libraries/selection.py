@@ -11,7 +11,7 @@ from onnxgpu.errors import EPFail
 from onnxgpu.log import logger
 from onnxgpu.operators import Registry
 from onnxgpu.provider import Claim, Kernel, Operation
-from onnxgpu.providers.cuda.libraries import convolutions, cublas, found, graphs, pointwise, products
+from onnxgpu.providers.cuda.libraries import convolutions, cublas, found, graphs, pointwise, products, recurrent
 from onnxgpu.providers.cuda.libraries.found import Found
 from onnxgpu.providers.cuda.libraries.kernel import Context, LibraryKernel
 
@@ -49,6 +49,7 @@ class Selection:
         self._all = (
             _Library("enable_cublas", found.cublas_lt, products.REGISTRY, products_of),
             _Library("enable_cublas", found.cublas_lt, pointwise.REGISTRY, products_of),
+            _Library("enable_cublas", found.cublas_lt, recurrent.REGISTRY, products_of),
             _Library("enable_cudnn", found.cudnn, convolutions.REGISTRY, Context(xp, partial(graphs.plans, device), tf32)),
         )
 
