@@ -2,8 +2,7 @@
 //
 //   x         [images, spatial…], images = batch · channels
 //   y         [images, windows…]
-//   indices   like y, where each maximum is in x, or null; counted over the flattened x, the last axis slowest within an image if
-//             `is_column_major`
+//   indices   like y, where each maximum is in x; counted over the flattened x, the last axis slowest within an image if `is_column_major`
 //   launch    any: a thread a window, neighbouring threads neighbouring windows
 //             scatter_maxima: any; y, which is zero, [images, output…] gets x at those `indices` of [images, pooled…] that lie in both
 //
@@ -13,89 +12,133 @@
 #include "reductions.cuh"
 #include "vector.cuh"
 
-struct Window {
-    long long size, kernel, stride, dilation, begin, end, windows;  // of the input, in elements; `begin` and `end` are padding
+// `Index` is int where numbers of elements fit: dividing 64 bits is slow.
+template <typename Index> struct Window {
+    Index size, kernel, stride, dilation, begin, end, windows;  // of the input, in elements; `begin` and `end` are padding
 };
 
-struct Windows {
-    Window axis[3];
+template <typename Index> struct Windows {
+    Window<Index> axis[3];
 
-    __device__ long long input_size() const { return axis[0].size * axis[1].size * axis[2].size; }
-    __device__ long long count() const { return axis[0].windows * axis[1].windows * axis[2].windows; }
+    __device__ Index input_size() const { return axis[0].size * axis[1].size * axis[2].size; }
 };
+
+// How many steps it takes to get so far, or past it.
+template <typename Index> __device__ inline Index steps(Index distance, Index step) {
+    return distance <= 0 ? 0 : step == 1 ? distance : (distance + step - 1) / step;
+}
 
 // The elements of one axis in window number `number`: those in the input are first + k · dilation for k of [low, high).
-struct Span {
-    long long first, low, high;
+template <typename Index> struct Span {
+    Index first, low, high;
 
-    __device__ Span(const Window& window, long long number) {
+    __device__ Span(const Window<Index>& window, Index number) {
         first = number * window.stride - window.begin;
-        low = first < 0 ? (-first + window.dilation - 1) / window.dilation : 0;
-        const long long room = window.size - first;
-        high = room <= 0 ? 0 : (room + window.dilation - 1) / window.dilation;
+        low = steps(-first, window.dilation);
+        high = steps(window.size - first, window.dilation);
         if (high > window.kernel) high = window.kernel;
     }
-    __device__ long long count() const { return high > low ? high - low : 0; }
+    __device__ bool has(Index k) const { return k >= low && k < high; }
+    __device__ Index count() const { return high > low ? high - low : 0; }
 };
 
 // How many elements of one axis lie in the input or its padding.
-__device__ inline long long padded_count(const Window& window, long long number) {
-    const long long room = window.size + window.end - (number * window.stride - window.begin);
-    const long long count = room <= 0 ? 0 : (room + window.dilation - 1) / window.dilation;
+template <typename Index> __device__ inline Index padded_count(const Window<Index>& window, const Span<Index>& span) {
+    const Index count = steps(window.size + window.end - span.first, window.dilation);
     return count < window.kernel ? count : window.kernel;
 }
 
-template <typename Visit> __device__ inline void for_each_element(const Windows& windows, const Span (&spans)[3], Visit visit) {
-    for (long long i = spans[0].low; i < spans[0].high; ++i) {
-        const long long plane = (spans[0].first + i * windows.axis[0].dilation) * windows.axis[1].size;
-        for (long long j = spans[1].low; j < spans[1].high; ++j) {
-            const long long row = (plane + spans[1].first + j * windows.axis[1].dilation) * windows.axis[2].size;
-            for (long long k = spans[2].low; k < spans[2].high; ++k) visit(row + spans[2].first + k * windows.axis[2].dilation);
+template <typename Index> __device__ inline Index held(Index index, Index size) { return index < 0 ? 0 : index < size ? index : size - 1; }
+
+// visit(element, its index) for the elements of a window, in order. A window of two axes that is `side` wide and high is loaded before
+// the first element is visited; where that is 0, it is of any kind.
+template <int side, typename T, typename Index, typename Visit>
+__device__ inline void for_each_element(const T* source, const Windows<Index>& windows, const Span<Index> (&spans)[3], Visit visit) {
+    const Window<Index>&outer = windows.axis[0], &middle = windows.axis[1], &inner = windows.axis[2];
+    if constexpr (side > 0) {
+        T elements[side][side];
+#pragma unroll
+        for (int j = 0; j < side; ++j) {
+            const T* row = source + held(spans[1].first + j * middle.dilation, middle.size) * inner.size;
+#pragma unroll
+            for (int k = 0; k < side; ++k) elements[j][k] = row[held(spans[2].first + k * inner.dilation, inner.size)];
+        }
+#pragma unroll
+        for (int j = 0; j < side; ++j)
+#pragma unroll
+            for (int k = 0; k < side; ++k)
+                if (spans[1].has(j) && spans[2].has(k)) visit(elements[j][k], Index(0));
+    } else {
+        for (Index i = spans[0].low; i < spans[0].high; ++i) {
+            const Index plane = (spans[0].first + i * outer.dilation) * middle.size;
+            for (Index j = spans[1].low; j < spans[1].high; ++j) {
+                const Index row = (plane + spans[1].first + j * middle.dilation) * inner.size + spans[2].first;
+                for (Index k = spans[2].low; k < spans[2].high; ++k) visit(source[row + k * inner.dilation], row + k * inner.dilation);
+            }
         }
     }
 }
 
-struct Place {
-    long long image, number[3];
+template <typename Index> struct Place {
+    Index image, number[3];
 
-    __device__ Place(const Windows& windows, long long index) {
-        number[2] = index % windows.axis[2].windows;
-        index /= windows.axis[2].windows;
-        number[1] = index % windows.axis[1].windows;
-        index /= windows.axis[1].windows;
-        number[0] = index % windows.axis[0].windows;
-        image = index / windows.axis[0].windows;
+    __device__ Place(const Windows<Index>& windows, long long index) : image(static_cast<Index>(index)) {
+#pragma unroll
+        for (int axis = 2; axis >= 0; --axis) {
+            const Index size = windows.axis[axis].windows, rest = size == 1 ? image : image / size;
+            number[axis] = image - rest * size;
+            image = rest;
+        }
     }
 };
 
-__device__ inline long long column_major(const Windows& windows, long long place) {
-    const long long inner = windows.axis[2].size, middle = windows.axis[1].size, outer = windows.axis[0].size;
+template <typename Index> __device__ inline Index column_major(const Windows<Index>& windows, Index place) {
+    const Index inner = windows.axis[2].size, middle = windows.axis[1].size, outer = windows.axis[0].size;
     return place / (middle * inner) + place / inner % middle * outer + place % inner * outer * middle;
 }
 
-template <typename T>
+template <typename T, typename Index, int side>
 __global__ void __launch_bounds__(256) pool_maxima(
-    const T* __restrict__ x, T* __restrict__ y, long long* __restrict__ indices, Windows windows, long long count, bool is_column_major
+    const T* __restrict__ x, T* __restrict__ y, Windows<Index> windows, long long count
 ) {
     using A = typename Wide<T>::type;
     for_each_index(count, [=](long long index) {
-        const Place place(windows, index);
-        const Span spans[3] = {{windows.axis[0], place.number[0]}, {windows.axis[1], place.number[1]}, {windows.axis[2], place.number[2]}};
-        const T* source = x + place.image * windows.input_size();
+        const Place<Index> place(windows, index);
+        const Span<Index> spans[3] = {
+            {windows.axis[0], place.number[0]}, {windows.axis[1], place.number[1]}, {windows.axis[2], place.number[2]}
+        };
         A best = least<T>();
-        long long where = -1;
-        for_each_element(windows, spans, [&](long long i) {
-            const A value = from_element<A>(source[i]);
-            if (where < 0 || value > best || (!indices && value != value)) {
+        for_each_element<side>(x + place.image * windows.input_size(), windows, spans, [&](T element, Index) {
+            const A value = from_element<A>(element);
+            if (value > best || value != value) best = value;
+        });
+        y[index] = to_element<T>(best);
+    });
+}
+
+// The first element of a window counts even if it is NaN, and none after it.
+template <typename T, typename Index>
+__global__ void __launch_bounds__(256, 2) pool_maxima_with_indices(
+    const T* __restrict__ x, T* __restrict__ y, long long* __restrict__ indices, Windows<Index> windows, long long count, bool is_column_major
+) {
+    using A = typename Wide<T>::type;
+    for_each_index(count, [=](long long index) {
+        const Place<Index> place(windows, index);
+        const Span<Index> spans[3] = {
+            {windows.axis[0], place.number[0]}, {windows.axis[1], place.number[1]}, {windows.axis[2], place.number[2]}
+        };
+        A best = least<T>();
+        Index where = -1;
+        for_each_element<0>(x + place.image * windows.input_size(), windows, spans, [&](T element, Index i) {
+            const A value = from_element<A>(element);
+            if (where < 0 || value > best) {
                 best = value;
                 where = i;
             }
         });
         y[index] = to_element<T>(best);
-        if (indices) {
-            const long long inside = is_column_major && where >= 0 ? column_major(windows, where) : where;
-            indices[index] = place.image * windows.input_size() + inside;
-        }
+        const Index inside = is_column_major && where >= 0 ? column_major(windows, where) : where;
+        indices[index] = place.image * windows.input_size() + inside;
     });
 }
 
@@ -117,22 +160,25 @@ struct PowerNorm {
     template <typename A> __device__ static A finish(A sum, A p, A) { return power(sum, A(1) / p); }
 };
 
-template <typename T, typename Norm>
+template <typename T, typename Norm, typename Index, int side>
 __global__ void __launch_bounds__(256) pool_sums(
-    const T* __restrict__ x, T* __restrict__ y, Windows windows, long long count, double exponent, bool counts_padding
+    const T* __restrict__ x, T* __restrict__ y, Windows<Index> windows, long long count, double exponent, bool counts_padding
 ) {
     using A = accumulator_t<T>;
     for_each_index(count, [=](long long index) {
-        const Place place(windows, index);
-        const Span spans[3] = {{windows.axis[0], place.number[0]}, {windows.axis[1], place.number[1]}, {windows.axis[2], place.number[2]}};
-        const T* source = x + place.image * windows.input_size();
+        const Place<Index> place(windows, index);
+        const Span<Index> spans[3] = {
+            {windows.axis[0], place.number[0]}, {windows.axis[1], place.number[1]}, {windows.axis[2], place.number[2]}
+        };
         const A p = A(exponent);
         A sum = 0;
-        for_each_element(windows, spans, [&](long long i) { sum += Norm::term(A(widen(source[i])), p); });
-        long long elements = 1;
+        for_each_element<side>(x + place.image * windows.input_size(), windows, spans, [&](T element, Index) {
+            sum += Norm::term(A(widen(element)), p);
+        });
+        Index elements = 1;
 #pragma unroll
         for (int axis = 0; axis < 3; ++axis)
-            elements *= counts_padding ? padded_count(windows.axis[axis], place.number[axis]) : spans[axis].count();
+            elements *= counts_padding ? padded_count(windows.axis[axis], spans[axis]) : spans[axis].count();
         y[index] = narrow<T>(Norm::finish(sum, p, A(elements > 1 ? elements : 1)));
     });
 }

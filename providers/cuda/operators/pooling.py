@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -19,12 +20,22 @@ Numbers = Sequence[int] | None
 
 _MAXIMA_OF = FLOAT_NAMES | {"int8", "uint8"}
 _NORMS = {1.0: "AbsoluteNorm", 2.0: "EuclideanNorm"}
-MAXIMA = Template("pooling.cu", "pool_maxima<{T}>", "pppslb", T=tuple(C_TYPES[name] for name in sorted(_MAXIMA_OF)))
-SUMS = Template("pooling.cu", "pool_sums<{T}, {norm}>", "ppsldb", T=FLOATS, norm=("Mean", *_NORMS.values(), "PowerNorm"))
+_SIDES = (2, 3, 5)
+"""Square windows of two axes that have kernels of their own, which load all elements of a window at once."""
+_INDICES = ("int", "long long")
+_WINDOWS = ("long long, 0", "int, 0", *(f"int, {side}" for side in _SIDES))
+_MAXIMA = tuple(C_TYPES[name] for name in sorted(_MAXIMA_OF))
+_SUMS = (*(f"Mean, {windows}" for windows in _WINDOWS), *(f"{norm}, {i}, 0" for norm in (*_NORMS.values(), "PowerNorm") for i in _INDICES))
+MAXIMA = Template("pooling.cu", "pool_maxima<{T}, {windows}>", "ppsl", T=_MAXIMA, windows=_WINDOWS)
+MAXIMA_WITH_INDICES = Template("pooling.cu", "pool_maxima_with_indices<{T}, {index}>", "pppslb", T=_MAXIMA, index=_INDICES)
+SUMS = Template("pooling.cu", "pool_sums<{T}, {sums}>", "ppsldb", T=FLOATS, sums=_SUMS)
 UNPOOL = Template("pooling.cu", "scatter_maxima<{unit}>", "pppsl", unit=("unsigned short", "unsigned int", "unsigned long long"))
 
 _UNITS = {2: "unsigned short", 4: "unsigned int", 8: "unsigned long long"}
 _MOST_AXES = 3
+_NO_AXIS = (1, 1, 1, 1, 0, 0, 1)
+_MANY = 1 << 29
+"""Fewer elements, and fewer elements' places in padding, are counted in 32 bits."""
 
 
 def _refusal(operation: Operation) -> str | None:
@@ -32,12 +43,32 @@ def _refusal(operation: Operation) -> str | None:
     return None if 1 <= axes <= _MOST_AXES else f"pools over at most {_MOST_AXES} spatial axes, not {axes}"
 
 
-def _windows(name: str, x: Array, kernel_shape: Sequence[int], *settings: Any) -> tuple[tuple[int, ...], np.ndarray]:
-    """The output's shape, and the kernels' structure Windows."""
+@dataclass(frozen=True)
+class _Windows:
+    """Where the windows of a pool lie.
+
+    Args:
+        shape: of the result.
+        rows: the kernels' structure Windows, an axis a row.
+    """
+
+    shape: tuple[int, ...]
+    rows: np.ndarray
+
+    def kind(self, x: Array) -> tuple[str, int, np.ndarray]:
+        """The type that counts elements, the side if the windows are squares with kernels of their own, else 0, and the structure."""
+        if max(x.size, prod(self.shape), int(self.rows.max())) >= _MANY:
+            return "long long", 0, self.rows
+        _, height, width = self.rows[:, 1]
+        is_square = x.size and tuple(self.rows[0]) == _NO_AXIS and height == width and width in _SIDES
+        return "int", int(width) if is_square else 0, self.rows.astype(np.int32)
+
+
+def _windows(name: str, x: Array, kernel_shape: Sequence[int], *settings: Any) -> _Windows:
     found = windows_over(name, spatial_sizes(name, x), kernel_shape, *settings)
     axes = zip(found.spatial, found.kernel, found.strides, found.dilations, found.begin, found.end, found.output, strict=True)
-    rows = [(1, 1, 1, 1, 0, 0, 1)] * (_MOST_AXES - len(found.spatial)) + list(axes)
-    return (*x.shape[:2], *found.output), np.array(rows, np.int64)
+    rows = [_NO_AXIS] * (_MOST_AXES - len(found.spatial)) + list(axes)
+    return _Windows((*x.shape[:2], *found.output), np.array(rows, np.int64))
 
 
 @operator("MaxPool", since=1, specs=array_specs("MaxPool"), types=_MAXIMA_OF, when=_refusal)
@@ -56,23 +87,26 @@ def max_pool(
     out: Any = None,
 ) -> tuple[Array, ...]:
     """The greatest element of each window, and its index in the flattened input. Spec: https://onnx.ai/onnx/operators/onnx__MaxPool.html"""
-    shape, windows = _windows("MaxPool", x, kernel_shape, strides, dilations, pads, auto_pad, ceil_mode)
+    windows = _windows("MaxPool", x, kernel_shape, strides, dilations, pads, auto_pad, ceil_mode)
     if out is None:
-        out = (xp.empty(shape, x.dtype), xp.empty(shape, np.int64))[:output_count]
+        out = (xp.empty(windows.shape, x.dtype), xp.empty(windows.shape, np.int64))[:output_count]
     results = out if isinstance(out, tuple) else (out,)
     y, indices = (*results, None)[:2]
-    MAXIMA.instance(T=x.dtype).launch(blocks_for(y.size), THREADS, dense(xp, x), y, indices, windows, y.size, bool(storage_order))
+    index, side, structure = windows.kind(x)
+    grid = blocks_for(y.size), THREADS
+    if indices is None:
+        MAXIMA.instance(T=x.dtype, windows=f"{index}, {side}").launch(*grid, dense(xp, x), y, structure, y.size)
+    else:
+        kernel = MAXIMA_WITH_INDICES.instance(T=x.dtype, index=index)
+        kernel.launch(*grid, dense(xp, x), y, indices, structure, y.size, bool(storage_order))
     return results
 
 
-def _sums(
-    xp: Any, x: Array, found: tuple[tuple[int, ...], np.ndarray], norm: str, exponent: float, counts_padding: int, out: Array | None
-) -> Array:
-    shape, windows = found
-    y = xp.empty(shape, x.dtype) if out is None else out
-    SUMS.instance(T=x.dtype, norm=norm).launch(
-        blocks_for(y.size), THREADS, dense(xp, x), y, windows, y.size, exponent, bool(counts_padding)
-    )
+def _sums(xp: Any, x: Array, windows: _Windows, norm: str, exponent: float, counts_padding: int, out: Array | None) -> Array:
+    y = xp.empty(windows.shape, x.dtype) if out is None else out
+    index, side, structure = windows.kind(x)
+    kernel = SUMS.instance(T=x.dtype, sums=f"{norm}, {index}, {side if norm == 'Mean' else 0}")
+    kernel.launch(blocks_for(y.size), THREADS, dense(xp, x), y, structure, y.size, exponent, bool(counts_padding))
     return y
 
 
@@ -91,8 +125,8 @@ def average_pool(
     out: Array = None,
 ) -> Array:
     """The mean of each window, padding left out unless asked for. Spec: https://onnx.ai/onnx/operators/onnx__AveragePool.html"""
-    found = _windows("AveragePool", x, kernel_shape, strides, dilations, pads, auto_pad, ceil_mode)
-    return _sums(xp, x, found, "Mean", 0.0, count_include_pad, out)
+    windows = _windows("AveragePool", x, kernel_shape, strides, dilations, pads, auto_pad, ceil_mode)
+    return _sums(xp, x, windows, "Mean", 0.0, count_include_pad, out)
 
 
 @operator("LpPool", since=1, specs=array_specs("LpPool"), types=FLOAT_NAMES, when=_refusal)
@@ -110,8 +144,8 @@ def lp_pool(
     out: Array = None,
 ) -> Array:
     """The Lp norm of each window. Spec: https://onnx.ai/onnx/operators/onnx__LpPool.html"""
-    found = _windows("LpPool", x, kernel_shape, strides, dilations, pads, auto_pad, ceil_mode)
-    return _sums(xp, x, found, _NORMS.get(p, "PowerNorm"), float(p), 0, out)
+    windows = _windows("LpPool", x, kernel_shape, strides, dilations, pads, auto_pad, ceil_mode)
+    return _sums(xp, x, windows, _NORMS.get(p, "PowerNorm"), float(p), 0, out)
 
 
 def _spatial_axes(x: Array) -> tuple[int, ...]:
