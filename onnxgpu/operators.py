@@ -255,6 +255,8 @@ class FunctionKernel:
         self._output_count = len(operation.outputs)
         self._single = self._output_count == 1
         self._alone = entry.alone or entry.view
+        self.copies = entry.view and "out" in asked
+        """The result is a view, or, where memory is given for it, a copy."""
         self._can_be_traced = xp is np and entry.deterministic
 
     def outputs(self, inputs: Sequence[Value]) -> Sequence[Spec] | None:

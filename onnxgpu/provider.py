@@ -25,6 +25,10 @@ Body = Callable[..., Sequence[Value]]
 """A graph attribute at run time: call it with the graph's inputs, get its outputs."""
 
 
+Work = Callable[[], Any]
+"""Launches on memory that is the same in every run."""
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
     """Where a tensor lives: two GPUs are two places."""
@@ -305,14 +309,10 @@ class Provider:
         """Bytes that can still be allocated here, about; None if that is not known."""
         return None
 
-    def may_capture(self) -> bool:
-        """True if `capture` may be called now; if not, it may be later."""
-        return False
+    def recorder(self) -> Callable[[Work], Work | None] | None:
+        """A function that gives what repeats the launches of some work in one call, by one thread at a time; None if there is none now.
 
-    def capture(self, work: Callable[[], None]) -> Callable[[], None] | None:
-        """What repeats the launches that `work` makes, with the same memory, in one call; None if it cannot be repeated so.
-
-        `work` is called at most once, and what it launches need not happen.
+        It calls the work any number of times, what is launched meanwhile need not happen, and it gives None for what cannot be repeated.
         """
         return None
 

@@ -22,7 +22,7 @@ from onnxgpu.execute.replay import has_fixed_arrays, may_repeat, recorded
 from onnxgpu.execute.source import Source, Variant, write_source
 from onnxgpu.plan.steps import ABSENT, DISCARD, Plan, Step
 from onnxgpu.plan.transfer import TransferKernel
-from onnxgpu.provider import Array, Place, Provider, Spec, Value
+from onnxgpu.provider import Array, Place, Provider, Spec, Value, Work
 
 PLAIN = Variant()
 
@@ -92,6 +92,10 @@ class FixedPlan:
         step, memory = self.plan.steps[position], self.memory[position]
         is_made = all(slot == DISCARD or slot in made for slot in step.outputs)
         return position in self.skipped or ((memory is None or memory.is_view) and is_made)
+
+    def is_ahead(self, step: Step, made: frozenset[int]) -> bool:
+        """True for a copy of an input into memory that waits for it from the start of the run; a body is run again at once."""
+        return step.is_transfer and not self.is_body and step.inputs[0] in self.plan.inputs and step.outputs[0] in made
 
     @cached_property
     def is_inlined(self) -> bool:
@@ -217,16 +221,26 @@ class Context:
 
     def _record_when_due(self) -> None:
         """In the second run of this context, everything that a recording holds was launched and compiled before."""
-        if self._runs_to_recording > 1 or not all(self.fixed.plan.steps[p].provider.may_capture() for p in self.fixed.repeatable):
+        if self._runs_to_recording > 1:
             self._runs_to_recording = 1
             return
-        self._runs_to_recording = 0
         steps = self.fixed.plan.steps
+        recorders: dict[Provider, Callable[[Work], Work | None]] = {}
+        for provider in {steps[position].provider for position in self.fixed.repeatable}:
+            recorder = provider.recorder()
+            if recorder is None:
+                return
+            recorders[provider] = recorder
+        self._runs_to_recording = 0
         works = {p: self._work(p) for p in sorted(self.fixed.repeatable) if has_fixed_arrays(steps[p], self._made)}
-        self._repeats = recorded(steps, works, lambda position: self.fixed.is_passed(position, self._made))
+        self._repeats = recorded(steps, works, lambda step, work: recorders[step.provider](work), self._parts_nothing)
         if self._repeats:
             self._plain_variant = Variant(repeated=tuple(self._repeats))
             self._plain = self._function(self._plain_variant)
+
+    def _parts_nothing(self, position: int) -> bool:
+        """True for a position at which nothing is done in a run, or which is done before all others."""
+        return self.fixed.is_passed(position, self._made) or self.fixed.is_ahead(self.fixed.plan.steps[position], self._made)
 
     def _work(self, position: int) -> Callable[[], Any]:
         """The launch of a step on arrays that are the same in every run."""

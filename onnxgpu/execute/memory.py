@@ -51,6 +51,8 @@ def step_memory(step: Step, record: Record) -> StepMemory | None:
     if specs is None and inlined is not None and _is_view(step, record):
         calls = inlined(inputs, None)
         return None if calls is None else StepMemory(tuple(inputs), (), 0, tuple(calls), is_view=True)
+    if specs is None and getattr(step.kernel, "copies", False) and _is_view(step, record) and step.outputs[0] in record.apart:
+        return StepMemory(tuple(inputs), (Spec(*record.kinds[step.outputs[0]]),), 0)
     if specs is None or any(
         slot != DISCARD and record.kinds.get(slot) != (s.shape, s.dtype) for slot, s in zip(step.outputs, specs, strict=False)
     ):

@@ -31,12 +31,14 @@ class Record:
         static: slot → value, for small host values that depend on nothing but constants and shapes.
         dense: slots whose array fills its memory in C order.
         roots: slot → slots of the values whose memory it may lie in (itself, if it has memory of its own).
+        apart: slots of values that could be views, and shared no memory with what they were made of.
     """
 
     kinds: dict[int, Kind] = field(default_factory=dict)
     static: dict[int, Value] = field(default_factory=dict)
     dense: set[int] = field(default_factory=set)
     roots: dict[int, frozenset[int]] = field(default_factory=dict)
+    apart: set[int] = field(default_factory=set)
 
 
 def record_run(plan: Plan, frame: Frame, volatile: set[int], between_steps: Callable[[], None] | None = None) -> Record:
@@ -69,6 +71,8 @@ def record_run(plan: Plan, frame: Frame, volatile: set[int], between_steps: Call
                 fixed_shapes.add(slot)
             if static:
                 record.static[slot] = value
+            if step.view_of is not None and not step.provider.shares_memory(inputs[step.view_of], value):
+                record.apart.add(slot)
 
     run_steps(plan.steps, frame, observe)
     return record

@@ -116,7 +116,7 @@ class _Writer:
 
     def source(self) -> Source:
         plan = self._fixed.plan
-        steps = sorted(enumerate(plan.steps), key=lambda item: not self._is_ahead(item[1]))
+        steps = sorted(enumerate(plan.steps), key=lambda item: not self._fixed.is_ahead(item[1], self._made))
         groups = {group[0]: group for group in self._variant.repeated}
         repeated = {position for group in self._variant.repeated for position in group}
         for position, step in steps:
@@ -147,10 +147,6 @@ class _Writer:
             self._resumes,
             self._repeats,
         )
-
-    def _is_ahead(self, step: Step) -> bool:
-        """True for a copy of an input into memory that waits for it from the start of the run; a body is run again at once."""
-        return step.is_transfer and not self._fixed.is_body and step.inputs[0] in self._fixed.plan.inputs and step.outputs[0] in self._made
 
     def _line(self, text: str, position: int | None = None) -> None:
         self._lines.append(text)
@@ -215,7 +211,7 @@ class _Writer:
             self._workspaces.append(position)
         inputs = ", ".join(self._value(slot) for slot in step.inputs)
         function: Callable[..., Any] = step.kernel.launch
-        if isinstance(step.kernel, TransferKernel) and self._is_ahead(step):
+        if isinstance(step.kernel, TransferKernel) and self._fixed.is_ahead(step, self._made):
             function = step.kernel.launch_ahead
         launch = self._name(function, _stem(step))
         self._line(f"{launch}([{inputs}], [{', '.join(outputs)}], {workspace})", position)

@@ -13,6 +13,10 @@ from onnxgpu.errors import EPFail
 from onnxgpu.provider import Library
 
 _WHEELS = {"cupy-cuda12x": 12, "cupy-cuda13x": 13}
+_OTHER_USERS = ("jax", "numba.cuda", "paddle", "pycuda.driver", "tensorflow")
+_users_before = set[str]()
+"""CuPy, if the program imported it before onnxgpu did."""
+
 _NO_DRIVER = "no NVIDIA driver on this machine: install one, or run on a machine with a GPU"
 
 
@@ -41,6 +45,13 @@ def driver() -> Library:
     return Library("libcuda.so.1", None if reason else "the system's", remedy=reason or _NO_DRIVER)
 
 
+def has_other_users() -> bool:
+    """True if this process has another library than onnxgpu that uses the device, or may do so."""
+    torch = sys.modules.get("torch")
+    cuda = getattr(torch, "cuda", None)
+    return bool(_users_before) or any(name in sys.modules for name in _OTHER_USERS) or (cuda is not None and bool(cuda.is_initialized()))
+
+
 @cache
 def cupy() -> Any:
     """The module `cupy`, on the emulated device if that is asked for.
@@ -48,6 +59,8 @@ def cupy() -> Any:
     Raises:
         EPFail: it cannot be imported, or finds no device.
     """
+    if "cupy" in sys.modules:
+        _users_before.add("cupy")
     settings = None
     if is_emulated():
         from onnxgpu.providers.cuda.emulator import Settings, install

@@ -70,11 +70,11 @@ class Memory:
         if self.limit < 0:
             raise InvalidArgument(f"option 'gpu_mem_limit' is a number of bytes, or 0 for no limit; got {self.limit}")
         self._rounds_up = strategy == "kNextPowerOfTwo"
-        self._allocate = module.cuda.get_allocator()
+        self._malloc = module.cuda.get_allocator()
         self._pool = module.get_default_memory_pool()
-        if self.limit or self._allocate == self._pool.malloc:
+        if self.limit or self._malloc == self._pool.malloc:
             self._pool = module.cuda.MemoryPool()
-            self._allocate = self._pool.malloc
+            self._malloc = self._pool.malloc
             with device:
                 self._pool.set_limit(size=min(self.limit, 1 << 62))
             weakref.finalize(self, _give_back, self._pool, device).atexit = False
@@ -82,8 +82,12 @@ class Memory:
 
     def used(self) -> AbstractContextManager[None]:
         """Arrays that this thread makes lie in this memory."""
-        context: AbstractContextManager[None] = self._module.cuda.using_allocator(self._malloc)
+        context: AbstractContextManager[None] = self._module.cuda.using_allocator(self.allocate)
         return context
+
+    def free_unused(self) -> None:
+        """Give the driver back what nobody uses; on the device, whose work is done."""
+        self._pool.free_all_blocks()
 
     def statistics(self) -> MemoryStatistics:
         """What there is now."""
@@ -91,14 +95,19 @@ class Memory:
             free, total = self._module.cuda.runtime.memGetInfo()
             return MemoryStatistics(self._pool.used_bytes(), self._pool.total_bytes(), self.limit, free, total)
 
-    def _malloc(self, size: int) -> Any:
+    def allocate(self, size: int) -> Any:
+        """New memory, as a `cupy.cuda.MemoryPointer`.
+
+        Raises:
+            cupy.cuda.memory.OutOfMemoryError: there is none, also when the other sessions' pools have given back what they do not use.
+        """
         wanted = 1 << (size - 1).bit_length() if self._rounds_up and size else size
         try:
-            return self._allocate(wanted)
+            return self._malloc(wanted)
         except self._module.cuda.memory.OutOfMemoryError:
             for memory in tuple(_memories):
                 memory._pool.free_all_blocks()
-            return self._allocate(wanted)
+            return self._malloc(wanted)
 
 
 def _give_back(pool: Any, device: Any) -> None:

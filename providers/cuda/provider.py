@@ -15,9 +15,9 @@ from onnxgpu.dlpack import relabelled
 from onnxgpu.dtypes import code_of, name_of
 from onnxgpu.errors import InvalidArgument
 from onnxgpu.libraries import first_missing, python_package
-from onnxgpu.provider import Array, Claim, DeviceMemory, Library, Operation, Place, Provider, Refusal, Spec, bytes_moved
+from onnxgpu.provider import Array, Claim, DeviceMemory, Library, Operation, Place, Provider, Refusal, Spec, Work, bytes_moved
 from onnxgpu.providers.cuda import device, narrow, weights
-from onnxgpu.providers.cuda.capture import capture, going_on
+from onnxgpu.providers.cuda.capture import going_on
 from onnxgpu.providers.cuda.copies import Copies
 from onnxgpu.providers.cuda.failures import translated
 from onnxgpu.providers.cuda.kernel import CupyKernel
@@ -25,6 +25,7 @@ from onnxgpu.providers.cuda.kernels import dense
 from onnxgpu.providers.cuda.libraries import found
 from onnxgpu.providers.cuda.memory import Memory, MemoryStatistics
 from onnxgpu.providers.cuda.narrow import bits_of, is_narrow, stored_dtype, typed
+from onnxgpu.providers.cuda.recorder import Recorder
 from onnxgpu.providers.cuda.registry import REGISTRY
 from onnxgpu.providers.cuda.streams import Streams, UserStream
 from onnxgpu.providers.cuda.strided import copy
@@ -152,14 +153,12 @@ class CUDAProvider(Provider):
             with self._explained("waiting for outputs"):
                 self._streams.synchronize()
 
-    def may_capture(self) -> bool:
-        """Unless it was asked for, only while the program has one thread: others would be refused waits for the whole device."""
+    def recorder(self) -> Callable[[Work], Work | None] | None:
+        """Of CUDA graphs; unless they were asked for, only while no other thread can wait for the whole device: CUDA would refuse it."""
         wanted = self.options.get("enable_cuda_graph")
-        return bool(wanted) or (wanted is None and threading.active_count() == 1)
-
-    def capture(self, work: Callable[[], None]) -> Callable[[], None] | None:
-        """A CUDA graph."""
-        return capture(self._cupy, self._device, work)
+        if not wanted and (wanted is not None or (threading.active_count() > 1 and device.has_other_users())):
+            return None
+        return Recorder(self._cupy, self._device, self._memory).record
 
     def allocate(self, spec: Spec) -> Array:
         """See `onnxgpu.provider.Provider`."""

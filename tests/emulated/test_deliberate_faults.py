@@ -13,7 +13,7 @@ import onnx
 import pytest
 
 import onnxgpu as ort
-from onnxgpu.execute import source
+from onnxgpu.execute.fixed import FixedPlan
 from onnxgpu.provider import Spec
 from onnxgpu.providers.cuda import generated, kernels, weights
 from onnxgpu.providers.cuda.copies import Copies
@@ -292,7 +292,7 @@ def copies_for_a_body_go_ahead(monkeypatch: pytest.MonkeyPatch, cp: Any) -> None
         return typed(cp.empty(spec.shape, stored_dtype(spec.dtype)), spec.dtype)
 
     monkeypatch.setattr(CUDAProvider, "allocate", allocate)
-    monkeypatch.setattr(source._Writer, "_is_ahead", lambda self, step: step.is_transfer and step.outputs[0] in self._made)
+    monkeypatch.setattr(FixedPlan, "is_ahead", lambda self, step, made: step.is_transfer and step.outputs[0] in made)
 
 
 def weights_are_the_same_if_samples_are(monkeypatch: pytest.MonkeyPatch, cp: Any) -> None:

@@ -15,11 +15,12 @@ import onnxgpu as ort
 from onnxgpu.errors import EPFail
 from onnxgpu.explain import explanation
 from onnxgpu.provider import Claim, Operation, ValueInfo
-from onnxgpu.providers.cuda.capture import capture
 from onnxgpu.providers.cuda.emulator.cudnn_graphs import InterpretedGraph
 from onnxgpu.providers.cuda.libraries import convolution_graphs, convolutions, cublas, found, graphs, selection
 from onnxgpu.providers.cuda.libraries.found import Found
 from onnxgpu.providers.cuda.libraries.kernel import Context, NotCovered
+from onnxgpu.providers.cuda.memory import Memory
+from onnxgpu.providers.cuda.recorder import Recorder
 from tests.emulated import LIBRARIES_MISSING, PLAIN
 
 pytestmark = pytest.mark.skipif(LIBRARIES_MISSING is not None, reason=str(LIBRARIES_MISSING))
@@ -311,10 +312,10 @@ class TestCapturedConvolutions:
             plans.plan(unseen)
 
         with caplog.at_level(logging.DEBUG, "onnxgpu"):
-            assert capture(cp, cp.cuda.Device(0), work) is None
+            assert recorder(cp).record(work) is None
         assert "NotCapturable: it makes a cuDNN plan" in caplog.text
         work()
-        assert capture(cp, cp.cuda.Device(0), work) is not None
+        assert recorder(cp).record(work) is not None
 
     def test_plan_and_handle_of_a_captured_graph(self, cp: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
         """No handle is made during a capture; with a plan cuDNN unloads its code, so that it lives as long as the graph."""
@@ -329,14 +330,18 @@ class TestCapturedConvolutions:
             found_again.run({}, 0, cp.cuda.get_current_stream().ptr)
 
         with caplog.at_level(logging.DEBUG, "onnxgpu"):
-            assert capture(cp, cp.cuda.Device(0), work) is None
+            assert recorder(cp).record(work) is None
         assert "NotCapturable: it makes a cuDNN handle" in caplog.text and not module.handles
         work()
-        replay = capture(cp, cp.cuda.Device(0), work)
+        replay = recorder(cp).record(work)
         del plan
         assert replay is not None and lives() is not None and len(module.handles) == 1
         del replay
         assert lives() is None
+
+
+def recorder(cp: Any) -> Recorder:
+    return Recorder(cp, cp.cuda.Device(0), Memory(cp, cp.cuda.Device(0), {}))
 
 
 class _Library:

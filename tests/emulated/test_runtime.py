@@ -94,7 +94,7 @@ class TestStreams:
 
     @pytest.mark.parametrize("graphs", [None, 0, 1])
     def test_threads_share_a_session(self, lazy: Any, graphs: int | None) -> None:
-        """Graphs are captured beside the other threads' runs if that was asked for."""
+        """Graphs are captured beside the other threads' runs."""
         ours = session(DEEP, {} if graphs is None else {"enable_cuda_graph": graphs})
         lazy.counters(clear=True)
         expected = {seed: ort.InferenceSession(model(DEEP), providers=[CPU]).run(None, deep(seed)) for seed in range(4)}
@@ -112,7 +112,39 @@ class TestStreams:
         for thread in threads:
             thread.join()
         assert not wrong
-        assert (lazy.counters()["graph_launches"] > 0) == bool(graphs)
+        assert (lazy.counters()["graph_launches"] > 0) == (graphs != 0)
+
+    def test_temporary_memory_and_copies_are_part_of_a_graph(self, device: Any) -> None:
+        """`And` has its result from CuPy; a product, a normalisation and a new shape want the transposed array dense."""
+        text = """g (float[2,6,8] x, bool[2,6,8] c) => (float[2,48] y, float[2,8,6] z) {
+            a = Abs (x) t = Transpose <perm = [0, 2, 1]> (a) f = Flatten (t) n = Not (c) b = And (n, c) o = Or (b, c)
+            w = Where (o, a, x) u = Transpose <perm = [0, 2, 1]> (w) s = Softmax (u) e = Flatten (u) y = Add (f, e) z = Mul (s, t) }"""
+        ours, reference = session(text, GRAPHS), ort.InferenceSession(model(text), providers=[CPU])
+        for seed in range(6):
+            rng = np.random.default_rng(seed)
+            feeds = {"x": rng.standard_normal((2, 6, 8)).astype(np.float32), "c": rng.random((2, 6, 8)) < 0.5}
+            device.counters(clear=True)
+            for found, expected in zip(ours.run(None, feeds), reference.run(None, feeds), strict=True):
+                np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+        counted = device.counters()
+        assert (counted["graph_launches"], counted["launches"], counted["allocations"]) == (1, 0, 0)
+
+    def test_no_capture_disturbs_other_users_of_the_device(self, device: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Their threads would be refused waits for the whole device; a single thread, or who asked for it, gets graphs all the same."""
+        monkeypatch.setitem(sys.modules, "pycuda.driver", object())
+        stop = threading.Event()
+        other = threading.Thread(target=stop.wait)
+        other.start()
+        try:
+            for options, captures in (({}, False), (GRAPHS, True)):
+                ours = session(DEEP, options)
+                device.counters(clear=True)
+                for seed in range(4):
+                    ours.run(None, deep(seed))
+                assert (device.counters()["graph_launches"] > 0) == captures
+        finally:
+            stop.set()
+            other.join()
 
     def test_arrays_of_other_libraries_on_their_default_stream(self, cp: Any, lazy: Any) -> None:
         """Through DLPack and the CUDA array interface, there and back, without a wait of the caller's and without a copy."""

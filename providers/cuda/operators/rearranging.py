@@ -11,6 +11,7 @@ from onnxgpu.providers.array_ops.axes import normalized_axis
 from onnxgpu.providers.array_ops.blocks import depth_to_space_spec, space_to_depth_spec, unfold_specs
 from onnxgpu.providers.array_ops.concatenation import tile_1_spec, tile_spec
 from onnxgpu.providers.array_ops.host_values import integers
+from onnxgpu.providers.array_ops.reshaping import flatten as flattened
 from onnxgpu.providers.array_ops.reshaping import reshaped
 from onnxgpu.providers.cuda.narrow import bits_of, takes_narrow, typed
 from onnxgpu.providers.cuda.registry import operator
@@ -68,9 +69,25 @@ def _in_rows(xp: Any, x: Array) -> Array:
 
 @operator("Reshape", since=5, view=True, host=("shape",))
 @takes_narrow
-def reshape(xp: Any, data: Array, shape: Array, *, allowzero: int = 0) -> Array:
+def reshape(xp: Any, data: Array, shape: Array, *, allowzero: int = 0, out: Array = None) -> Array:
     """The same elements in the shape `shape`, int64. Spec: https://onnx.ai/onnx/operators/onnx__Reshape.html"""
-    return typed(reshaped(_in_rows(xp, bits_of(data)), integers(shape), bool(allowzero)), data.dtype)
+    if out is None:
+        return typed(reshaped(_in_rows(xp, bits_of(data)), integers(shape), bool(allowzero)), data.dtype)
+    return _copied_into(out, data)
+
+
+@operator("Flatten", view=True)
+@takes_narrow
+def flatten(xp: Any, x: Array, *, axis: int = 1, out: Array = None) -> Array:
+    """A matrix: dimensions before `axis` by those from it on. Spec: https://onnx.ai/onnx/operators/onnx__Flatten.html"""
+    return typed(flattened(xp, _in_rows(xp, bits_of(x)), axis=axis), x.dtype) if out is None else _copied_into(out, x)
+
+
+def _copied_into(out: Array, data: Array) -> Array:
+    """`out`, dense, with the elements of `data` in C order."""
+    source = bits_of(data)
+    copy_axes(out, source, source.shape, dense_strides(source.shape, source.itemsize), source.strides)
+    return out
 
 
 def _few_axes(operation: Operation) -> str | None:
