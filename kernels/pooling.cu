@@ -11,17 +11,7 @@
 #include "functions.cuh"
 #include "reductions.cuh"
 #include "vector.cuh"
-
-// `Index` is int where numbers of elements fit: dividing 64 bits is slow.
-template <typename Index> struct Window {
-    Index size, kernel, stride, dilation, begin, end, windows;  // of the input, in elements; `begin` and `end` are padding
-};
-
-template <typename Index> struct Windows {
-    Window<Index> axis[3];
-
-    __device__ Index input_size() const { return axis[0].size * axis[1].size * axis[2].size; }
-};
+#include "windows.cuh"
 
 // How many steps it takes to get so far, or past it.
 template <typename Index> __device__ inline Index steps(Index distance, Index step) {
@@ -78,19 +68,6 @@ __device__ inline void for_each_element(const T* source, const Windows<Index>& w
         }
     }
 }
-
-template <typename Index> struct Place {
-    Index image, number[3];
-
-    __device__ Place(const Windows<Index>& windows, long long index) : image(static_cast<Index>(index)) {
-#pragma unroll
-        for (int axis = 2; axis >= 0; --axis) {
-            const Index size = windows.axis[axis].windows, rest = size == 1 ? image : image / size;
-            number[axis] = image - rest * size;
-            image = rest;
-        }
-    }
-};
 
 template <typename Index> __device__ inline Index column_major(const Windows<Index>& windows, Index place) {
     const Index inner = windows.axis[2].size, middle = windows.axis[1].size, outer = windows.axis[0].size;

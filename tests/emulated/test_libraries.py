@@ -16,7 +16,7 @@ from onnxgpu.errors import EPFail
 from onnxgpu.explain import explanation
 from onnxgpu.provider import Claim, Operation, ValueInfo
 from onnxgpu.providers.cuda.emulator.cudnn_graphs import InterpretedGraph
-from onnxgpu.providers.cuda.libraries import convolution_graphs, convolutions, cublas, found, graphs, selection
+from onnxgpu.providers.cuda.libraries import convolution_graphs, convolution_products, convolutions, cublas, found, graphs, selection
 from onnxgpu.providers.cuda.libraries.found import Found
 from onnxgpu.providers.cuda.libraries.kernel import Context, NotCovered
 from onnxgpu.providers.cuda.memory import Memory
@@ -26,7 +26,7 @@ from tests.emulated import LIBRARIES_MISSING, PLAIN
 pytestmark = pytest.mark.skipif(LIBRARIES_MISSING is not None, reason=str(LIBRARIES_MISSING))
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 ABSENT = Found("cuBLASLt", "libcublasLt was not found: pip install it")
-NO_PRODUCT = "cuBLASLt does not run it (FusedConv is a product only where its windows are known to be of one element)"
+NO_PRODUCT = "cuBLASLt does not run it (FusedConv is not known to have windows of one element without strides and padding)"
 SMALL = convolution_graphs.Convolution("float", (1, 3, 5, 5), (4, 3, 3, 3), (1, 4, 3, 3), (0, 0), (1, 1), (1, 1))
 
 
@@ -201,8 +201,8 @@ class TestRecurrent:
 @pytest.mark.usefixtures("device")
 class TestConvolutions:
     def test_bias_residual_and_activation_are_in_the_graph(self, device: Any) -> None:
-        made = convolution("c = Conv <pads = [1,1,1,1]> (x, w, b)  s = Add (c, z)  y = Relu (s)")
-        assert "FusedConv" in reason(made, "operator") and f"; by cuDNN {found.cudnn().version}; {NO_PRODUCT}" in reason(made)
+        made = by_cudnn("c = Conv <pads = [1,1,1,1]> (x, w, b)  s = Add (c, z)  y = Relu (s)")
+        assert "FusedConv" in reason(made, "operator") and f"; by cuDNN {found.cudnn().version}; enable_cublas is off" in reason(made)
         feeds = {"x": random(2, 3, 5, 5), "z": random(2, 4, 5, 5)}
         expected = convolution("c = Conv <pads = [1,1,1,1]> (x, w, b)  s = Add (c, z)  y = Relu (s)", CPU).run(None, feeds)[0]
         made.run(None, feeds)
@@ -213,7 +213,7 @@ class TestConvolutions:
 
     def test_what_the_graph_does_not_have_is_one_kernel_behind_it(self, device: Any) -> None:
         body = "c = Conv <pads = [1,1,1,1]> (x, w, b)  s = Add (c, z)  y = HardSwish (s)"
-        made, feeds = convolution(body), {"x": random(2, 3, 5, 5), "z": random(2, 4, 5, 5)}
+        made, feeds = by_cudnn(body), {"x": random(2, 3, 5, 5), "z": random(2, 4, 5, 5)}
         made.run(None, feeds)
         device.counters(clear=True)
         np.testing.assert_allclose(made.run(None, feeds)[0], convolution(body, CPU).run(None, feeds)[0], rtol=1e-4, atol=1e-5)
@@ -222,7 +222,7 @@ class TestConvolutions:
 
     def test_padding_of_one_side_is_written_into_the_workspace(self, device: Any) -> None:
         body = "y = Conv <pads = [0,1,2,1]> (x, w, b)"
-        made, feeds = convolution(body), {"x": random(2, 3, 5, 5), "z": random(2, 4, 5, 5)}
+        made, feeds = by_cudnn(body), {"x": random(2, 3, 5, 5), "z": random(2, 4, 5, 5)}
         made.run(None, feeds)
         made.run(None, feeds)
         device.counters(clear=True)
@@ -231,8 +231,8 @@ class TestConvolutions:
 
     def test_without_the_library(self) -> None:
         body = "c = Conv <pads = [1,1,1,1]> (x, w, b)  y = Relu (c)"
-        made, feeds = convolution(body, enable_cudnn=0), {"x": random(2, 3, 5, 5), "z": random(2, 4, 5, 5)}
-        assert f"; by onnxgpu's own kernel: {NO_PRODUCT}" in reason(made) and reason(made).endswith("; enable_cudnn is off")
+        made, feeds = by_cudnn(body, enable_cudnn=0), {"x": random(2, 3, 5, 5), "z": random(2, 4, 5, 5)}
+        assert reason(made).endswith("; by onnxgpu's own kernel: enable_cublas is off; enable_cudnn is off")
         np.testing.assert_allclose(made.run(None, feeds)[0], convolution(body, CPU).run(None, feeds)[0], rtol=1e-4, atol=1e-5)
 
     def test_a_graph_that_does_not_fit_is_refused(self) -> None:
@@ -253,7 +253,7 @@ class TestConvolutions:
 
 
 @pytest.mark.usefixtures("device")
-class TestPointwiseConvolutions:
+class TestConvolutionsAsProducts:
     @pytest.mark.parametrize(
         ("body", "sides", "calls"),
         [
@@ -286,19 +286,58 @@ class TestPointwiseConvolutions:
         assert reason(made).endswith("; by onnxgpu's own kernel: enable_cublas is off; enable_cudnn is off")
 
     @pytest.mark.parametrize("attributes", ["strides = [2,2]", "pads = [0,1,0,0]"])
-    def test_what_is_no_product(self, attributes: str) -> None:
+    def test_strides_and_padding_are_columns(self, attributes: str) -> None:
         made = pointwise(f"y = Conv <{attributes}> (x, w, b)")
-        assert "(Conv is more than a product where it has strides or padding)" in reason(made)
+        assert reason(made).endswith("; by cuBLASLt 13.2.0")
         feeds = {"x": random(2, 3, 5, 4), "z": random(2, 4, 5, 4)}
         expected = pointwise(f"y = Conv <{attributes}> (x, w, b)", CPU).run(None, feeds)[0]
         np.testing.assert_allclose(made.run(None, feeds)[0], expected, rtol=1e-4, atol=1e-5)
+
+    def test_windows_are_written_as_columns(self, device: Any) -> None:
+        body = "c = Conv <pads = [0,1,2,1]> (x, w, b)  s = Add (c, z)  y = Relu (s)"
+        made, feeds = convolution(body), {"x": random(2, 3, 5, 5), "z": random(2, 4, 5, 5)}
+        assert reason(made).endswith("; by cuBLASLt 13.2.0")
+        expected = convolution(body, CPU).run(None, feeds)[0]
+        for _ in range(3):
+            device.counters(clear=True)
+            np.testing.assert_allclose(made.run(None, feeds)[0], expected, rtol=1e-4, atol=1e-5)
+        counted = device.counters()
+        assert counted["allocations"] == 0 and (counted["library_calls"], counted["launches"]) == (1, 2)
+
+    def test_a_window_as_large_as_the_input_needs_no_columns(self, device: Any) -> None:
+        made = _convolution("float[2,3,3,3] x", "c = Conv (x, w, b)  y = Relu (c)", random(4, 3, 3, 3))
+        x = random(2, 3, 3, 3)
+        made.run(None, {"x": x})
+        device.counters(clear=True)
+        expected = np.einsum("nchw,mchw->nm", x, random(4, 3, 3, 3)) + random(4)
+        np.testing.assert_allclose(made.run(None, {"x": x})[0][..., 0, 0], np.maximum(expected, 0), rtol=1e-4, atol=1e-5)
+        counted = device.counters()
+        assert (counted["library_calls"], counted["launches"]) == (1, 0)
+
+    @pytest.mark.parametrize(("most", "calls"), [(2700, (2, 4)), (2699, (4, 0))])
+    def test_a_batch_goes_in_parts(self, device: Any, monkeypatch: pytest.MonkeyPatch, most: int, calls: tuple[int, int]) -> None:
+        """A sample's columns have 2700 bytes; where they are too many, cuDNN takes the convolution."""
+        monkeypatch.setattr(convolution_products, "_MOST_COLUMNS", most)
+        body = "c = Conv <pads = [1,1,1,1]> (x, w, b)  s = Add (c, z)  y = Relu (s)"
+        made, feeds = convolution(body), {"x": random(2, 3, 5, 5), "z": random(2, 4, 5, 5)}
+        made.run(None, feeds)
+        device.counters(clear=True)
+        np.testing.assert_allclose(made.run(None, feeds)[0], convolution(body, CPU).run(None, feeds)[0], rtol=1e-4, atol=1e-5)
+        counted = device.counters()
+        assert (counted["library_calls"], counted["launches"]) == calls
+
+    def test_cudnn_where_its_heuristic_names_good_plans(self) -> None:
+        made = convolution("c = Conv (x, w, b)  y = Relu (c)", use_tf32=1)
+        assert reason(made).endswith(f"; by cuDNN {found.cudnn().version}; {NO_PRODUCT}")
+        chosen = [convolution_products.registry_for(capability, tf32) for capability, tf32 in ((75, False), (90, True), (90, False))]
+        assert chosen == [convolution_products.POINTWISE, convolution_products.POINTWISE, convolution_products.PRODUCTS]
 
 
 @pytest.mark.usefixtures("device")
 class TestCapturedConvolutions:
     def test_they_are_replayed(self, device: Any) -> None:
         body = "c = Conv <pads = [1,1,1,1]> (x, w, b)  s = Add (c, z)  r = Softmax (s)  y = Softmax (r)"
-        made, reference = convolution(body, enable_cuda_graph=1), convolution(body, CPU)
+        made, reference = by_cudnn(body, enable_cuda_graph=1), convolution(body, CPU)
         for run in range(4):
             feeds = {"x": random(2, 3, 5, 5) + run, "z": random(2, 4, 5, 5)}
             device.counters(clear=True)
@@ -369,6 +408,11 @@ class _Library:
 def convolution(body: str, *providers: str, **options: Any) -> ort.InferenceSession:
     """A session with weights `w` of (4, 3, 3, 3) and `b`."""
     return _convolution("float[2,3,5,5] x, float[2,4,5,5] z", body, random(4, 3, 3, 3), *providers, **options)
+
+
+def by_cudnn(body: str, **options: Any) -> ort.InferenceSession:
+    """The same without cuBLASLt, which has it first in float32."""
+    return convolution(body, enable_cublas=0, **options)
 
 
 def pointwise(body: str, *providers: str, sides: tuple[int, int] = (5, 4), **options: Any) -> ort.InferenceSession:

@@ -11,7 +11,7 @@ import pytest
 
 import onnxgpu.providers.cuda.operators  # noqa: F401  registers the operators
 from onnxgpu.provider import Claim, Refusal
-from onnxgpu.providers.cuda.libraries import convolutions, pointwise, products, recurrent
+from onnxgpu.providers.cuda.libraries import convolution_products, convolutions, products, recurrent
 from onnxgpu.providers.cuda.libraries.selection import Selection
 from onnxgpu.providers.cuda.narrow import bits_of, stored_dtype, typed
 from onnxgpu.providers.cuda.registry import REGISTRY
@@ -21,7 +21,12 @@ from tests.cases.tolerances import assert_same
 from tests.emulated import LIBRARIES_MISSING, PLAIN
 from tests.test_operator_cases import operation_of
 
-LIBRARIES = (products.REGISTRY, pointwise.REGISTRY, recurrent.REGISTRY, convolutions.REGISTRY)
+LIBRARIES = (
+    ("enable_cublas", products.REGISTRY),
+    ("enable_cublas", convolution_products.PRODUCTS),
+    ("enable_cublas", recurrent.REGISTRY),
+    ("enable_cudnn", convolutions.REGISTRY),
+)
 NOT_COVERED = ("takes no empty", "the same padding on both sides")
 OWN = {(entry.domain, entry.operator) for entry in REGISTRY.entries()}
 SIZED_BY_DATA = {"Compress", "NonMaxSuppression", "NonZero", "Unique"}
@@ -42,15 +47,14 @@ def own_cases() -> list[Case]:
     return found
 
 
-def library_cases() -> list[Case]:
-    """Cases that a library takes."""
+def library_cases() -> list[Any]:
+    """Cases that a library takes, and the option that switches it on."""
     found = []
     for case in all_cases():
-        for registry in LIBRARIES:
+        for option, registry in LIBRARIES:
             entry = registry.entry(case.operator, case.domain, case.opset)
             if entry is not None and entry.refusal(operation_of(case)) is None:
-                found.append(case)
-                break
+                found.append(pytest.param(case, option, id=f"{case}-{option}"))
     return found
 
 
@@ -64,15 +68,18 @@ def test_kernel(case: Case, mode: Any, device: Any, cp: Any, exact_bounds: None)
 
 @pytest.mark.skipif(LIBRARIES_MISSING is not None, reason=str(LIBRARIES_MISSING))
 @pytest.mark.parametrize("mode", MODES[:2], ids=MODE_NAMES[:2])
-@pytest.mark.parametrize("case", library_cases(), ids=str)
-def test_library_kernel(case: Case, mode: Any, device: Any, cp: Any, exact_bounds: None, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(("case", "option"), library_cases())
+def test_library_kernel(
+    case: Case, option: str, mode: Any, device: Any, cp: Any, exact_bounds: None, caplog: pytest.LogCaptureFixture
+) -> None:
     """That of NVIDIA's library, with our own behind it for the few shapes that the library does not have."""
     caplog.set_level(logging.INFO, "onnxgpu")
     device.configure(mode)
     own = REGISTRY.claim(cp, operation_of(case))
     assert isinstance(own, Claim), own.reason
-    claim = Selection(cp, 0, {"enable_cublas": True, "enable_cudnn": True}).preferred(operation_of(case), own)
-    assert claim.note.startswith(("by cuBLASLt", "by cuDNN"))
+    options = {"enable_cublas": False, "enable_cudnn": False, option: True}
+    claim = Selection(cp, 0, options).preferred(operation_of(case), own)
+    assert claim.note.startswith("by cuBLASLt" if option == "enable_cublas" else "by cuDNN")
     check_kernel(case, claim, device, cp)
     told = [record.getMessage() for record in caplog.records]
     assert all(any(reason in message for reason in NOT_COVERED) for message in told), told

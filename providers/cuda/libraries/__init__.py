@@ -4,7 +4,7 @@ found.py      which library is here, in which version, and what is wrong with it
 selection.py  for each operation: a library, else our own kernel; with the reason
 kernel.py     a kernel that runs a library's plan, and our own where the library has none for a shape
 cublas.py     products as cuBLASLt plans; matrices.py: how operands lie; products.py: MatMul, Gemm and their fused forms
-pointwise.py  convolutions that are products
+convolution_products.py  convolutions as products
 recurrent.py  RNN, GRU and LSTM, whose products are its plans
 graphs.py     plans of cuDNN graphs; convolution_graphs.py: what they consist of; convolutions.py: Conv and its kin
 """

@@ -47,7 +47,7 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True)
-class _Prepared:
+class Prepared:
     """A plan, where its launches begin, and whether it has the epilogue in it."""
 
     plan: Plan
@@ -73,7 +73,7 @@ class Product:
         self._alpha = float(attributes.get("alpha", 1.0))
         self._beta = float(attributes.get("beta", 1.0))
         self._activation = attributes.get("activation") or ""
-        self._prepared: dict[Any, _Prepared] = {}
+        self._prepared: dict[Any, Prepared] = {}
 
     def outputs(self, inputs: Sequence[Value]) -> Sequence[Spec]:
         """The product's shape."""
@@ -102,15 +102,8 @@ class Product:
         given = outputs[0] if outputs else xp.empty(spec.shape, spec.dtype)
         out = given if given.flags.c_contiguous else xp.empty(spec.shape, spec.dtype)
         terms = self._terms(xp, inputs, out, xp.ascontiguousarray)
-        scratch, room = _aligned(workspace)
-        prepared = self._prepare(terms, _alignment(_addresses(terms)), room)
-        if terms.start is not None:
-            terms.out[...] = terms.start
-        self._run(prepared, terms, scratch)
-        if terms.behind or not prepared.is_fused:
-            finish(self._attributes, terms.out, terms.behind if prepared.is_fused else (*terms.behind, terms.bias))
-        elif self._activation not in EPILOGUES:
-            finish(self._attributes, terms.out)
+        scratch, room = aligned(workspace)
+        self._compute(self._prepare_here(terms, room), terms, scratch)
         if out is not given:
             given[...] = out
         return (given,)
@@ -134,7 +127,11 @@ class Product:
             return Terms(a, b, out, c=added)
         return Terms(a, b, out, c=out, start=added)
 
-    def _prepare(self, terms: Terms, alignment: int, room: int) -> _Prepared:
+    def _prepare_here(self, terms: Terms, room: int) -> Prepared:
+        """For terms that lie in memory, with `room` bytes of workspace."""
+        return self._prepare(terms, _alignment(_addresses(terms)), room)
+
+    def _prepare(self, terms: Terms, alignment: int, room: int) -> Prepared:
         layouts = tuple(_layout_of(each) for each in (terms.a, terms.b, terms.c, terms.out))
         key = (layouts, terms.bias is None, not terms.behind, alignment, room)
         known = self._prepared.get(key)
@@ -144,7 +141,7 @@ class Product:
             known = self._prepared[key] = self._planned(terms, alignment, room)
         return known
 
-    def _planned(self, terms: Terms, alignment: int, room: int) -> _Prepared:
+    def _planned(self, terms: Terms, alignment: int, room: int) -> Prepared:
         a, b, c, out = terms.a, terms.b, terms.c, terms.out
         (rows, columns), depth = out.shape[-2:], a.shape[-1]
         if not out.size or not depth:
@@ -171,9 +168,18 @@ class Product:
         plan, is_fused = self._plans.fused(problem)
         if plan.workspace > room:
             plan, is_fused = self._plans.fused(problem, room)
-        return _Prepared(plan, starts, is_fused)
+        return Prepared(plan, starts, is_fused)
 
-    def _run(self, prepared: _Prepared, terms: Terms, scratch: int) -> None:
+    def _compute(self, prepared: Prepared, terms: Terms, scratch: int) -> None:
+        if terms.start is not None:
+            terms.out[...] = terms.start
+        self._run(prepared, terms, scratch)
+        if terms.behind or not prepared.is_fused:
+            finish(self._attributes, terms.out, terms.behind if prepared.is_fused else (*terms.behind, terms.bias))
+        elif self._activation not in EPILOGUES:
+            finish(self._attributes, terms.out)
+
+    def _run(self, prepared: Prepared, terms: Terms, scratch: int) -> None:
         stream = self._xp.cuda.get_current_stream().ptr
         pointers = [int(x.data.ptr) for x in (terms.a, terms.b, terms.out if terms.c is None else terms.c, terms.out)]
         bias = int(terms.bias.data.ptr) if terms.bias is not None and prepared.is_fused else 0
@@ -190,7 +196,7 @@ def _layout_of(x: Array | None) -> tuple[tuple[int, ...], tuple[int, ...]] | Non
     return None if x is None else (x.shape, x.strides)
 
 
-def _aligned(workspace: Array | None) -> tuple[int, int]:
+def aligned(workspace: Array | None) -> tuple[int, int]:
     """Where the workspace begins, aligned as cuBLASLt wants it, and how many bytes it has from there."""
     if workspace is None:
         return 0, 0

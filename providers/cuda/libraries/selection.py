@@ -11,7 +11,7 @@ from onnxgpu.errors import EPFail
 from onnxgpu.log import logger
 from onnxgpu.operators import Registry
 from onnxgpu.provider import Claim, Kernel, Operation
-from onnxgpu.providers.cuda.libraries import convolutions, cublas, found, graphs, pointwise, products, recurrent
+from onnxgpu.providers.cuda.libraries import convolution_products, convolutions, cublas, found, graphs, products, recurrent
 from onnxgpu.providers.cuda.libraries.found import Found
 from onnxgpu.providers.cuda.libraries.kernel import Context, LibraryKernel
 
@@ -45,17 +45,23 @@ class Selection:
     def __init__(self, xp: Any, device: int, options: Mapping[str, Any]) -> None:
         self._options = options
         tf32 = bool(options.get("use_tf32", False))
+        capability = int(xp.cuda.Device(device).compute_capability)
         products_of = Context(xp, partial(cublas.plans, device), tf32)
         self._all = (
             _Library("enable_cublas", found.cublas_lt, products.REGISTRY, products_of),
-            _Library("enable_cublas", found.cublas_lt, pointwise.REGISTRY, products_of),
+            _Library("enable_cublas", found.cublas_lt, convolution_products.registry_for(capability, tf32), products_of),
             _Library("enable_cublas", found.cublas_lt, recurrent.REGISTRY, products_of),
             _Library("enable_cudnn", found.cudnn, convolutions.REGISTRY, Context(xp, partial(graphs.plans, device), tf32)),
         )
 
     def preferred(self, operation: Operation, own: Claim) -> Claim:
-        """The first library's claim, with our own kernel behind it for shapes that it does not have; else `own`. With the reasons."""
+        """The first library's claim, with the next ones' and our own kernel behind it for shapes that it does not have; else `own`.
+
+        With the reasons why it is not another that stands before it.
+        """
+        claims: list[Claim] = []
         reasons: list[str] = []
+        chosen = ""
         for library in self._all:
             if not library.registry.has(operation.operator, operation.domain):
                 continue
@@ -66,10 +72,16 @@ class Selection:
             answer = library.registry.claim(library.context, operation)
             name = library.found()
             if isinstance(answer, Claim):
-                note = "; ".join((f"by {name.name} {name.version}", *reasons))
-                return replace(own, note=note, build=partial(_behind, answer.build, own.build, operation))
-            reasons.append(f"{name.name} does not run it ({answer.reason})")
-        return replace(own, note=f"by onnxgpu's own kernel: {'; '.join(reasons)}") if reasons else own
+                claims.append(answer)
+                chosen = chosen or "; ".join((f"by {name.name} {name.version}", *reasons))
+            else:
+                reasons.append(f"{name.name} does not run it ({answer.reason})")
+        if not claims:
+            return replace(own, note=f"by onnxgpu's own kernel: {'; '.join(reasons)}") if reasons else own
+        build = own.build
+        for claim in reversed(claims):
+            build = partial(_behind, claim.build, build, operation)
+        return replace(own, note=chosen, build=build)
 
     @cached_property
     def _missing(self) -> dict[str, str | None]:

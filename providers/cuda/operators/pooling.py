@@ -15,6 +15,7 @@ from onnxgpu.providers.array_ops.windows import spatial_sizes, windows_over
 from onnxgpu.providers.cuda.kernels import C_TYPES, FLOAT_NAMES, FLOATS, THREADS, Template, blocks_for, dense
 from onnxgpu.providers.cuda.operators.reductions import reduced
 from onnxgpu.providers.cuda.registry import array_specs, operator
+from onnxgpu.providers.cuda.windows import MOST_WINDOW_AXES, NO_AXIS, UNITS, structure_of_windows
 
 Numbers = Sequence[int] | None
 
@@ -29,18 +30,15 @@ _SUMS = (*(f"Mean, {windows}" for windows in _WINDOWS), *(f"{norm}, {i}, 0" for 
 MAXIMA = Template("pooling.cu", "pool_maxima<{T}, {windows}>", "ppsl", T=_MAXIMA, windows=_WINDOWS)
 MAXIMA_WITH_INDICES = Template("pooling.cu", "pool_maxima_with_indices<{T}, {index}>", "pppslb", T=_MAXIMA, index=_INDICES)
 SUMS = Template("pooling.cu", "pool_sums<{T}, {sums}>", "ppsldb", T=FLOATS, sums=_SUMS)
-UNPOOL = Template("pooling.cu", "scatter_maxima<{unit}>", "pppsl", unit=("unsigned short", "unsigned int", "unsigned long long"))
+UNPOOL = Template("pooling.cu", "scatter_maxima<{unit}>", "pppsl", unit=tuple(UNITS.values()))
 
-_UNITS = {2: "unsigned short", 4: "unsigned int", 8: "unsigned long long"}
-_MOST_AXES = 3
-_NO_AXIS = (1, 1, 1, 1, 0, 0, 1)
 _MANY = 1 << 29
 """Fewer elements, and fewer elements' places in padding, are counted in 32 bits."""
 
 
 def _refusal(operation: Operation) -> str | None:
     axes = len(operation.attributes.get("kernel_shape", ()))
-    return None if 1 <= axes <= _MOST_AXES else f"pools over at most {_MOST_AXES} spatial axes, not {axes}"
+    return None if 1 <= axes <= MOST_WINDOW_AXES else f"pools over at most {MOST_WINDOW_AXES} spatial axes, not {axes}"
 
 
 @dataclass(frozen=True)
@@ -60,15 +58,13 @@ class _Windows:
         if max(x.size, prod(self.shape), int(self.rows.max())) >= _MANY:
             return "long long", 0, self.rows
         _, height, width = self.rows[:, 1]
-        is_square = x.size and tuple(self.rows[0]) == _NO_AXIS and height == width and width in _SIDES
+        is_square = x.size and tuple(self.rows[0]) == NO_AXIS and height == width and width in _SIDES
         return "int", int(width) if is_square else 0, self.rows.astype(np.int32)
 
 
 def _windows(name: str, x: Array, kernel_shape: Sequence[int], *settings: Any) -> _Windows:
     found = windows_over(name, spatial_sizes(name, x), kernel_shape, *settings)
-    axes = zip(found.spatial, found.kernel, found.strides, found.dilations, found.begin, found.end, found.output, strict=True)
-    rows = [_NO_AXIS] * (_MOST_AXES - len(found.spatial)) + list(axes)
-    return _Windows((*x.shape[:2], *found.output), np.array(rows, np.int64))
+    return _Windows((*x.shape[:2], *found.output), structure_of_windows(found))
 
 
 @operator("MaxPool", since=1, specs=array_specs("MaxPool"), types=_MAXIMA_OF, when=_refusal)
@@ -198,6 +194,6 @@ def max_unpool(
     out.data.memset_async(0, out.nbytes)
     sizes = np.ones((2, 5), np.int64)
     sizes[0, -len(pooled) :], sizes[1, -len(pooled) :] = pooled, out.shape
-    kernel = UNPOOL.instance(unit=_UNITS[x.dtype.itemsize])
+    kernel = UNPOOL.instance(unit=UNITS[x.dtype.itemsize])
     kernel.launch(blocks_for(x.size) if prod(pooled) else 0, THREADS, dense(xp, x), dense(xp, indices), out, sizes, x.size)
     return out
