@@ -18,6 +18,12 @@ struct Greater {
     __device__ double operator()(double a, double b) const { return fmax(a, b); }
 };
 
+// exp(x). What is rounded to 2 bytes needs no more than the GPU's own power of two gives.
+template <typename T> __device__ inline accumulator_t<T> power_of(accumulator_t<T> x) {
+    if constexpr (sizeof(T) == 2) return __expf(x);
+    else return exponential(x);
+}
+
 // The maximum of some elements, and the sum of exp(x - maximum) over them.
 template <typename A> struct Powers {
     A maximum = -infinity<A>(), sum = 0;
@@ -40,7 +46,7 @@ template <bool is_logarithm, typename A> struct Normalized {
 };
 
 template <typename T, bool is_logarithm, bool is_wide>
-__global__ void __launch_bounds__(ROW_THREADS) softmax_rows(const T* __restrict__ x, T* __restrict__ y, long long rows, int count) {
+__global__ void __launch_bounds__(ROW_THREADS<T>) softmax_rows(const T* __restrict__ x, T* __restrict__ y, long long rows, int count) {
     using Team = RowTeam<T, is_wide>;
     using A = accumulator_t<T>;
     __shared__ A maxima[WARP], sums[WARP];
@@ -50,34 +56,23 @@ __global__ void __launch_bounds__(ROW_THREADS) softmax_rows(const T* __restrict_
     team.load(x + team.begin, raw);
 
     A maximum = -infinity<A>();
-    team.for_each_piece([&](int n, int) {
-#pragma unroll
-        for (int k = 0; k < Team::width; ++k) maximum = Greater()(maximum, values[n][k] = widen(raw[n].element[k]));
-    });
+    team.for_each_element([&](int n, int k, int) { maximum = Greater()(maximum, values[n][k] = widen(raw[n].element[k])); });
     maximum = reduce_team(maximum, -infinity<A>(), maxima, Greater());
 
     A sum = 0;
-    team.for_each_piece([&](int n, int) {
-#pragma unroll
-        for (int k = 0; k < Team::width; ++k) {
-            const A shifted = values[n][k] - maximum, power = exponential(shifted);
-            sum += power;
-            values[n][k] = is_logarithm ? shifted : power;
-        }
+    team.for_each_element([&](int n, int k, int) {
+        const A shifted = values[n][k] - maximum, power = power_of<T>(shifted);
+        sum += power;
+        values[n][k] = is_logarithm ? shifted : power;
     });
     sum = reduce_team(sum, A(0), sums, Sum());
 
     const A factor = is_logarithm ? logarithm(sum) : A(1) / sum;
-    team.for_each_piece([&](int n, int i) {
-        typename Team::One result;
-#pragma unroll
-        for (int k = 0; k < Team::width; ++k) result.element[k] = narrow<T>(is_logarithm ? values[n][k] - factor : values[n][k] * factor);
-        store_piece(y + team.begin + i, result);
-    });
+    team.store(y + team.begin, [&](int n, int k, int) { return is_logarithm ? values[n][k] - factor : values[n][k] * factor; });
 }
 
 template <typename T, bool is_logarithm, bool is_wide>
-__global__ void __launch_bounds__(ROW_THREADS) softmax_long_rows(const T* __restrict__ x, T* __restrict__ y, long long rows, int count) {
+__global__ void __launch_bounds__(ROW_THREADS<T>) softmax_long_rows(const T* __restrict__ x, T* __restrict__ y, long long rows, int count) {
     using Team = RowTeam<T, is_wide>;
     using A = accumulator_t<T>;
     __shared__ A maxima[WARP], sums[WARP];
@@ -88,27 +83,16 @@ __global__ void __launch_bounds__(ROW_THREADS) softmax_long_rows(const T* __rest
     for (int first = 0; first < team.pieces; first += team.part()) {
         team.load(x + team.begin, raw, first);
         A greatest = -infinity<A>();
-        team.for_each_piece([&](int n, int) {
-#pragma unroll
-            for (int k = 0; k < Team::width; ++k) greatest = Greater()(greatest, widen(raw[n].element[k]));
-        }, first);
+        team.for_each_element([&](int n, int k, int) { greatest = Greater()(greatest, widen(raw[n].element[k])); }, first);
         powers.raise(greatest);
-        team.for_each_piece([&](int n, int) {
-#pragma unroll
-            for (int k = 0; k < Team::width; ++k) powers.add(widen(raw[n].element[k]));
-        }, first);
+        team.for_each_element([&](int n, int k, int) { powers.add(widen(raw[n].element[k])); }, first);
     }
     powers.raise(reduce_team(powers.maximum, -infinity<A>(), maxima, Greater()));
     const Normalized<is_logarithm, A> normalized(powers.maximum, reduce_team(powers.sum, A(0), sums, Sum()));
 
     for (int first = 0; first < team.pieces; first += team.part()) {
         team.load(x + team.begin, raw, first);
-        team.for_each_piece([&](int n, int i) {
-            typename Team::One result;
-#pragma unroll
-            for (int k = 0; k < Team::width; ++k) result.element[k] = narrow<T>(normalized(widen(raw[n].element[k])));
-            store_piece(y + team.begin + i, result);
-        }, first);
+        team.store(y + team.begin, [&](int n, int k, int) { return normalized(widen(raw[n].element[k])); }, first);
     }
 }
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from onnxgpu.provider import Array
 from onnxgpu.providers.cuda.kernels import whole_warps
 
-_HELD_VECTORS, _HELD_ONES, _ROW_THREADS = 4, 8, 1024
+_HELD_VECTORS, _HELD_ONES = 4, 8
 """As in rows.cuh."""
 
 _VECTOR_BYTES, _WARP = 16, 32
@@ -40,6 +40,6 @@ def teams(rows: int, count: int, *arrays: Array | None) -> Teams:
     pieces, most = max(count * itemsize // width, 1), (_HELD_VECTORS if wide else _HELD_ONES) // (2 if itemsize == 8 else 1)
     each = min(most, max(1, rows * pieces // BUSY))
     threads = max(-(-pieces // each), min(pieces, _NEIGHBOURS))
-    x = 1 << (threads - 1).bit_length() if threads <= _WARP else whole_warps(threads, _ROW_THREADS)
+    x = 1 << (threads - 1).bit_length() if threads <= _WARP else whole_warps(threads, 512 if itemsize == 2 else 1024)
     y = max(1, _BLOCK // x) if x <= _WARP else 1
     return Teams("true" if wide else "false", -(-rows // y), (x, y), pieces <= most * x)

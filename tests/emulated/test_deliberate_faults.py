@@ -77,11 +77,13 @@ FAULTS = [
     Fault(
         "race: every thread writes the mean, one another value",
         "normalization.cu",
-        "    if (threadIdx.x == 0) {\n        if (mean) mean[blockIdx.x] = average;",
-        "    {\n        if (mean) mean[blockIdx.x] = average + threadIdx.x;",
+        "    if (threadIdx.x == 0 && team.row < rows) {\n        if (mean) mean[team.row] = average;",
+        "    if (team.row < rows) {\n        if (mean) mean[team.row] = average + threadIdx.x;",
         "LayerNormalization",
     ),
-    Fault("off by one: scale of the next column", "normalization.cu", "widen(scale[i])", "widen(scale[i + 1])", "LayerNormalization"),
+    Fault(
+        "off by one: scale of the next column", "normalization.cu", "team.with_row(scale,", "team.with_row(scale + 1,", "LayerNormalization"
+    ),
     Fault(
         "tail: one element too many",
         "elementwise.cuh",

@@ -12,10 +12,13 @@ from onnxgpu.errors import InvalidArgument
 from onnxgpu.provider import Array, Operation, Spec
 from onnxgpu.providers.array_ops.axes import normalized_axis
 from onnxgpu.providers.array_ops.normalization import layer_specs, root_mean_square_specs, simplified_specs
-from onnxgpu.providers.cuda.kernels import FLOAT_NAMES, FLOATS, Template, dense, whole_warps
+from onnxgpu.providers.cuda.kernels import FLOAT_NAMES, FLOATS, Template, dense
 from onnxgpu.providers.cuda.registry import operator
+from onnxgpu.providers.cuda.rows import teams
 
-ROWS = Template("normalization.cu", "normalize_rows<{T}, {centred}>", "pppppppppid", T=FLOATS, centred=("false", "true"))
+_CENTRED, _WIDE, _SIGNATURE = ("false", "true"), ("false", "true"), "ppppppppplid"
+ROWS = Template("normalization.cu", "normalize_rows<{T}, {centred}, {wide}>", _SIGNATURE, T=FLOATS, centred=_CENTRED, wide=_WIDE)
+LONG_ROWS = Template("normalization.cu", "normalize_long_rows<{T}, {centred}>", _SIGNATURE, T=FLOATS, centred=_CENTRED)
 
 _FLOAT = np.dtype(np.float32)
 _HALF_OR_SINGLE = FLOAT_NAMES - {"double"}
@@ -49,12 +52,28 @@ def _launch(
     xp: Any, x: Array, scale: Array, bias: Array | None, axis: int, epsilon: float, centred: bool, out: Array, *statistics: Array
 ) -> None:
     start = normalized_axis(axis, len(x.shape), "LayerNormalization")
-    count = prod(x.shape[start:])
-    rows = x.size // count if count else 0
     mean, deviation = (*statistics, None, None)[:2]
-    kernel = ROWS.instance(T=x.dtype, centred="true" if centred else "false")
-    parameters = (dense(xp, scale), None if bias is None else dense(xp, bias))
-    kernel.launch(rows, whole_warps(count), dense(xp, x), None, None, *parameters, out, None, mean, deviation, count, epsilon)
+    _launch_rows(xp, (x, None, None, scale, bias), (out, None), (mean, deviation), prod(x.shape[start:]), centred, epsilon)
+
+
+def _launch_rows(
+    xp: Any,
+    inputs: Sequence[Array | None],
+    outputs: Sequence[Array | None],
+    statistics: Sequence[Array | None],
+    count: int,
+    centred: bool,
+    epsilon: float,
+) -> None:
+    """What kernels/normalization.cu reads and writes, in its order, for rows of `count` elements."""
+    arrays = *(None if x is None else dense(xp, x) for x in inputs), *outputs
+    x = arrays[0]
+    if x is None or x.size == 0:
+        return
+    rows, choices = x.size // count, {"T": x.dtype, "centred": "true" if centred else "false"}
+    how = teams(rows, count, *arrays)
+    kernel = ROWS.instance(**choices, wide=how.wide) if how.fit else LONG_ROWS.instance(**choices)
+    kernel.launch(how.blocks, how.threads, *arrays, *statistics, rows, count, epsilon)
 
 
 @operator("LayerNormalization", since=1, specs=layer_specs, types=FLOAT_NAMES, when=_parameters_of_a_row)
@@ -137,11 +156,8 @@ def _skip_launch(
 ) -> None:
     """Normalise x + skip + bias over the last axis into `out`: the result; mean, inverse deviation and sum if there is room for them."""
     result, mean, deviation, summed = (*out, None, None, None)[:4]
-    count = x.shape[-1]
-    kernel = ROWS.instance(T=x.dtype, centred="true" if centred else "false")
-    vectors = (None if v is None else dense(xp, v) for v in (bias, scale, shift))
-    sources = dense(xp, x), dense(xp, xp.broadcast_to(skip, x.shape)), *vectors
-    kernel.launch(x.size // count if count else 0, whole_warps(count), *sources, result, summed, mean, deviation, count, epsilon)
+    inputs = x, xp.broadcast_to(skip, x.shape), bias, scale, shift
+    _launch_rows(xp, inputs, (result, summed), (mean, deviation), x.shape[-1], centred, epsilon)
 
 
 @operator("SkipLayerNormalization", domain="com.microsoft", specs=_skip_specs, types=_HALF_OR_SINGLE, when=_one_type)
