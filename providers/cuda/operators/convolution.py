@@ -1,0 +1,282 @@
+"""Conv, FusedConv and ConvTranspose over one to three spatial axes: our own kernels, with bias, residual and activation in them.
+
+Groups of one channel have kernels that stream rows through registers (`depthwise.cu`); all others are products whose columns are read
+from the input as they are needed (`convolution.cu`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import inf, prod
+from typing import Any
+
+import numpy as np
+
+from onnxgpu.dtypes import name_of
+from onnxgpu.errors import InvalidArgument
+from onnxgpu.provider import Array, Operation, Spec, Value
+from onnxgpu.providers.array_ops.convolution import conv_specs, convolution_windows
+from onnxgpu.providers.array_ops.transposed_convolution import transposed_layout, transposed_specs
+from onnxgpu.providers.cuda.generated import evaluate
+from onnxgpu.providers.cuda.kernels import C_TYPES, FLOAT_NAMES, FLOATS, THREADS, Template, blocks_for, by_value, dense
+from onnxgpu.providers.cuda.operators.matrix_products import activation_refusal, activation_step
+from onnxgpu.providers.cuda.registry import operator
+
+Sizes = tuple[int, ...]
+
+_TILES = {"FlatTile": (8, 128, 128), "NarrowTile": (32, 128, 128), "MiddleTile": (64, 64, 128), "LargeTile": (128, 128, 256)}
+"""Tiles of convolution.cu: rows (maps), columns (positions) and threads."""
+
+_INSTANCES = tuple(f"{T}, {tile}" for T in FLOATS for tile in _TILES if T != "double" or tile != "LargeTile")
+_KERNELS, _STRIDES = ("3", "5", "7"), ("1", "2")
+
+STRIPS = Template("depthwise.cu", "depthwise_strips<{T}, {kernel}, {stride}>", "pppsslb", T=FLOATS, kernel=_KERNELS, stride=_STRIDES)
+DEPTHWISE = Template("depthwise.cu", "depthwise<{T}, {transposed}>", "pppssl", T=FLOATS, transposed=("false", "true"))
+CONVOLVE = Template("convolution.cu", "convolve<{instance}, {transposed}>", "ppppssib", instance=_INSTANCES, transposed=("false", "true"))
+COMBINE = Template("convolution.cu", "combine_convolution<{T}>", "ppsliii", T=FLOATS)
+
+_MOST_AXES = 3
+_MOST_ELEMENTS = (1 << 31) - 1
+_ENOUGH_BLOCKS = 264
+_LEAST_SPAN, _SLICE = 128, 16
+_MOST_GROUPS = 65535
+_MOST_PREPARED = 64
+_EPILOGUE = ("activation", "activation_alpha", "activation_beta", "activation_params")
+
+
+def _refusal(operation: Operation) -> str | None:
+    values = [value for value in operation.inputs if value is not None]
+    if len({value.dtype for value in values}) > 1:
+        return "takes tensors of one element type"
+    ranks = [len(value.shape) - 2 for value in values[:2] if value.shape is not None]
+    axes = ranks[0] if ranks else len(operation.attributes.get("kernel_shape") or ())
+    return activation_refusal(operation) if 1 <= axes <= _MOST_AXES else f"is known to have one to {_MOST_AXES} spatial axes, not {axes}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Geometry:
+    """A convolution of given shapes; per spatial axis the fields are those of `Axis` in convolution.cuh.
+
+    Attributes:
+        axes: (size of the input, size of the output, kernel, stride, dilation, padding before it), the innermost last.
+        shape: of the result.
+        channels, maps: of one group.
+        transposed: whether it is a transposed one.
+    """
+
+    axes: tuple[Sizes, ...]
+    shape: Sizes
+    groups: int
+    channels: int
+    maps: int
+    transposed: bool
+
+    @property
+    def positions(self) -> int:
+        """Elements of one map of the result."""
+        return prod(self.shape[2:])
+
+    @property
+    def phases(self) -> int:
+        """How many kinds of output positions a transposed convolution has, each with taps of its own."""
+        return prod(axis[3] for axis in self.axes) if self.transposed else 1
+
+    def structure(self, batch: int) -> np.void:
+        """`Convolution` of convolution.cuh, for so many samples."""
+        axes = [(1, 1, 1, 1, 1, 0)] * (_MOST_AXES - len(self.axes)) + list(self.axes)
+        return by_value(np.array([*(number for axis in axes for number in axis), batch, self.groups, self.channels, self.maps], np.int32))
+
+    def strips(self, item_bytes: int) -> tuple[int, int, int] | None:
+        """For `depthwise_strips`: size and stride of its windows, and how many strips a map has; None if it has no such windows."""
+        axes = [(1, 1, 1, 1, 1, 0)] * (_MOST_AXES - len(self.axes)) + list(self.axes)
+        (kernel, stride, dilation), rest = axes[1][2:5], axes[0]
+        if self.transposed or rest[:3] != (1, 1, 1) or axes[2][2:5] != (kernel, stride, dilation):
+            return None
+        if str(kernel) not in _KERNELS or str(stride) not in _STRIDES or dilation != 1:
+            return None
+        down, across = 8 if stride == 1 else 4, 2 if item_bytes == 2 else 1
+        return kernel, stride, -(-axes[1][1] // down) * -(-axes[2][1] // across)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tiling:
+    """How a convolution is cut up: the tile's name, how many there are, and how the depth is shared among `parts` of `span`."""
+
+    tile: str
+    tiles: int
+    span: int
+    parts: int
+
+
+def _tiling(geometry: _Geometry, batch: int, *, is_wide: bool) -> _Tiling:
+    taps = prod(axis[2] for axis in geometry.axes)
+    windows = batch * (prod(-(-axis[1] // axis[3]) for axis in geometry.axes) if geometry.transposed else geometry.positions)
+    tasks = geometry.groups * geometry.phases
+    counts = {name: -(-geometry.maps // rows) * -(-windows // columns) for name, (rows, columns, _) in _TILES.items()}
+    fitting = [name for name in ("FlatTile", "NarrowTile", "MiddleTile") if geometry.maps <= _TILES[name][0]]
+    tile = fitting[0] if fitting else "LargeTile" if not is_wide and counts["LargeTile"] * tasks >= _ENOUGH_BLOCKS else "MiddleTile"
+    depth = geometry.channels * -(-taps // geometry.phases)
+    wanted = min(depth // _LEAST_SPAN, _ENOUGH_BLOCKS // (counts[tile] * tasks))
+    whole = geometry.channels * taps
+    span = whole if wanted < 2 else -(-depth // wanted // _SLICE) * _SLICE
+    return _Tiling(tile, counts[tile], span, 1 if wanted < 2 else -(-whole // span))
+
+
+class _Activation:
+    """What a fused node names, as the numbers of `Activation` in convolution.cuh, or as a step behind the kernel.
+
+    Args:
+        attributes: of the node, in `onnxgpu.fuse.convolution`'s form or onnxruntime's, which has the arguments in one list.
+    """
+
+    def __init__(self, attributes: Mapping[str, Any]) -> None:
+        names = ("activation_alpha", "activation_beta")
+        given = {name: attributes[name] for name in ("activation", *names) if name in attributes}
+        given |= zip(names, attributes.get("activation_params", ()), strict=False)
+        step = (activation_step(given, "0") or "Identity 0").split()
+        name, arguments = step[0], [float(word[1:]) for word in step[2:]]
+        low, high = (*arguments, 0.0, 0.0)[:2]
+        straight = {
+            "Identity": (1.0, 1.0, 0.0, -inf, inf, 0.0, 0.0, 0.0),
+            "Relu": (1.0, 1.0, 0.0, 0.0, inf, 0.0, 0.0, 0.0),
+            "Clip": (1.0, 1.0, 0.0, low, high, 0.0, 0.0, 0.0),
+            "LeakyRelu": (low, 1.0, 0.0, -inf, inf, 0.0, 0.0, 0.0),
+            "HardSigmoid": (1.0, low, high, 0.0, 1.0, 0.0, 0.0, 0.0),
+            "HardSwish": (1.0, 1.0 / 6.0, 0.5, 0.0, 1.0, 0.0, 1.0, 0.0),
+            "Sigmoid": (0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 1.0),
+            "Silu": (0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0),
+            "QuickGelu": (0.0, 0.0, 0.0, 0.0, 0.0, low, 1.0, 1.0),
+        }
+        self._numbers = straight.get(name, straight["Identity"])
+        self.step = None if name in straight else " ".join(step)
+
+    def ending(self, dtype: np.dtype, bias: Array | None, residual: Array | None) -> np.void:
+        """`Ending` of convolution.cuh."""
+        pointers = np.array([0 if x is None else x.data.ptr for x in (bias, residual)], np.uint64)
+        numbers = np.array(self._numbers, np.float64 if dtype.itemsize == 8 else np.float32)
+        return by_value(np.frombuffer(pointers.tobytes() + numbers.tobytes(), np.uint8))
+
+
+@operator("FusedConv", domain="onnxgpu", types=FLOAT_NAMES, when=_refusal)
+@operator("FusedConv", domain="com.microsoft", types=FLOAT_NAMES, when=_refusal)
+@operator("Conv", types=FLOAT_NAMES, when=_refusal)
+class Conv:
+    """activation(convolution + bias + residual). Spec: https://onnx.ai/onnx/operators/onnx__Conv.html"""
+
+    input_names: tuple[str, ...] = ("x", "w", "b", "z")
+    required_inputs = 2
+
+    def __init__(self, xp: Any, operation: Operation) -> None:
+        self._xp = xp
+        self._attributes = {name: value for name, value in operation.attributes.items() if name not in _EPILOGUE}
+        self._activation = _Activation(operation.attributes)
+        self._prepared: dict[Any, _Geometry] = {}
+
+    def outputs(self, inputs: Sequence[Value]) -> Sequence[Spec]:
+        """(N, M, windows…)."""
+        return (conv_specs(*inputs[:3], **self._attributes),)
+
+    def workspace(self, inputs: Sequence[Value]) -> int:
+        """Sums of parts of the depth, where it is shared among blocks."""
+        geometry = self._prepare(inputs)
+        if geometry.channels == 1 or 0 in geometry.shape:
+            return 0
+        wide = 8 if inputs[0].dtype.itemsize == 8 else 4
+        parts = _tiling(geometry, _samples(geometry, inputs[0]), is_wide=wide == 8).parts
+        return parts * prod(geometry.shape) * wide if parts > 1 else 0
+
+    def launch(self, inputs: Sequence[Value], outputs: Sequence[Array] | None, workspace: Array | None) -> Sequence[Value]:
+        """See `onnxgpu.provider.Kernel`."""
+        xp = self._xp
+        geometry = self._prepare(inputs)
+        given = outputs[0] if outputs else xp.empty(geometry.shape, inputs[0].dtype)
+        if given.size:
+            out = given if given.flags.c_contiguous else xp.empty(given.shape, given.dtype)
+            operands: tuple[Any, ...] = tuple(None if value is None else dense(xp, value) for value in (*inputs, None, None)[:4])
+            x, w, bias, residual = operands
+            step = _samples(geometry, x)
+            for first in range(0, x.shape[0], step):
+                samples = slice(first, first + step)
+                ending = self._activation.ending(x.dtype, bias, None if residual is None else residual[samples])
+                _convolve(geometry, x[samples], w, ending, out[samples], workspace)
+            if self._activation.step is not None:
+                evaluate((self._activation.step,), (out,), out)
+            if out is not given:
+                given[...] = out
+        return (given,)
+
+    def _prepare(self, inputs: Sequence[Value]) -> _Geometry:
+        key = tuple(inputs[0].shape), tuple(inputs[1].shape)
+        known = self._prepared.get(key)
+        if known is None:
+            if len(self._prepared) >= _MOST_PREPARED:
+                self._prepared.clear()
+            known = self._prepared[key] = self._described(*inputs[:2])
+        return known
+
+    def _described(self, x: Value, w: Value) -> _Geometry:
+        windows = convolution_windows("Conv", x, w, self._attributes)
+        groups = int(self._attributes.get("group", 1))
+        axes = (windows.spatial, windows.output, windows.kernel, windows.strides, windows.dilations, windows.begin)
+        shape = (x.shape[0], w.shape[0], *windows.output)
+        return _Geometry(tuple(zip(*axes, strict=True)), shape, groups, w.shape[1], w.shape[0] // groups, False)
+
+
+@operator("ConvTranspose", types=FLOAT_NAMES, when=_refusal)
+class ConvTranspose(Conv):
+    """The gradient of a convolution for its input. Spec: https://onnx.ai/onnx/operators/onnx__ConvTranspose.html"""
+
+    input_names = ("x", "w", "b")
+
+    def outputs(self, inputs: Sequence[Value]) -> Sequence[Spec]:
+        """(N, M, …)."""
+        return (transposed_specs(*inputs[:3], **self._attributes),)
+
+    def _described(self, x: Value, w: Value) -> _Geometry:
+        groups = int(self._attributes.get("group", 1))
+        layout = transposed_layout(x, w, self._attributes)
+        windows = layout.windows
+        axes = (tuple(x.shape[2:]), layout.output, windows.kernel, windows.strides, windows.dilations, windows.begin)
+        shape = (x.shape[0], w.shape[1] * groups, *layout.output)
+        return _Geometry(tuple(zip(*axes, strict=True)), shape, groups, x.shape[1] // groups, w.shape[1], True)
+
+
+def _samples(geometry: _Geometry, x: Value) -> int:
+    """Of how many samples all elements have numbers of 31 bits.
+
+    Raises:
+        InvalidArgument: one has more elements.
+    """
+    most: int = max(prod(x.shape[1:]), prod(geometry.shape[1:]), 1)
+    if most > _MOST_ELEMENTS:
+        raise InvalidArgument(f"Conv: expected samples of at most {_MOST_ELEMENTS} elements, got one of {most}")
+    samples: int = max(1, min(x.shape[0], _MOST_ELEMENTS // most))
+    return samples
+
+
+def _convolve(geometry: _Geometry, x: Array, w: Array, ending: np.void, out: Array, workspace: Array | None) -> None:
+    batch, structure, transposed = int(x.shape[0]), geometry.structure(int(x.shape[0])), "true" if geometry.transposed else "false"
+    if geometry.channels == 1:
+        strips = geometry.strips(x.itemsize)
+        if strips is None:
+            kernel = DEPTHWISE.instance(T=x.dtype, transposed=transposed)
+            kernel.launch(blocks_for(out.size), THREADS, x, w, out, structure, ending, out.size)
+            return
+        size, stride, per_map = strips
+        count = batch * geometry.shape[1] * per_map
+        is_packed = geometry.shape[-1] % 2 == 0 and out.data.ptr % 4 == 0
+        kernel = STRIPS.instance(T=x.dtype, kernel=size, stride=stride)
+        kernel.launch(blocks_for(count), THREADS, x, w, out, structure, ending, count, is_packed)
+        return
+    is_wide = x.itemsize == 8
+    tiling = _tiling(geometry, batch, is_wide=is_wide)
+    partial = workspace if tiling.parts > 1 else None
+    is_packed = not geometry.transposed and geometry.positions % 4 == 0 and out.data.ptr % (4 * x.itemsize) == 0
+    element = C_TYPES[name_of(x.dtype)]
+    grid = tiling.tiles, tiling.parts, min(geometry.groups * geometry.phases, _MOST_GROUPS)
+    kernel = CONVOLVE.instance(instance=f"{element}, {tiling.tile}", transposed=transposed)
+    kernel.launch(grid, _TILES[tiling.tile][2], x, w, out, partial, structure, ending, tiling.span, is_packed)
+    if tiling.parts > 1:
+        sizes = out.size, geometry.shape[1], geometry.positions, tiling.parts
+        COMBINE.instance(T=x.dtype).launch(blocks_for(out.size), THREADS, out, partial, ending, *sizes)
