@@ -1,4 +1,4 @@
-"""Where onnx's node tests run with CUDA first, on the emulated device, and whether their results are right.
+"""Where onnx's node tests run with CUDA first, on the emulated device, and whether their results are right; which operators have CUDA.
 
     python benchmarks/placement.py --json placement.json
     ONNXGPU_CUDA= python benchmarks/placement.py --part 1/8         on the GPU of this machine, the first of eight parts
@@ -6,6 +6,9 @@
 A case is wholly on CUDA if every node of it runs there, but for arithmetic on shapes and operators on strings, which belong
 to the host. The counters of the emulated driver tell for each step on CUDA what it copied to and from the host by itself;
 such steps are listed under `hidden_copies`. A GPU has no such counters.
+
+An operator has CUDA if a node test that ran it there gave the right results, or an operator case of the tests (`tests/cases`) did: ONNX
+has no node tests of onnxruntime's operators, and none of a few of its own that can be compared.
 """
 
 from __future__ import annotations
@@ -13,11 +16,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import warnings
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+if not __package__:
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 os.environ.setdefault("ONNXGPU_CUDA", "emulated")
 
@@ -30,11 +37,15 @@ from rich.progress import track
 
 import onnxgpu
 from onnxgpu.providers.cuda.emulator import EmulatedDevice, installed
+from tests.cases import Case, all_cases
+from tests.cases.oracles import expected_outputs, feeds_of, model_of
+from tests.cases.tolerances import assert_same
 
 CUDA = "CUDAExecutionProvider"
 PROVIDERS = [CUDA, "CPUExecutionProvider"]
 SHAPE_ARITHMETIC = "shape arithmetic stays on the host"
 STRINGS = "strings stay on the host"
+DOMAINS = ("", "ai.onnx.ml", "com.microsoft")
 
 
 @dataclass
@@ -46,21 +57,25 @@ class Findings:
     on_host: Counter[str] = field(default_factory=Counter)
     operators: set[str] = field(default_factory=set)
     hidden_copies: dict[str, dict[str, int]] = field(default_factory=dict)
+    operator_failures: dict[str, str] = field(default_factory=dict)
 
     def summary(self) -> dict[str, Any]:
         """The numbers."""
         placed, right = Counter(self.placement.values()), Counter(self.results.values())
-        standard = sorted(name for name in self.operators if not name.startswith(("com.microsoft.", "ai.onnx.")))
+        domains = {domain: sorted(name for name in self.operators if _domain_of(name) == domain) for domain in DOMAINS}
         return {
             **{name: placed[name] for name in ("wholly_on_cuda", "mixed", "cpu_only", "not_loaded")},
             "right": right["right"],
             "wrong": sum(right.values()) - right["right"],
-            "operators_with_cuda": len(standard),
-            "operators": standard,
+            "operators_with_cuda": len(domains[""]),
+            "operators_of_ml_with_cuda": len(domains["ai.onnx.ml"]),
+            "operators_of_onnxruntime_with_cuda": len(domains["com.microsoft"]),
+            "operators": domains,
             "wrong_cases": {name: text for name, text in self.results.items() if text != "right"},
             "not_loaded_cases": sorted(name for name, where in self.placement.items() if where == "not_loaded"),
             "host_reasons": dict(self.on_host.most_common()),
             "hidden_copies": self.hidden_copies,
+            "operator_failures": self.operator_failures,
             "cases": self.placement,
         }
 
@@ -80,21 +95,30 @@ def main() -> None:
         cases = cases[part - 1 :: parts]
         for case in track(cases, "node tests"):
             examine(case, findings)
+        own_cases = [case for case in all_cases() if arguments.only in case.operator]
+        for own in track(own_cases[part - 1 :: parts], "operator cases"):
+            examine_operator(own, findings)
     summary = findings.summary()
-    for name in ("wholly_on_cuda", "mixed", "cpu_only", "not_loaded", "right", "wrong", "operators_with_cuda"):
-        print(f"{name:20} {summary[name]}")
+    for name, number in summary.items():
+        if isinstance(number, int):
+            print(f"{name:34} {number}")
     if arguments.json:
         arguments.json.write_text(json.dumps(summary, indent=1))
 
 
-def examine(case: Any, findings: Findings) -> None:
-    """Load, place and run one case."""
+def session_options() -> onnxgpu.SessionOptions:
+    """Nodes as the model has them, each on the first provider that takes it."""
     options = onnxgpu.SessionOptions()
     options.add_session_config_entry("onnxgpu.placement", "mode=listed")
     options.graph_optimization_level = onnxgpu.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return options
+
+
+def examine(case: Any, findings: Findings) -> None:
+    """Load, place and run one case."""
     model = case.model or onnx.load(Path(case.model_dir) / "model.onnx")
     try:
-        session = onnxgpu.InferenceSession(model.SerializeToString(), options, providers=PROVIDERS)
+        session = onnxgpu.InferenceSession(model.SerializeToString(), session_options(), providers=PROVIDERS)
     except Exception as error:
         findings.placement[case.name] = "not_loaded"
         findings.on_host[f"not loaded: {type(error).__name__}: {str(error)[:120]}"] += 1
@@ -110,6 +134,31 @@ def examine(case: Any, findings: Findings) -> None:
             device.forget_error()
     else:
         findings.operators |= {name_of(a.operation) for a in session.placement.assignments.values() if a.provider.name == CUDA}
+
+
+def examine_operator(case: Case, findings: Findings) -> None:
+    """Run an operator case, unless its operator is known to have CUDA; one whose node runs elsewhere, or gives no tensor, says nothing.
+
+    The outputs are declared with their types, as models have them: not all of onnxruntime's operators tell what they give.
+    """
+    name = f"{case.domain}.{case.operator}" if case.domain else case.operator
+    if name in findings.operators:
+        return
+    try:
+        model, expected = model_of(case), expected_outputs(case)
+        for output, value in zip(model.graph.output, expected, strict=True):
+            if not isinstance(value, np.ndarray):
+                return
+            output.CopyFrom(onnx.helper.make_tensor_value_info(output.name, onnx.helper.np_dtype_to_tensor_dtype(value.dtype), None))
+        session = onnxgpu.InferenceSession(model.SerializeToString(), session_options(), providers=PROVIDERS)
+        if any(name_of(a.operation) == name and a.provider.name == CUDA for a in session.placement.assignments.values()):
+            assert_same(list(session.run(None, feeds_of(case))), expected, case.rtol, case.atol)
+            findings.operators.add(name)
+    except Exception as error:
+        findings.operator_failures[str(case)] = f"{type(error).__name__}: {str(error)[:300]}"
+        device = installed()
+        if device is not None:
+            device.forget_error()
 
 
 def placement_of(session: Any, findings: Findings) -> str:
@@ -128,6 +177,10 @@ def placement_of(session: Any, findings: Findings) -> str:
 def name_of(operation: Any) -> str:
     """Operator with its domain, if that is not ai.onnx."""
     return f"{operation.domain}.{operation.operator}" if operation.domain else str(operation.operator)
+
+
+def _domain_of(name: str) -> str:
+    return name.rpartition(".")[0]
 
 
 def check(session: Any, case: Any, model: onnx.ModelProto, device: EmulatedDevice | None, findings: Findings) -> None:

@@ -8,7 +8,9 @@
 //   draw_bernoulli  1 with probability x[i], else 0
 //   choice_weights  weights [rows, classes] = exp(x - greatest of the row), to be summed up
 //   draw_choices    the class in which a uniform part of the row's whole weight falls; sums [rows, classes] are running sums
-//   drop_out        y = x · scale where u >= ratio, else 0; mask says where; mask_given: it is given, not drawn
+//   drop_out        y = (x + bias) · scale where u >= ratio, else 0, + residual; mask says where; mask_given: it is given, not drawn;
+//                   bias, of `repeat` elements, and residual may be null
+//   pack_mask       words [count / 32, rounded up]: the mask's bits, the first in the lowest, ones behind its end
 
 #include "functions.cuh"
 #include "philox.cuh"
@@ -90,12 +92,22 @@ __global__ void __launch_bounds__(256) draw_choices(
 
 template <typename T>
 __global__ void __launch_bounds__(256) drop_out(
-    const T* __restrict__ x, T* __restrict__ y, bool* mask, long long count, long long seed, double ratio, double scale, bool is_mask_given
+    const T* __restrict__ x, const T* __restrict__ bias, const T* __restrict__ residual, T* __restrict__ y, bool* mask, long long count,
+    long long repeat, long long seed, double ratio, double scale, bool is_mask_given
 ) {
     using A = accumulator_t<T>;
     for_each_uniform<T>(count, seed, [=](long long i, A u) {
         const bool is_kept = is_mask_given ? mask[i] : u >= A(ratio);
-        y[i] = narrow<T>(is_kept ? A(widen(x[i]) * A(scale)) : A(0));
+        const A value = bias ? widen(x[i]) + widen(bias[i % repeat]) : widen(x[i]), kept = is_kept ? A(value * A(scale)) : A(0);
+        y[i] = narrow<T>(residual ? kept + widen(residual[i]) : kept);
         if (mask && !is_mask_given) mask[i] = is_kept;
+    });
+}
+
+__global__ void __launch_bounds__(256) pack_mask(const bool* __restrict__ mask, unsigned* __restrict__ words, long long count) {
+    for_each_index((count + 31) / 32, [=](long long word) {
+        unsigned bits = 0;
+        for (int bit = 0; bit < 32; ++bit) bits |= unsigned(word * 32 + bit >= count || mask[word * 32 + bit]) << bit;
+        words[word] = bits;
     });
 }

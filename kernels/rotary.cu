@@ -44,3 +44,22 @@ __global__ void __launch_bounds__(256) rotate(
         y[batch * r.y_batch + head * r.y_head + place * r.y_place + feature] = narrow<T>(value);
     });
 }
+
+// q and k by the angles of their places, [batches, each]: x cos + turned sin, both rounded to their type; each = length · size
+template <typename T>
+__device__ inline void rotate_all(const float* emb, const T* x, const T* turned, T* y, long long each, long long heads, long long batches) {
+    for_each_index(batches * heads * each, [=](long long i) {
+        const float angle = emb[i / (heads * each) * each + i % each];
+        const float cosine = widen(narrow<T>(cosf(angle))), sine = widen(narrow<T>(sinf(angle)));
+        y[i] = narrow<T>(widen(x[i]) * cosine + widen(turned[i]) * sine);
+    });
+}
+
+template <typename T>
+__global__ void __launch_bounds__(256) rotate_both(
+    const float* __restrict__ emb, const T* q, const T* q_turned, const T* k, const T* k_turned, T* q_out, T* k_out, long long each,
+    long long q_heads, long long k_heads, long long batches
+) {
+    rotate_all(emb, q, q_turned, q_out, each, q_heads, batches);
+    rotate_all(emb, k, k_turned, k_out, each, k_heads, batches);
+}

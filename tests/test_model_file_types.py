@@ -12,6 +12,9 @@ from onnx import helper, numpy_helper
 
 from onnxgpu.errors import Fail, InvalidGraph
 from onnxgpu.model_file import infer_types, load
+from tests.cases import Case
+from tests.cases.contrib_layers import CASES
+from tests.cases.oracles import expected_outputs, model_of
 from tests.test_model_file import parsed
 
 CONTRIB = '<ir_version: 10, opset_import: ["" : 18, "com.microsoft" : 1, "mine" : 1]>\n'
@@ -72,6 +75,18 @@ def test_custom_operators_do_not_stop_inference() -> None:
     assert types["y"] == "FLOAT[B,S,5]"
     assert types["k"] == "FLOAT[B,S,7]"
     assert types["q"] == "FLOAT[B,S,S]"
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_types_behind_layers_of_onnxruntime(case: Case) -> None:
+    """Element types are right, and so are the dimensions that are known; those of RelativePositionBias are values of inputs."""
+    loaded = load(model_of(case), known_domains={"com.microsoft"})
+    infer_types(loaded.model)
+    for output, expected in zip(loaded.model.graph.outputs, expected_outputs(case), strict=True):
+        assert output.dtype is not None and output.dtype.numpy() == expected.dtype
+        assert output.shape is not None and len(output.shape) == expected.ndim
+        known = [wanted for wanted, size in zip(expected.shape, output.shape, strict=True) if isinstance(size, int)]
+        assert known == [size for size in output.shape if isinstance(size, int)]
 
 
 def test_unknown_operators_use_declared_types() -> None:

@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     import onnx
     import onnx_ir as ir
 
-_FLOAT = 1
+_FLOAT, _UINT32 = 1, 12
 _SAME_AS_FIRST = (
     "Affine",
     "BiasAdd",
     "BiasGelu",
+    "BiasSoftmax",
     "FastGelu",
     "Gelu",
     "GroupNorm",
@@ -190,6 +191,10 @@ def _without_activation(draft: Draft) -> None:
     draft.add(operator, draft.inputs[:3], draft.outputs[0], **kept)
 
 
+def _product_of_two(draft: Draft) -> None:
+    draft.add("Mul", draft.inputs[:2], draft.outputs[0])
+
+
 def _quantized_pair(draft: Draft) -> None:
     draft.add("Add", [draft.inputs[0], draft.inputs[3]], draft.outputs[0])
 
@@ -202,6 +207,49 @@ def _dequantize(draft: Draft) -> None:
     draft.add("Cast", draft.inputs[:1], draft.outputs[0], to=draft.element_type(1))
 
 
+def _biased_dropout(draft: Draft) -> None:
+    _like_first(draft)
+    if len(draft.outputs) > 1 and draft.outputs[1]:
+        draft.add("Equal", [draft.inputs[0], draft.inputs[0]], draft.outputs[1])
+
+
+def _bitmask_dropout(draft: Draft) -> None:
+    _like_first(draft)
+    if len(draft.outputs) > 1 and draft.outputs[1]:
+        name = f"{draft.outputs[1]}_free"
+        draft.free.append((name, _UINT32, (None,)))
+        draft.add("Identity", [name], draft.outputs[1])
+
+
+def _half_of_last(draft: Draft) -> None:
+    shape = _shape(draft.node, 0)
+    half = None if not shape or shape[-1] is None else shape[-1] // 2
+    draft.add("MatMul", [draft.inputs[0], draft.free_matrix(None, half)], draft.outputs[0])
+
+
+def _transform(draft: Draft) -> None:
+    shape = _shape(draft.node, 0)
+    count = None if not shape or shape[-1] is None else shape[-1] // 2 + 1
+    draft.add("Einsum", [draft.inputs[0], draft.free_matrix(count, 2)], draft.outputs[0], equation="...i,jk->...jk")
+
+
+def _inverse_transform(draft: Draft) -> None:
+    shape = _shape(draft.node, 0)
+    count = None if not shape or len(shape) < 2 or shape[-2] is None else 2 * (shape[-2] - 1)
+    draft.add("Einsum", [draft.inputs[0], draft.free_matrix(count, None)], draft.outputs[0], equation="...ij,kl->...k")
+
+
+def _relative_bias(draft: Draft) -> None:
+    name = f"{draft.outputs[0]}_free"
+    draft.free.append((name, _FLOAT, (1, None, None)))
+    draft.add("Einsum", [draft.inputs[0], name], draft.outputs[0], equation="bh,axy->ahxy")
+
+
+def _gated_bias(draft: Draft) -> None:
+    if draft.rank(0) == 3:
+        draft.add("Einsum", [draft.inputs[0], draft.inputs[2]], draft.outputs[0], equation="bld,ahxy->bhxy")
+
+
 def _whether(draft: Draft) -> None:
     draft.add("Equal", [draft.inputs[0], draft.inputs[0]], draft.outputs[0])
 
@@ -210,7 +258,13 @@ _RULES: dict[str, Callable[[Draft], None]] = {
     **dict.fromkeys((*_SAME_AS_FIRST, *quantized_stand_ins.LIKE_FIRST), _like_first),
     **quantized_stand_ins.RULES,
     "Attention": _attention,
+    "BiasDropout": _biased_dropout,
+    "BiasSplitGelu": _half_of_last,
+    "BitmaskBiasDropout": _bitmask_dropout,
+    "BitmaskDropout": _bitmask_dropout,
     "CausalConvWithState": _copies((0, 0), (3, 1)),
+    "ComplexMul": _product_of_two,
+    "ComplexMulConj": _product_of_two,
     "DecoderMaskedMultiHeadAttention": _like_query,
     "DequantizeLinear": _dequantize,
     "DynamicQuantizeMatMul": _matmul,
@@ -219,7 +273,10 @@ _RULES: dict[str, Callable[[Draft], None]] = {
     "FusedGemm": _without_activation,
     "FusedMatMul": _fused_matmul,
     "GatedDeltaNet": _copies((2, 0), (6, 1)),
+    "GatedRelativePositionBias": _gated_bias,
+    "GemmaRotaryEmbedding": _copies((1, 0), (3, 1)),
     "GroupQueryAttention": _like_query,
+    "Irfft": _inverse_transform,
     "LinearAttention": _linear_attention,
     "LinearAttentionGate": _copies((0, 0), (3, 1)),
     "MatMulIntegerToFloat": _matmul_to_float,
@@ -230,6 +287,8 @@ _RULES: dict[str, Callable[[Draft], None]] = {
     "QLinearMul": _quantized_pair,
     "QuantizeLinear": _quantize,
     "RegexFullMatch": _whether,
+    "RelativePositionBias": _relative_bias,
+    "Rfft": _transform,
     "SkipLayerNormalization": _skip_normalization,
     "SkipSimplifiedLayerNormalization": _skip_normalization,
     "SparseAttention": _like_query,

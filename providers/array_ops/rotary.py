@@ -139,3 +139,32 @@ def multimodal_rotary_embedding(
     angles = xp.arange(half)[:, None, None]
     cosines, sines = (xp.transpose(widened(cache)[places, angles], (1, 2, 0)) * scale for cache in (cos_cache, sin_cache))
     return _embedded(xp, x, cosines, sines, num_heads, rotary_embedding_dim, interleaved, "MRotaryEmbedding", out)
+
+
+def gemma_specs(emb: Array, q: Array, q_rot: Array, k: Array, k_rot: Array, **_: Any) -> tuple[Spec, Spec]:
+    """Those of q and k, whose memory may be reused.
+
+    Raises:
+        InvalidArgument: shapes do not fit.
+    """
+    places = [(x.shape[0], x.shape[2], x.shape[3]) if len(x.shape) == 4 else None for x in (q, k)]
+    if places != [tuple(emb.shape)] * 2 or (tuple(q.shape), tuple(k.shape)) != (tuple(q_rot.shape), tuple(k_rot.shape)):
+        raise InvalidArgument(
+            "GemmaRotaryEmbedding: expected angles (batch, S, D) for q, q_rot, k and k_rot (batch, heads, S, D), "
+            f"got shapes {[list(x.shape) for x in (emb, q, q_rot, k, k_rot)]}"
+        )
+    return Spec(tuple(q.shape), q.dtype, may_reuse=(1, 2)), Spec(tuple(k.shape), k.dtype, may_reuse=(3, 4))
+
+
+@operator("GemmaRotaryEmbedding", domain="com.microsoft", specs=gemma_specs)
+def gemma_rotary_embedding(
+    xp: Any, emb: Array, q: Array, q_rot: Array, k: Array, k_rot: Array, *, out: tuple[Array, Array] | None = None
+) -> tuple[Array, Array]:
+    """q cos(emb) + q_rot sin(emb), and the same of k; sines and cosines are rounded to their type.
+
+    Spec: onnxruntime's ContribOperators.md
+    """
+    cosine, sine = (widened(f(emb).astype(q.dtype))[:, None] for f in (xp.cos, xp.sin))
+    pairs = zip(((q, q_rot), (k, k_rot)), out or (None, None), strict=True)
+    first, second = (stored(xp, widened(x) * cosine + widened(turned) * sine, x.dtype, target) for (x, turned), target in pairs)
+    return first, second

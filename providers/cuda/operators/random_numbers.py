@@ -20,7 +20,7 @@ NORMAL = Template("random.cu", "draw_normal<{T}>", "plldd", T=FLOATS)
 BERNOULLI = Template("random.cu", "draw_bernoulli<{T}>", "ppll", T=FLOATS)
 WEIGHTS = Template("random.cu", "choice_weights<{T}>", "ppll", T=FLOATS)
 CHOICES = Template("random.cu", "draw_choices<{T}>", "ppllll", T=("int", "long long"))
-DROPOUT = Template("random.cu", "drop_out<{T}>", "pppllddb", T=FLOATS)
+DROPOUT = Template("random.cu", "drop_out<{T}>", "ppppplllddb", T=FLOATS)
 
 _MOST_BLOCKS = 4096
 _blocks = partial(blocks_for, most=_MOST_BLOCKS)
@@ -107,6 +107,27 @@ def multinomial(xp: Any, x: Array, *, dtype: int = 6, sample_size: int = 1, seed
     return result
 
 
+def dropped_out(
+    xp: Any, data: Array, share: float, seed: int | None, mask: Array | None, out: Array, *, bias: Array = None, residual: Array = None
+) -> None:
+    """Write data + bias, of which a random `share` is zero and the rest scaled, + residual into `out`, and what is kept into `mask`.
+
+    With a seed the mask is that of ONNX's own test cases, NumPy's Mersenne twister, which is drawn on the host.
+    """
+    if seed is not None:
+        drawn = xp.asarray(np.random.RandomState(seed % 2**32).random_sample(data.shape) >= share)
+        if mask is None:
+            mask = drawn
+        else:
+            mask[...] = drawn
+    terms = (None if x is None else dense(xp, x) for x in (data, bias, residual))
+    repeat = 1 if bias is None else max(bias.size, 1)
+    DROPOUT.instance(T=data.dtype).launch(
+        _blocks(data.size), THREADS, *terms, out, mask, data.size, repeat, series(None) if seed is None else 0, share,
+        1 / (1 - share) if share < 1 else 0.0, seed is not None,
+    )  # fmt: skip
+
+
 def _trains(operation: Operation) -> str | None:
     is_training = len(operation.inputs) > 2 and operation.inputs[2] is not None
     return None if is_training else "is for training; without it nothing is dropped"
@@ -118,19 +139,12 @@ def dropout(
 ) -> tuple[Array, ...]:
     """In training a random part of the data is zero and the rest scaled by 1 / (1 - ratio); and a mask of what is kept.
 
-    With a seed the mask is that of ONNX's own test cases, NumPy's Mersenne twister, which is drawn on the host.
     Spec: https://onnx.ai/onnx/operators/onnx__Dropout.html
     """
     share = 0.5 if ratio is None else float(ratio.reshape(-1)[0])
     if not bool(training_mode.reshape(-1)[0]) or share == 0:
         return (data, xp.ones(data.shape, bool))[:output_count]
     result = xp.empty(data.shape, data.dtype)
-    if seed is None:
-        mask = xp.empty(data.shape, bool) if output_count > 1 else None
-    else:
-        mask = xp.asarray(np.random.RandomState(seed % 2**32).random_sample(data.shape) >= share)
-    DROPOUT.instance(T=data.dtype).launch(
-        _blocks(data.size), THREADS, dense(xp, data), result, mask, data.size, series(None) if seed is None else 0, share,
-        1 / (1 - share) if share < 1 else 0.0, seed is not None,
-    )  # fmt: skip
+    mask = xp.empty(data.shape, bool) if output_count > 1 else None
+    dropped_out(xp, data, share, seed, mask, result)
     return (result, mask)[:output_count]

@@ -8,10 +8,12 @@ import numpy as np
 
 from onnxgpu.errors import InvalidArgument
 from onnxgpu.provider import Array, Operation, Spec
+from onnxgpu.providers.array_ops.rotary import gemma_specs
 from onnxgpu.providers.cuda.kernels import FLOAT_NAMES, FLOATS, THREADS, Template, blocks_for, dense
 from onnxgpu.providers.cuda.products import structure
 from onnxgpu.providers.cuda.registry import operator
 
+GEMMA = Template("rotary.cu", "rotate_both<{T}>", "pppppppllll", T=("__half",))
 ROTATE = Template("rotary.cu", "rotate<{T}>", "pppps", T=FLOATS)
 
 _MOST_BLOCKS = 8192
@@ -62,6 +64,12 @@ def _refusal(operation: Operation) -> str | None:
     first, *others = (value for value in operation.inputs if value is not None)
     floats = [value for value in others if value.dtype is None or value.dtype.kind != "i"]
     return "takes angles of the input's element type" if any(value.dtype != first.dtype for value in floats) else None
+
+
+def gemma_refusal(operation: Operation) -> str | None:
+    """Why the node is not computed here."""
+    others = {value.dtype for value in operation.inputs[1:] if value is not None}
+    return None if others == {np.dtype(np.float16)} else "takes float16"
 
 
 def _embedded(
@@ -129,3 +137,16 @@ def rotary_embedding_by_positions(
     """`position_ids` is the first position, or one for each place. Spec: onnxruntime's ContribOperators.md"""
     first = position_ids.reshape(1) if position_ids.size == 1 and position_ids.ndim < 2 else position_ids
     return _embedded(xp, x, cos_cache, sin_cache, first.astype(np.int64, copy=False), num_heads, rotary_embedding_dim, interleaved, out)
+
+
+@operator("GemmaRotaryEmbedding", domain="com.microsoft", specs=gemma_specs, types=frozenset({"float"}), when=gemma_refusal)
+def gemma_rotary_embedding(
+    xp: Any, emb: Array, q: Array, q_rot: Array, k: Array, k_rot: Array, *, out: tuple[Array, Array] | None = None
+) -> tuple[Array, Array]:
+    """q cos(emb) + q_rot sin(emb), and the same of k. Spec: onnxruntime's ContribOperators.md"""
+    results = tuple(xp.empty(spec.shape, spec.dtype) for spec in gemma_specs(emb, q, q_rot, k, k_rot)) if out is None else out
+    angles, *operands = (dense(xp, x) for x in (emb, q, q_rot, k, k_rot))
+    each = emb.shape[1] * emb.shape[2]
+    blocks = blocks_for(max(q.size, k.size), most=_MOST_BLOCKS)
+    GEMMA.instance(T=q.dtype).launch(blocks, THREADS, angles, *operands, *results, each, q.shape[1], k.shape[1], emb.shape[0])
+    return results[0], results[1]

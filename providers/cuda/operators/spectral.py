@@ -1,4 +1,4 @@
-"""DFT and STFT: rows in shared memory, longer ones factor by factor through global memory."""
+"""DFT, STFT, and onnxruntime's Rfft and Irfft: rows in shared memory, longer ones factor by factor through global memory."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 from onnxgpu.dtypes import name_of
 from onnxgpu.provider import Array
 from onnxgpu.providers.array_ops.axes import normalized_axis
+from onnxgpu.providers.array_ops.complex_numbers import irfft_spec, rfft_spec
 from onnxgpu.providers.array_ops.precision import accumulation_dtype
 from onnxgpu.providers.array_ops.spectral import dft_spec, number, stft_sizes
 from onnxgpu.providers.cuda.kernels import C_TYPES, FLOAT_NAMES, FLOATS, THREADS, Template, blocks_for, dense, whole_warps
@@ -149,3 +150,29 @@ def stft(
         target=Rows(frames * bins, bins, 1, bins, 2),
     )
     return _transform(xp, signal, window, result, how)
+
+
+def _signal_axes(rank: int, signal_ndim: int) -> range:
+    """Those before the last of the signal, in a tensor of pairs with `rank` axes."""
+    return range(rank - 1 - signal_ndim, rank - 2)
+
+
+@operator("Rfft", domain="com.microsoft", specs=rfft_spec, types=FLOAT_NAMES)
+def rfft(xp: Any, x: Array, *, signal_ndim: int = 1, normalized: int = 0, onesided: int = 1, out: Array = None) -> Array:
+    """Fourier transform over the last `signal_ndim` axes of a real signal. Spec: onnxruntime's ContribOperators.md"""
+    spec = rfft_spec(x, signal_ndim=signal_ndim, normalized=normalized, onesided=onesided)
+    axes = _signal_axes(len(spec.shape), signal_ndim)
+    result = _dft(xp, x[..., None], None, -2, 0, 1, None if axes else out)
+    for axis in axes:
+        result = _dft(xp, result, None, axis, 0, 0, out if axis == axes[-1] else None)
+    return result
+
+
+@operator("Irfft", domain="com.microsoft", specs=irfft_spec, types=FLOAT_NAMES)
+def irfft(xp: Any, x: Array, *, signal_ndim: int, normalized: int = 0, onesided: int = 1, out: Array = None) -> Array:
+    """The real signal over the `signal_ndim` axes before the pairs. Spec: onnxruntime's ContribOperators.md"""
+    spec = irfft_spec(x, signal_ndim=signal_ndim, normalized=normalized, onesided=onesided)
+    spectrum = x
+    for axis in _signal_axes(len(x.shape), signal_ndim):
+        spectrum = _dft(xp, spectrum, None, axis, 1, 0, None)
+    return _dft(xp, spectrum, None, -2, 1, 1, None if out is None else out[..., None]).reshape(spec.shape)
