@@ -1,18 +1,21 @@
-"""Everything on a real GPU in one command: the tests, the models beside onnxruntime-gpu, operators beside torch; one report.
+"""Everything on a real GPU in one command: what has to be right, models beside onnxruntime-gpu, operators beside torch; one report.
 
     python benchmarks/gpu.py --out gpu_report
 
-writes `report.json` and `report.md` into the folder. Times are those of events on the stream on which the work is, with inputs and
-outputs on the device, TF32 off and the L2 cache flushed before each run; sides have turns in each round, and the ratio is the median
-over the rounds with its quartiles. Nothing is timed whose result is not right. Without a GPU it says so and ends with status 2; with
-`ONNXGPU_CUDA=emulated` it checks the results on the emulated device, with small sizes, and times nothing.
+writes `report.json` and `report.md` into the folder. The parts are `tests` (`pytest -m gpu`), `suite` (onnx's node tests), `sanitizer`
+(the operator cases under NVIDIA's compute-sanitizer), `models`, `operators` and `startup` (from the start of a process to the first
+result, with nothing compiled before and with everything compiled). Times of models and operators are those of events on the stream
+on which the work is, with inputs and outputs on the device, TF32 off and the L2 cache flushed before each run; sides have turns in each
+round, and the ratio is the median over the rounds with its quartiles. Nothing is timed whose result is not right. Without a GPU it says
+so and ends with status 2; with `ONNXGPU_CUDA=emulated` it checks the results on the emulated device, with small sizes, and times nothing.
 """
 
 from __future__ import annotations
 
 import argparse
-import subprocess
+import os
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from importlib import import_module
@@ -29,60 +32,27 @@ import numpy as np
 
 import onnxgpu
 from benchmarks.gpu_cases import OperatorCase, cases
+from benchmarks.gpu_checks import run_sanitizer, run_suite, run_tests
+from benchmarks.gpu_sides import CUDA, Bound, has_onnxruntime, in_onnxruntime, in_torch
 from benchmarks.gpu_timing import Clock, Work
 from benchmarks.inputs import InputDescription, make_inputs
 from benchmarks.model_folder import find_models
 from benchmarks.outputs import max_error
 from benchmarks.ratios import paired_ratio
 from benchmarks.report import conditions, markdown_table, print_table, save_json
-from benchmarks.side import ROOT
+from benchmarks.startup import first_result
 from onnxgpu.providers.cuda import device
 from onnxgpu.providers.cuda.provider import CUDAProvider
 
-CUDA = "CUDAExecutionProvider"
 NO_GPU = 2
 TOLERANCE = {"float32": 2e-4, "float16": 2e-2}
 """Largest max|a-b|/max|b|: products of 4096 terms, summed in float32 in any order."""
+CHECKS = {"tests": run_tests, "suite": run_suite, "sanitizer": run_sanitizer}
+TABLES = ("models", "operators", "startup")
+STARTED = ("mobilenet_v2", "bert_base")
+"""Models of which `startup` is measured."""
+
 Row = dict[str, Any]
-
-
-class Bound:
-    """A session of onnxgpu or onnxruntime with its inputs and outputs on the device, on a stream of ours.
-
-    Args:
-        module: `onnxgpu` or `onnxruntime`.
-        cp: `cupy`.
-        model: a path or bytes.
-        feeds: name → array.
-        stream: where it computes.
-        options: more of the provider's.
-    """
-
-    def __init__(
-        self, module: Any, cp: Any, model: Any, feeds: Mapping[str, np.ndarray], stream: Any, options: Mapping[str, Any] | None = None
-    ) -> None:
-        given = {"user_compute_stream": str(stream.ptr), **(options or {})}
-        self._session = module.InferenceSession(model, providers=[(CUDA, given), "CPUExecutionProvider"])
-        if CUDA not in self._session.get_providers():
-            raise RuntimeError(f"{module.__name__} does not use {CUDA} here: it has {self._session.get_providers()}")
-        self.binding = self._session.io_binding()
-        with stream:
-            self._inputs = {name: cp.asarray(array) for name, array in feeds.items()}
-        stream.synchronize()
-        for name, array in self._inputs.items():
-            self.binding.bind_input(name, "cuda", cp.cuda.Device().id, array.dtype, array.shape, array.data.ptr)
-        for output in self._session.get_outputs():
-            self.binding.bind_output(output.name, "cuda", cp.cuda.Device().id)
-
-    def __call__(self) -> None:
-        """One run."""
-        self._session.run_with_iobinding(self.binding)
-
-    def results(self) -> list[np.ndarray]:
-        """The outputs of one run."""
-        self()
-        self.binding.synchronize_outputs()
-        return [value.numpy() for value in self.binding.get_outputs()]
 
 
 def described(cp: Any) -> Row:
@@ -100,15 +70,6 @@ def described(cp: Any) -> Row:
         "runtime": runtime.runtimeGetVersion(),
         **{name: import_module(module).__version__ for name, module in names.items() if find_spec(module)},
     }
-
-
-def run_tests() -> Row:
-    """`pytest -m gpu`, its last line and whether it passed."""
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "tests/gpu"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    lines = done.stdout.strip().splitlines() or [done.stderr.strip()[-300:]]
-    return {"passed": done.returncode == 0, "summary": lines[-1], "failures": [line for line in lines if line.startswith("FAILED")]}
 
 
 def expected_of(model: Any, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
@@ -167,23 +128,6 @@ def from_host(path: Path, feeds: Mapping[str, np.ndarray], options: argparse.Nam
     return row
 
 
-def in_onnxruntime(cp: Any, model: Any, feeds: Mapping[str, np.ndarray], stream: Any, *, graphs: bool = False) -> dict[str, Work]:
-    """onnxruntime's session, and one that replays a CUDA graph if that is asked for; without those that it cannot make or run."""
-    if not has_onnxruntime():
-        return {}
-    module, sides = import_module("onnxruntime"), dict[str, Work]()
-    for name, graph in (("onnxruntime", 0), ("onnxruntime graph", 1))[: 1 + graphs]:
-        try:
-            side = Bound(module, cp, model, feeds, stream, {"use_tf32": 0, "enable_cuda_graph": graph})
-            for _ in range(3):
-                side()
-        except Exception as error:
-            print(f"{name} does not run it: {type(error).__name__}: {str(error)[:200]}")
-        else:
-            sides[name] = side
-    return sides
-
-
 def measured_operator(case: OperatorCase, cp: Any, stream: Any, clock: Clock | None, options: argparse.Namespace) -> Row:
     """One operator beside torch."""
     feeds, model = case.feeds(), case.model()
@@ -208,23 +152,27 @@ def measured_operator(case: OperatorCase, cp: Any, stream: Any, clock: Clock | N
     return row
 
 
-def in_torch(case: OperatorCase, cp: Any, feeds: Mapping[str, np.ndarray], stream: Any) -> Callable[[], object]:
-    """The operator in torch, on the same stream."""
-    torch = import_module("torch")
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    tensors = [torch.from_dlpack(cp.asarray(array)) for array in feeds.values()]
-    external = torch.cuda.ExternalStream(stream.ptr)
-
-    def run() -> None:
-        with torch.no_grad(), torch.cuda.stream(external):
-            case.torch(torch, *tensors)
-
-    return run
-
-
-def has_onnxruntime() -> bool:
-    """True if onnxruntime has its CUDA provider here."""
-    return find_spec("onnxruntime") is not None and CUDA in import_module("onnxruntime").get_available_providers()
+def measured_startup(path: Path) -> Row:
+    """Seconds from the start of a process to its first result."""
+    described_inputs = onnxgpu.InferenceSession(path, providers=["CPUExecutionProvider"]).get_inputs()
+    providers = (CUDA, "CPUExecutionProvider")
+    row: Row = {"right": True}
+    with tempfile.TemporaryDirectory() as folder:
+        feeds = Path(folder, "feeds.npz")
+        made = make_inputs([InputDescription(i.name, i.type, tuple(i.shape or ())) for i in described_inputs], sequence=128)
+        np.savez(feeds, allow_pickle=False, **made)
+        caches = {"CUPY_CACHE_DIR": str(Path(folder, "cupy")), "ONNXGPU_CACHE": str(Path(folder, "onnxgpu"))}
+        before = {name: os.environ.get(name) for name in caches}
+        os.environ.update(caches)
+        try:
+            row["onnxgpu, nothing compiled_s"] = first_result("onnxgpu", providers, path, feeds)[0]
+            row["onnxgpu_s"] = median(first_result("onnxgpu", providers, path, feeds)[0] for _ in range(3))
+            if has_onnxruntime():
+                row["onnxruntime_s"] = median(first_result("onnxruntime", providers, path, feeds)[0] for _ in range(3))
+        finally:
+            for name, value in before.items():
+                os.environ.pop(name) if value is None else os.environ.update({name: value})
+    return row
 
 
 def rows_of(results: Mapping[str, Row]) -> tuple[list[str], list[list[str]]]:
@@ -255,8 +203,8 @@ def written(result: Mapping[str, Any], folder: Path) -> None:
     """Write the report."""
     save_json(result, folder / "report.json")
     parts = ["# onnxgpu on a GPU", "\n".join(f"- {key}: {value}" for key, value in result["device"].items())]
-    parts += [f"tests: {result['tests']['summary']}"] if result["tests"] else []
-    for part in ("models", "operators"):
+    parts += ["\n".join(f"- {check}: {result[check]['summary']}" for check in CHECKS if result[check])]
+    for part in TABLES:
         if result[part]:
             parts += [f"## {part}", markdown_table(*rows_of(result[part]))]
     (folder / "report.md").write_text("\n\n".join(parts) + "\n")
@@ -267,7 +215,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Test and time everything on a GPU, and write one report.")
     parser.add_argument("--out", type=Path, default=Path("gpu_report"), help="folder of the report (default: %(default)s)")
     parser.add_argument("--models", type=Path, help="folder with .onnx files; without it the nine models are made (extra `bench`)")
-    parser.add_argument("--parts", default="tests,models,operators", help="which of tests, models, operators (default: all)")
+    parser.add_argument("--parts", default=",".join((*CHECKS, *TABLES)), help="which (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=9, help="turns of each side (default: %(default)s)")
     parser.add_argument("--runs", type=int, default=20, help="runs in a turn (default: %(default)s)")
     options = parser.parse_args(arguments)
@@ -276,29 +224,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"no GPU to run on: {reason}. Nothing was measured; ONNXGPU_CUDA=emulated checks the results without a GPU")
         return NO_GPU
     parts, is_emulated, cp = options.parts.split(","), device.is_emulated(), device.cupy()
-    paths = find_models(options.models, small=is_emulated) if "models" in parts else []
+    paths = find_models(options.models, small=is_emulated) if {"models", "startup"} & set(parts) else []
     stream = cp.cuda.Stream(non_blocking=True)
     clock = None if is_emulated else Clock(cp, stream)
-    result: dict[str, Any] = {**conditions(), "device": described(cp), "tests": {}, "models": {}, "operators": {}}
+    result: dict[str, Any] = {**conditions(), "device": described(cp), **{part: {} for part in (*CHECKS, *TABLES)}}
     if is_emulated:
         print("the emulated device: results are checked, nothing is timed")
         result["device"]["device"] = "emulated: nothing was timed"
-    if "tests" in parts:
-        result["tests"] = run_tests()
+    for check, run in CHECKS.items():
+        if check in parts:
+            result[check] = run()
+            print(f"{check}: {result[check]['summary']}", flush=True)
     if "models" in parts:
         result["models"] = {path.stem: attempted(path.stem, measured_model, path, cp, stream, clock, options) for path in paths}
     if "operators" in parts:
         named = {f"{case.name} {case.dtype}": case for case in cases(small=is_emulated)}
         result["operators"] = {name: attempted(name, measured_operator, case, cp, stream, clock, options) for name, case in named.items()}
+    if "startup" in parts and clock is not None:
+        result["startup"] = {path.stem: attempted(path.stem, measured_startup, path) for path in paths if path.stem in STARTED}
     written(result, options.out)
-    for part in ("models", "operators"):
+    for part in TABLES:
         if result[part]:
             print_table(part, *rows_of(result[part]))
-    if result["tests"]:
-        print(f"tests: {result['tests']['summary']}")
     print(f"written: {options.out / 'report.md'}")
-    rows = [*result["models"].values(), *result["operators"].values()]
-    return int(not all(row["right"] for row in rows) or not result["tests"].get("passed", True))
+    rows = [row for part in TABLES for row in result[part].values()]
+    return int(not all(row["right"] for row in rows) or not all(result[check].get("passed", True) for check in CHECKS))
 
 
 if __name__ == "__main__":
