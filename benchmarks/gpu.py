@@ -29,6 +29,7 @@ if not __package__:
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 import numpy as np
+import onnx
 
 import onnxgpu
 from benchmarks.gpu_cases import OperatorCase, cases
@@ -98,7 +99,7 @@ def measured_model(path: Path, cp: Any, stream: Any, clock: Clock | None, option
     expected = expected_of(path, feeds)
     ours = Bound(onnxgpu, cp, path, feeds, stream, {"enable_cuda_graph": 1})
     error = max(max_error(ours.results(), expected) for _ in range(4))
-    row: Row = {"max_error": error, "right": error <= TOLERANCE["float32"]}
+    row: Row = {"max_error": error, "right": error <= tolerance_of(path)}
     if clock is None or not row["right"]:
         return row
     sides: dict[str, Work] = {"onnxgpu": ours, "onnxgpu launching": Bound(onnxgpu, cp, path, feeds, stream, {"enable_cuda_graph": 0})}
@@ -150,6 +151,12 @@ def measured_operator(case: OperatorCase, cp: Any, stream: Any, clock: Clock | N
     if case.flops:
         row["TFLOP/s"] = case.flops / row["onnxgpu_ms"] / 1e9
     return row
+
+
+def tolerance_of(path: Path) -> float:
+    """What the weights' type allows."""
+    weights = onnx.load(path, load_external_data=False).graph.initializer
+    return TOLERANCE["float16" if any(weight.data_type == onnx.TensorProto.FLOAT16 for weight in weights) else "float32"]
 
 
 def measured_startup(path: Path) -> Row:
