@@ -52,6 +52,8 @@ CASES = [
     ),
     Case("InstanceNormalization", [_X, *_C], {"epsilon": 1e-3}, opset=6),
     Case("InstanceNormalization", [normal(2, 6, 7), *_C], opset=22, oracle="reference"),
+    Case("InstanceNormalization", [normal(1, 2, 129, 130), uniform(2), normal(2)], opset=6, rtol=1e-4, atol=1e-4),
+    Case("GroupNormalization", [normal(1, 4, 70, 70), uniform(4), normal(4)], {"num_groups": 2}, opset=21, rtol=1e-4, atol=1e-4),
     Case("GroupNormalization", [_X, uniform(3), normal(3)], {"num_groups": 3}, opset=18, oracle="reference", rtol=1e-4, atol=1e-5),
     Case("GroupNormalization", [_X, *_C], {"num_groups": 2}, opset=21),
     Case("GroupNormalization", [normal(2, 6), *_C], {"num_groups": 3}, opset=21, rtol=1e-4, atol=1e-4),

@@ -13,10 +13,17 @@ from onnxgpu.providers.array_ops.normalization import checked_channels
 from onnxgpu.providers.array_ops.specs import like_first
 from onnxgpu.providers.cuda.kernels import C_TYPES, FLOAT_NAMES, FLOATS, Template, dense, whole_warps
 from onnxgpu.providers.cuda.registry import operator
+from onnxgpu.providers.cuda.rows import teams
 
 _MS = "com.microsoft"
 _PAIRS = tuple(f"{T}, {P}" for T in FLOATS for P in dict.fromkeys((T, "float")) if T != "double" or P == "double")
-GROUPS = Template("group_normalization.cu", "normalize_groups<{types}>", "ppppppplllbbbbd", types=_PAIRS)
+_FILE, _WIDE = "group_normalization.cu", ("false", "true")
+HELD = Template(_FILE, "normalize_held_groups<{types}, {wide}>", "pppppppliiibbbd", types=_PAIRS, wide=_WIDE)
+MOMENTS = Template(_FILE, "moments_of_groups<{T}>", "ppppllllbb", T=FLOATS)
+GROUPS = Template(_FILE, "normalize_groups<{types}>", "ppppppppllllbbbbd", types=_PAIRS)
+
+_PART_THREADS, _LEAST_SPAN, _BUSY_BLOCKS = 256, 2048, 2048
+"""Threads of a block of a part of a group, elements that it has at least, and how many blocks are enough."""
 
 
 def _normalize(
@@ -43,15 +50,23 @@ def _normalize(
     if result.size == 0:
         return result
     positions, repeats = x.size // (x.shape[0] * channels), skip is not None and skip.ndim == 2 and x.ndim > 2
-    arrays = (None if v is None else dense(xp, v) for v in (x, skip, before, scale, bias))
+    source, added, before, scale, bias = (None if v is None else dense(xp, v) for v in (x, skip, before, scale, bias))
+    rows, count = x.shape[0] * groups, channels // groups * positions
     types = f"{C_TYPES[name_of(x.dtype)]}, {C_TYPES[name_of(scale.dtype)]}"
+    how = teams(rows, count, source, None if repeats else added, result, summed)
+    if how.fit and not channels_last:
+        HELD.instance(types=types, wide=how.wide).launch(
+            *(how.blocks, how.threads, source, added, before, scale, bias, result, summed),
+            *(rows, count, positions, groups, by_group, bool(silu), repeats, epsilon),
+        )
+        return result
+    span = whole_warps(-(-count // min(-(-count // _LEAST_SPAN), -(-_BUSY_BLOCKS // rows))), count)
+    blocks, sizes = (rows, -(-count // span)), (span, positions, channels, groups, bool(channels_last))
+    partial = xp.empty((*blocks, 2), np.float64 if x.dtype == np.float64 else np.float32)
+    MOMENTS.instance(T=x.dtype).launch(blocks, _PART_THREADS, source, added, before, partial, *sizes, repeats)
     GROUPS.instance(types=types).launch(
-        x.shape[0] * groups,
-        whole_warps(channels // groups * positions),
-        *arrays,
-        result,
-        summed,
-        *(positions, channels, groups, bool(channels_last), by_group, bool(silu), repeats, epsilon),
+        *(blocks, _PART_THREADS, source, added, before, scale, bias, result, summed, partial),
+        *(*sizes, by_group, bool(silu), repeats, epsilon),
     )
     return result
 
