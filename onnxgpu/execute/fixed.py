@@ -18,13 +18,16 @@ from onnxgpu.errors import OutOfMemory
 from onnxgpu.execute.loop import Frame, byte_spec, pausing, run_steps, step_error
 from onnxgpu.execute.memory import Layout, StepMemory, lay_out, step_memory
 from onnxgpu.execute.record import Record, kind_of
-from onnxgpu.execute.replay import has_fixed_arrays, may_repeat, recorded
+from onnxgpu.execute.replay import Arguments, decided, has_fixed_arrays, may_repeat, recorded, records
 from onnxgpu.execute.source import Source, Variant, write_source
 from onnxgpu.plan.steps import ABSENT, DISCARD, Plan, Step
 from onnxgpu.plan.transfer import TransferKernel
 from onnxgpu.provider import Array, Place, Provider, Spec, Value, Work
 
 PLAIN = Variant()
+
+_NEW, _LAUNCHED, _DECIDED, _RECORDED = range(4)
+"""Of a context: not run yet, run once, its kernels have decided, and nothing more is to be prepared."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +87,14 @@ class FixedPlan:
 
     @cached_property
     def repeatable(self) -> frozenset[int]:
-        """Positions of steps that a provider may record."""
+        """Positions of steps whose launches may be the same in every run."""
         return may_repeat(self.plan, self.memory, self.skipped)
+
+    @cached_property
+    def recording(self) -> tuple[Provider, ...]:
+        """The providers that may record some of them."""
+        found = {id(provider): provider for p in self.repeatable if records(provider := self.plan.steps[p].provider)}
+        return tuple(found.values())
 
     def is_passed(self, position: int, made: frozenset[int]) -> bool:
         """True if a run does nothing at this position, given that the arrays of the slots `made` are there."""
@@ -147,7 +156,7 @@ class Context:
         self._repeats: dict[tuple[int, ...], Callable[[], Any]] = {}
         self._plain_variant, self._plain = PLAIN, self._function(PLAIN)
         self._settling = fixed.settling
-        self._runs_to_recording = 2 if fixed.repeatable else 0
+        self._stage = _NEW if fixed.repeatable else _RECORDED
 
     def _view(self, place: Place, offset: int, spec: Spec) -> Any:
         return self.fixed.layout.owners[place].view(self._arenas[place], offset, spec)
@@ -199,8 +208,8 @@ class Context:
             given: position of an output in `FixedPlan.fresh_slots` or `transferred_slots` → memory for it, dense and of the recorded kind.
         """
         if between_steps is None and not given:
-            if self._runs_to_recording:
-                self._record_when_due()
+            if self._stage != _RECORDED:
+                self._repeat_when_due()
             variant, function = self._plain_variant, self._plain
         else:
             variant = Variant(between_steps is not None, tuple(given or ()))
@@ -219,21 +228,32 @@ class Context:
                 raise
             raise step_error(self.fixed.plan.steps[position], error) from error
 
-    def _record_when_due(self) -> None:
-        """In the second run of this context, everything that a recording holds was launched and compiled before."""
-        if self._runs_to_recording > 1:
-            self._runs_to_recording = 1
+    def _repeat_when_due(self) -> None:
+        """In the second run of this context, everything that it repeats was launched and compiled before.
+
+        Where providers may not record then, but perhaps later, kernels decide until then what they launch.
+        """
+        if self._stage == _NEW:
+            self._stage = _LAUNCHED
             return
-        steps = self.fixed.plan.steps
         recorders: dict[Provider, Callable[[Work], Work | None]] = {}
-        for provider in {steps[position].provider for position in self.fixed.repeatable}:
+        for provider in self.fixed.recording:
             recorder = provider.recorder()
             if recorder is None:
-                return
+                recorders.clear()
+                break
             recorders[provider] = recorder
-        self._runs_to_recording = 0
-        works = {p: self._work(p) for p in sorted(self.fixed.repeatable) if has_fixed_arrays(steps[p], self._made)}
-        self._repeats = recorded(steps, works, lambda step, work: recorders[step.provider](work), self._parts_nothing)
+        may_record = len(recorders) == len(self.fixed.recording)
+        if self._stage == _DECIDED and not may_record:
+            return
+        self._stage = _RECORDED if may_record else _DECIDED
+        steps, groups = self.fixed.plan.steps, dict[tuple[int, ...], Work]()
+        left = {p: self._launch_arguments(p) for p in sorted(self.fixed.repeatable) if has_fixed_arrays(steps[p], self._made)}
+        if recorders:
+            groups = recorded(steps, left, lambda step, work: recorders[step.provider](work), self._parts_nothing)
+        for position in (position for group in groups for position in group):
+            del left[position]
+        self._repeats = groups | decided(steps, left)
         if self._repeats:
             self._plain_variant = Variant(repeated=tuple(self._repeats))
             self._plain = self._function(self._plain_variant)
@@ -242,15 +262,14 @@ class Context:
         """True for a position at which nothing is done in a run, or which is done before all others."""
         return self.fixed.is_passed(position, self._made) or self.fixed.is_ahead(self.fixed.plan.steps[position], self._made)
 
-    def _work(self, position: int) -> Callable[[], Any]:
-        """The launch of a step on arrays that are the same in every run."""
+    def _launch_arguments(self, position: int) -> Arguments:
+        """What a step is launched with whose arrays are the same in every run."""
         step, memory = self.fixed.plan.steps[position], self.fixed.memory[position]
         assert memory is not None
         workspace = None
         if memory.workspace:
             workspace = self._view(step.provider.place, self.fixed.layout.workspaces[position], byte_spec(memory.workspace))
-        inputs, outputs = [self._arrays.get(slot) for slot in step.inputs], [self._arrays[slot] for slot in step.outputs]
-        return partial(step.kernel.launch, inputs, outputs, workspace)
+        return [self._arrays.get(slot) for slot in step.inputs], [self._arrays[slot] for slot in step.outputs], workspace
 
     def _position(self, variant: Variant, trace: TracebackType | None) -> int | None:
         """The step whose call raised, told by the line of the function."""

@@ -1,28 +1,49 @@
-"""Launches that a provider records once and repeats with one call, where nothing about them changes from run to run.
+"""Launches of which nothing changes from run to run, and what makes them again.
 
-Each step that might be repeated is tried alone; neighbours that can be are recorded together. Steps that cannot (they wait, or read
-what differs between runs) stand between the recordings.
+Where a provider can record, each step that might be is tried alone, and neighbours that can be are recorded together and repeated with
+one call. Steps that cannot (they wait, or read what differs between runs) stand between the recordings. Of steps that are in no
+recording, the kernel may have decided beforehand what to launch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Protocol
 
 from onnxgpu.execute.memory import StepMemory
 from onnxgpu.plan.steps import ABSENT, Plan, Step
-from onnxgpu.provider import Provider, Work
+from onnxgpu.provider import Array, Kernel, Provider, Value, Work
+
+Arguments = tuple[list[Any], list[Any], Any]
+"""Inputs, outputs and workspace of a launch."""
 
 FEWEST = 2
 """Steps that are worth a recording."""
 
 
+class RepeatableKernel(Kernel, Protocol):
+    """A kernel that can decide beforehand what its `launch` does on arrays that are the same in every run."""
+
+    def repeating(self, inputs: Sequence[Value], outputs: Sequence[Array], workspace: Array | None) -> Work | None:
+        """What does the same as `launch` with these very arrays, whatever elements they then have; None: `launch` has to be called.
+
+        It may be called within `Provider.launching`, as long as the arrays live; making it does nothing to them.
+        """
+
+
+def records(provider: Provider) -> bool:
+    """True if it records launches."""
+    return type(provider).recorder is not Provider.recorder
+
+
 def may_repeat(plan: Plan, memory: Sequence[StepMemory | None], skipped: frozenset[int]) -> frozenset[int]:
-    """Positions of steps whose provider records and whose memory is known."""
+    """Positions of steps whose memory is known and whose provider records, or whose kernel decides beforehand."""
     return frozenset(
         position
         for position, (step, known) in enumerate(zip(plan.steps, memory, strict=True))
         if position not in skipped
-        and type(step.provider).recorder is not Provider.recorder
+        and (records(step.provider) or hasattr(step.kernel, "repeating"))
         and known is not None
         and not known.is_view
         and step.deterministic
@@ -37,21 +58,25 @@ def has_fixed_arrays(step: Step, made: frozenset[int]) -> bool:
 
 
 def recorded(
-    steps: Sequence[Step], works: Mapping[int, Work], record: Callable[[Step, Work], Work | None], passed: Callable[[int], bool]
+    steps: Sequence[Step],
+    arguments: Mapping[int, Arguments],
+    record: Callable[[Step, Work], Work | None],
+    passed: Callable[[int], bool],
 ) -> dict[tuple[int, ...], Work]:
     """Positions that are recorded together → what repeats them.
 
     Args:
         steps: of the plan.
-        works: position → the launch, of steps that may be repeated.
+        arguments: position → what the step is launched with, of steps that may be repeated.
         record: gives what repeats work with this step's provider; None if it cannot be repeated.
         passed: True for a position that does not part its neighbours, since nothing is done there in a run.
     """
+    works: dict[int, Work] = {position: partial(steps[position].kernel.launch, *given) for position, given in arguments.items()}
     if len(works) < FEWEST:
         return {}
     groups: list[list[int]] = [[]]
     for position, step in enumerate(steps):
-        if position in works and record(step, works[position]) is not None:
+        if position in works and records(step.provider) and record(step, works[position]) is not None:
             if groups[-1] and steps[groups[-1][-1]].provider is not step.provider:
                 groups.append([])
             groups[-1].append(position)
@@ -63,6 +88,17 @@ def recorded(
             repeat = record(steps[group[0]], _all(tuple(works[position] for position in group)))
             if repeat is not None:
                 found[tuple(group)] = repeat
+    return found
+
+
+def decided(steps: Sequence[Step], arguments: Mapping[int, Arguments]) -> dict[tuple[int, ...], Work]:
+    """Positions, each alone → what launches the step, of those whose kernel has decided that."""
+    found: dict[tuple[int, ...], Work] = {}
+    for position, given in arguments.items():
+        repeating = getattr(steps[position].kernel, "repeating", None)
+        repeat = None if repeating is None else repeating(*given)
+        if repeat is not None:
+            found[(position,)] = repeat
     return found
 
 

@@ -78,12 +78,9 @@ def cupy() -> Any:
 
 def compiles_checked() -> bool:
     """True if kernels are compiled with checks now; a cache of compiled kernels has to tell the two apart."""
-    if not is_emulated():
-        return False
-    from onnxgpu.providers.cuda.emulator import installed
-
-    device = installed()
-    return device is not None and device.settings.checked
+    emulator = sys.modules.get("onnxgpu.providers.cuda.emulator")
+    device = emulator and emulator.installed()
+    return bool(device and device.settings.checked)
 
 
 def device_count() -> int:

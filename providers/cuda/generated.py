@@ -17,8 +17,10 @@ between `elementwise.cuh`, which walks the arrays, and a kernel that calls it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
-from typing import Any
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from math import prod
+from struct import pack
 
 import numpy as np
 
@@ -26,7 +28,7 @@ from onnxgpu.dtypes import name_of
 from onnxgpu.errors import InvalidGraph
 from onnxgpu.provider import Array
 from onnxgpu.providers.cuda.device import compiles_checked, cupy
-from onnxgpu.providers.cuda.kernels import C_TYPES, FOLDER, OPTIONS, by_value
+from onnxgpu.providers.cuda.kernels import C_TYPES, FOLDER, OPTIONS, Function, by_value
 
 MOST_OPERANDS = 6
 MOST_AXES = 8
@@ -136,19 +138,45 @@ def evaluate(steps: Sequence[str], inputs: Sequence[Array], out: Array) -> None:
     """Write the expression's result for `inputs`, which broadcast to `out`'s shape, into `out`, a dense array."""
     if out.size == 0:
         return
-    count = len(inputs)
-    blocks = min(_MOST_BLOCKS, -(-out.size // _THREADS))
-    scalars = sum(1 << n for n, x in enumerate(inputs) if x.size == 1)
-    pointers = np.array([x.data.ptr for x in inputs], np.uint64)
-    if all(x.size == 1 or (x.shape == out.shape and x.flags.c_contiguous) for x in inputs):
-        scalars = 0 if out.size == 1 else scalars
-        kernel = _compiled(tuple(steps), out.dtype, count, scalars, 1, "dense", cupy().cuda.Device().id, compiles_checked())
-        per_thread = max(1, 16 // out.dtype.itemsize)
-        kernel((max(1, blocks // per_thread),), (_THREADS,), (by_value(pointers), out, np.int64(out.size)))
-        return
-    sizes, strides = collapsed(out.shape, [strides_over(x, out.shape) for x in inputs])
-    kernel = _compiled(tuple(steps), out.dtype, count, 0, len(sizes), "broadcast", cupy().cuda.Device().id, compiles_checked())
-    kernel((blocks,), (_THREADS,), (by_value(pointers), out, layout_of(sizes, strides), np.int64(out.size)))
+    expression, layouts = tuple(steps), tuple([(x.shape, x.strides) for x in inputs])
+    launch = _launch_for(layouts, out.shape, out.itemsize)
+    device = cupy().cuda.runtime.getDevice()
+    kernel = _compiled(expression, out.dtype, len(inputs), launch.scalars, launch.axes, launch.name, device, compiles_checked())
+    pointers = pack(f"{len(inputs)}Q", *[x.data.ptr for x in inputs])
+    kernel.launch(launch.blocks, _THREADS, pointers, out, *launch.layout, out.size)
+
+
+@dataclass(frozen=True, slots=True)
+class _Launch:
+    """Which kernel suits operands of certain layouts, and its launch; see `source` for `scalars` and `axes`."""
+
+    name: str
+    scalars: int
+    axes: int
+    blocks: int
+    layout: tuple[np.void, ...]
+
+
+@lru_cache(maxsize=4096)
+def _launch_for(layouts: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...], shape: tuple[int, ...], itemsize: int) -> _Launch:
+    """For inputs of these shapes and strides in bytes."""
+    size = prod(shape)
+    blocks = min(_MOST_BLOCKS, -(-size // _THREADS))
+    if all(prod(each) == 1 or (each == shape and _is_dense(each, strides, itemsize)) for each, strides in layouts):
+        scalars = 0 if size == 1 else sum(1 << n for n, (each, _) in enumerate(layouts) if prod(each) == 1)
+        return _Launch("dense", scalars, 1, blocks, ())
+    sizes, joined = collapsed(shape, [_steps_over(each, strides, len(shape), itemsize) for each, strides in layouts])
+    return _Launch("broadcast", 0, len(sizes), blocks, (layout_of(sizes, joined),))
+
+
+def _is_dense(shape: Sequence[int], strides: Sequence[int], itemsize: int) -> bool:
+    """True if the elements lie in C order without gaps; along an axis of one element there is no step."""
+    step = itemsize
+    for size, stride in zip(reversed(shape), reversed(strides), strict=True):
+        if size != 1 and stride != step:
+            return False
+        step *= size
+    return True
 
 
 def collapsed(shape: Sequence[int], strides: Sequence[Sequence[int]]) -> tuple[list[int], list[list[int]]]:
@@ -183,9 +211,12 @@ def can_broadcast(shapes: Sequence[Sequence[int]]) -> bool:
 
 def strides_over(array: Array, shape: tuple[int, ...]) -> list[int]:
     """In elements, for each axis of `shape`; 0 where the array repeats."""
-    missing = len(shape) - array.ndim
-    own = [0 if size == 1 else stride // array.itemsize for size, stride in zip(array.shape, array.strides, strict=True)]
-    return [0] * missing + own
+    return _steps_over(array.shape, array.strides, len(shape), array.itemsize)
+
+
+def _steps_over(shape: Sequence[int], strides: Sequence[int], rank: int, itemsize: int) -> list[int]:
+    own = [0 if size == 1 else stride // itemsize for size, stride in zip(shape, strides, strict=True)]
+    return [0] * (rank - len(shape)) + own
 
 
 def layout_of(sizes: Sequence[int], strides: Sequence[Sequence[int]]) -> np.void:
@@ -198,6 +229,7 @@ def layout_of(sizes: Sequence[int], strides: Sequence[Sequence[int]]) -> np.void
 @cache
 def _compiled(
     steps: tuple[str, ...], dtype: np.dtype, operands: int, scalars: int, axes: int, name: str, device: int, checked: bool
-) -> Any:
+) -> Function:
     text = source(steps, dtype, operands, scalars, axes)
-    return cupy().RawModule(code=text, options=(*OPTIONS, f"-I{FOLDER}")).get_function(f"Expression_{name}")
+    kernel = cupy().RawModule(code=text, options=(*OPTIONS, f"-I{FOLDER}")).get_function(f"Expression_{name}")
+    return Function(kernel, f"Expression_{name}", "spl" if name == "dense" else "spsl")

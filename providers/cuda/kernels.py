@@ -9,11 +9,13 @@ written as CUDA C++ has it (`__half`) and may be given as a dtype.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import ctypes
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from itertools import product
+from itertools import accumulate, product
 from pathlib import Path
+from struct import Struct
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,7 @@ from onnxgpu.dtypes import name_of
 from onnxgpu.provider import Array
 from onnxgpu.providers.cuda import narrow
 from onnxgpu.providers.cuda.device import compiles_checked, cupy
+from onnxgpu.providers.cuda.launches import make
 
 FOLDER = Path(__file__).resolve().parents[2] / "kernels"
 OPTIONS = ("-std=c++17",)
@@ -51,7 +54,11 @@ INTEGER_NAMES = frozenset(C_TYPES) - FLOAT_NAMES - narrow.C_TYPES.keys() - {"boo
 THREADS = 256
 MOST_BLOCKS = 1 << 16
 
-_SCALARS = {"i": np.int32, "l": np.int64, "f": np.float32, "d": np.float64, "b": np.bool_}
+_FORMS = {"p": "Q", "i": "i4x", "l": "q", "f": "f4x", "d": "d", "b": "?7x", "s": ""}
+"""Letter → how `struct` writes the argument, at an address that is a multiple of 8."""
+
+_SLOT = 8
+_LARGEST_SINGLE = float(np.finfo(np.float32).max)
 
 _templates: list[Template] = []
 
@@ -82,8 +89,7 @@ class Template:
 
     def instance(self, **chosen: Any) -> Function:
         """The instance for these choices, on the current device."""
-        names = {name: C_TYPES[name_of(value)] if isinstance(value, np.dtype) else str(value) for name, value in chosen.items()}
-        return _function(self, self.expression.format(**names), cupy().cuda.Device().id, compiles_checked())
+        return _function(self, tuple(chosen.items()), cupy().cuda.runtime.getDevice(), compiles_checked())
 
     def names(self) -> Iterator[str]:
         """The C++ name of every instance."""
@@ -92,10 +98,20 @@ class Template:
 
 
 class Function:
-    """A compiled kernel, which takes arguments of exactly the types it declares."""
+    """A compiled kernel on one device, which takes arguments of exactly the types it declares.
 
-    def __init__(self, function: Any, name: str, signature: str) -> None:
-        self._function, self._name, self._signature = function, name, signature
+    Args:
+        kernel: `cupy.RawKernel`.
+        name: for messages.
+        signature: see `Template`.
+    """
+
+    def __init__(self, kernel: Any, name: str, signature: str) -> None:
+        self._kernel, self._name, self._signature = kernel, name, signature
+        self._address = kernel.kernel.ptr
+        self._launch, self._stream = cupy().cuda.driver.launchKernel, cupy().cuda.get_current_stream
+        self._convert = tuple(_CONVERSIONS[letter] for letter in signature)
+        self._idle: list[_Arguments] = []
 
     def launch(self, blocks: int | tuple[int, ...], threads: int | tuple[int, ...], *arguments: Any, shared: int = 0) -> None:
         """Launch; arrays and None go to pointers, NumPy's arrays to structures, numbers to the declared type.
@@ -107,11 +123,44 @@ class Function:
         """
         if len(arguments) != len(self._signature):
             raise TypeError(f"kernel {self._name} takes {len(self._signature)} arguments, got {len(arguments)}")
-        grid = blocks if isinstance(blocks, tuple) else (blocks,)
+        grid = (*blocks, 1, 1)[:3] if isinstance(blocks, tuple) else (blocks, 1, 1)
         if 0 in grid:
             return
-        size = threads if isinstance(threads, tuple) else (threads,)
-        self._function(grid, size, tuple(map(_argument, self._signature, arguments)), shared_mem=shared)
+        size = (*threads, 1, 1)[:3] if isinstance(threads, tuple) else (threads, 1, 1)
+        values = [convert(value) for convert, value in zip(self._convert, arguments, strict=True)]
+        try:
+            held = self._idle.pop()
+        except IndexError:
+            held = _Arguments(self._signature, values)
+        held.write(values)
+        if make(self._launch, self._address, *grid, *size, shared, self._stream().ptr, held.pointers, 0, held=held):
+            self._idle.append(held)
+
+
+class _Arguments:
+    """Memory for the arguments of one launch, and for their addresses, which the driver is given.
+
+    Args:
+        signature: see `Template`.
+        values: of a launch, structures as bytes: their lengths are those of all launches.
+
+    Attributes:
+        pointers: where the addresses lie.
+    """
+
+    def __init__(self, signature: str, values: Sequence[Any]) -> None:
+        sizes = [len(value) if letter == "s" else _SLOT for letter, value in zip(signature, values, strict=True)]
+        starts = [0, *accumulate(-(-size // _SLOT) * _SLOT for size in sizes)]
+        forms = (_FORMS[letter] or f"{size}s{-size % _SLOT}x" for letter, size in zip(signature, sizes, strict=True))
+        self._pack_into = Struct("=" + "".join(forms)).pack_into
+        self._memory = (ctypes.c_uint64 * (starts[-1] // 8 + len(values)))()
+        here = ctypes.addressof(self._memory)
+        self.pointers = here + starts[-1]
+        self._memory[starts[-1] // 8 :] = [here + start for start in starts[:-1]]
+
+    def write(self, values: Sequence[Any]) -> None:
+        """Put the arguments in their places."""
+        self._pack_into(self._memory, 0, *values)
 
 
 def templates() -> tuple[Template, ...]:
@@ -130,19 +179,38 @@ def whole_warps(count: int, most: int = 1024) -> int:
 
 
 @cache
-def _function(template: Template, name: str, device: int, checked: bool) -> Function:
+def _function(template: Template, chosen: tuple[tuple[str, Any], ...], device: int, checked: bool) -> Function:
     """Compiled once for each device."""
+    name = template.expression.format(**{key: _written(value) for key, value in chosen})
     source = f'#include "{template.file}"\n'
     module = cupy().RawModule(code=source, options=(*OPTIONS, f"-I{FOLDER}"), name_expressions=(name,))
     return Function(module.get_function(name), name, template.signature)
 
 
-def _argument(letter: str, value: Any) -> Any:
-    if letter == "p":
-        return np.uint64(0) if value is None else narrow.bits_of(value)
-    if letter == "s":
-        return value if isinstance(value, np.void) else by_value(value)
-    return _SCALARS[letter](value)
+def _written(choice: Any) -> str:
+    return C_TYPES[name_of(choice)] if isinstance(choice, np.dtype) else str(choice)
+
+
+def _address(value: Any) -> int:
+    if value is None:
+        return 0
+    if isinstance(value, (int, np.integer)):
+        return int(value)
+    return int(narrow.bits_of(value).data.ptr)
+
+
+def _structure(value: Any) -> bytes:
+    return value if isinstance(value, bytes) else value.tobytes()
+
+
+def _single(value: Any) -> float:
+    """Rounded here: `struct` refuses what is too large for a float, which is infinite."""
+    return float(np.float32(value)) if abs(value) > _LARGEST_SINGLE else value
+
+
+_CONVERSIONS: dict[str, Callable[[Any], Any]] = {
+    "p": _address, "s": _structure, "i": int, "l": int, "f": _single, "d": float, "b": bool,
+}  # fmt: skip
 
 
 def by_value(array: np.ndarray) -> np.void:

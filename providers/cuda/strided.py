@@ -14,6 +14,7 @@ from onnxgpu.provider import Array
 from onnxgpu.providers.cuda.device import cupy
 from onnxgpu.providers.cuda.generated import collapsed
 from onnxgpu.providers.cuda.kernels import MOST_BLOCKS, THREADS, Template, blocks_for, by_value
+from onnxgpu.providers.cuda.launches import make
 from onnxgpu.providers.cuda.narrow import bits_of, typed
 
 UNITS = ("1", "2", "4", "8", "16")
@@ -74,10 +75,9 @@ def copy_axes(
         return
     if move.template is None:
         module = cupy().cuda
-        module.runtime.memcpyAsync(to, start, move.bytes, _DEVICE_TO_DEVICE, module.get_current_stream().ptr)
+        make(module.runtime.memcpyAsync, to, start, move.bytes, _DEVICE_TO_DEVICE, module.get_current_stream().ptr)
         return
-    pointers = np.uint64(start), np.uint64(to)
-    move.template.instance(bytes=move.bytes).launch(move.blocks, move.threads, *pointers, *move.arguments)
+    move.template.instance(bytes=move.bytes).launch(move.blocks, move.threads, start, to, *move.arguments)
 
 
 def dense_strides(shape: Sequence[int], itemsize: int) -> list[int]:

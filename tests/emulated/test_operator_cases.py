@@ -11,6 +11,7 @@ import pytest
 
 import onnxgpu.providers.cuda.operators  # noqa: F401  registers the operators
 from onnxgpu.provider import Claim, Refusal
+from onnxgpu.providers.cuda.kernel import CupyKernel
 from onnxgpu.providers.cuda.libraries import convolution_products, convolutions, products, recurrent
 from onnxgpu.providers.cuda.libraries.selection import Selection
 from onnxgpu.providers.cuda.narrow import bits_of, stored_dtype, typed
@@ -31,6 +32,8 @@ NOT_COVERED = ("takes no empty", "the same padding on both sides")
 OWN = {(entry.domain, entry.operator) for entry in REGISTRY.entries()}
 SIZED_BY_DATA = {"Compress", "NonMaxSuppression", "NonZero", "Unique"}
 """Their outputs' size, and nothing else, comes to the host."""
+
+WORK = ("launches", "library_calls", "copies_on_device", "memsets")
 
 MODES = [replace(PLAIN), replace(PLAIN, lazy=True, schedule=1), replace(PLAIN, checked=True), replace(PLAIN, checked=True, schedule=7)]
 MODE_NAMES = ["plain", "lazy-1", "checked", "checked-7"]
@@ -86,9 +89,12 @@ def test_library_kernel(
 
 
 def check_kernel(case: Case, claim: Claim | Refusal, device: Any, cp: Any) -> None:
-    """Given memory is written, specs are true, inputs stay as they were, and nothing is computed on the host."""
+    """Given memory is written, specs are true, inputs stay as they were, and nothing is computed on the host.
+
+    What the kernel says it would launch on the same arrays again is as many launches, with the same result.
+    """
     assert isinstance(claim, Claim), claim.reason
-    kernel = claim.build()
+    kernel = CupyKernel(claim.build(), cp, cp.cuda.Device(), operation_of(case))
     inputs = [x if x is None or i in claim.host_inputs else typed(cp.asarray(bits_of(x)), x.dtype) for i, x in enumerate(case.inputs)]
     given = [None if i in claim.absorbed_inputs else x for i, x in enumerate(inputs)]
     specs = kernel.outputs(given)
@@ -97,11 +103,23 @@ def check_kernel(case: Case, claim: Claim | Refusal, device: Any, cp: Any) -> No
     outputs = None if specs is None else [typed(cp.full(spec.shape, 77, stored_dtype(spec.dtype)), spec.dtype) for spec in specs]
     wanted = kernel.workspace(given)
     device.counters(clear=True)
-    results = kernel.launch(given, outputs, cp.empty(wanted, np.uint8) if wanted else None)
+    workspace = cp.empty(wanted, np.uint8) if wanted else None
+    results = kernel.launch(given, outputs, workspace)
     counted = device.counters()
     cp.cuda.Device().synchronize()
     assert counted["copies_to_host"] <= is_sized_by_data
     assert_same([downloaded(cp, result) for result in results][: case.outputs], expected_outputs(case), case.rtol, case.atol)
+    repeat = None if outputs is None else kernel.repeating(given, outputs, workspace)
+    if repeat is not None and outputs is not None:
+        for output in outputs:
+            bits_of(output).fill(77)
+        cp.cuda.Device().synchronize()
+        device.counters(clear=True)
+        repeat()
+        again = device.counters()
+        cp.cuda.Device().synchronize()
+        assert {name: again[name] for name in WORK} == {name: counted[name] for name in WORK}
+        assert_same([downloaded(cp, output) for output in outputs][: case.outputs], expected_outputs(case), case.rtol, case.atol)
     for before, after in zip(case.inputs, inputs, strict=True):
         if before is not None:
             np.testing.assert_array_equal(downloaded(cp, after), before)

@@ -18,6 +18,7 @@ from onnxgpu.providers.array_ops.convolution import conv_specs, convolution_wind
 from onnxgpu.providers.array_ops.normalization import per_channel
 from onnxgpu.providers.array_ops.transposed_convolution import transposed_layout, transposed_specs
 from onnxgpu.providers.cuda.kernels import dense
+from onnxgpu.providers.cuda.launches import make
 from onnxgpu.providers.cuda.libraries.convolution_graphs import ACTIVATIONS, BIAS, RESIDUAL, Convolution, Sizes, W, X, Y, split_attributes
 from onnxgpu.providers.cuda.libraries.graphs import Plan, Plans
 from onnxgpu.providers.cuda.libraries.kernel import Context, NotCovered
@@ -112,7 +113,7 @@ class Conv:
         if prepared.padded is not None:
             addresses[X] = self._pad(prepared, x, workspace, scratch)
             scratch += _padded_bytes(prepared, x)
-        prepared.plan.run(addresses, scratch, xp.cuda.get_current_stream().ptr)
+        make(prepared.plan.run, addresses, scratch, xp.cuda.get_current_stream().ptr)
         left = {} if prepared.is_activated else self._epilogue
         finish(left, out, () if prepared.is_fused else (residual, None if bias is None else per_channel(bias, out.ndim)))
         if out is not given:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from onnxgpu.providers.cuda.launches import make
 from onnxgpu.providers.cuda.libraries.found import cublas_lt
 from onnxgpu.providers.cuda.libraries.kernel import NotCovered
 
@@ -28,7 +29,7 @@ MOST_ALIGNMENT = 16
 """Bytes: more is of no use to any algorithm."""
 
 _MOST_PLANS = 1024
-_MOST_DESCRIPTIONS = 16
+_MOST_DESCRIPTIONS = 256
 _NOT_SUPPORTED = ("NOT_SUPPORTED", "ARCH_MISMATCH")
 
 
@@ -127,9 +128,10 @@ class Plan:
         """
         alpha, description = self._scalars.ctypes.data, self._description(bias)
         in_b, in_a, in_c, in_d = (layout.handle for layout in self._layouts)
-        self._lt.matmul(
+        make(
+            self._lt.matmul,
             self._handle, description.handle, alpha, b, in_b, a, in_a, alpha + self._scalars.itemsize, c, in_c, d, in_d,
-            self._algorithm.ctypes.data, workspace, self.workspace, stream,
+            self._algorithm.ctypes.data, workspace, self.workspace, stream, held=(self, description),
         )  # fmt: skip
 
     def _description(self, bias: int) -> _Owned:
