@@ -16,6 +16,7 @@ import pytest
 import onnxgpu as ort
 from onnxgpu.errors import InvalidArgument, OutOfMemory
 from onnxgpu.provider import Spec
+from onnxgpu.providers.cuda import device as cuda_device
 from onnxgpu.providers.cuda.provider import CUDAProvider
 from onnxgpu.values import Value, array_from_cuda_interface
 from tests.emulated import PLAIN
@@ -93,8 +94,9 @@ class TestStreams:
             np.testing.assert_allclose(doubled.get(stream=stream)[1], 2 * powers / powers.sum(), rtol=1e-4, atol=1e-6)
 
     @pytest.mark.parametrize("graphs", [None, 0, 1])
-    def test_threads_share_a_session(self, lazy: Any, graphs: int | None) -> None:
+    def test_threads_share_a_session(self, lazy: Any, graphs: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
         """Graphs are captured beside the other threads' runs."""
+        monkeypatch.setattr(cuda_device, "_users_before", set())  # other tests import CuPy
         ours = session(DEEP, {} if graphs is None else {"enable_cuda_graph": graphs})
         lazy.counters(clear=True)
         expected = {seed: ort.InferenceSession(model(DEEP), providers=[CPU]).run(None, deep(seed)) for seed in range(4)}
