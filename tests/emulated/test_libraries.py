@@ -334,6 +334,23 @@ class TestConvolutionsAsProducts:
 
 
 @pytest.mark.usefixtures("device")
+class TestDepthwiseConvolutions:
+    @pytest.mark.parametrize("activation", ["Relu (c)", "HardSwish (c)", "Sigmoid (c)", "Clip (c, low, high)"])
+    def test_one_kernel_with_all_that_follows(self, device: Any, activation: str) -> None:
+        body = "low = Constant <value_float = 0.0> ()  high = Constant <value_float = 1.5> ()  "
+        body += f"c = Conv <group = 4, pads = [0,0,1,1], strides = [2,2]> (x, w, b)  y = {activation}"
+        made, reference = (_convolution("float[2,4,6,6] x", body, random(4, 1, 3, 3), *providers) for providers in ((), (CPU,)))
+        assert "by onnxgpu's own kernel: " in reason(made)
+        assert reason(made).endswith("cuDNN does not run it (FusedConv is left to the kernel for groups of one channel)")
+        x = random(2, 4, 6, 6)
+        made.run(None, {"x": x})
+        device.counters(clear=True)
+        np.testing.assert_allclose(made.run(None, {"x": x})[0], reference.run(None, {"x": x})[0], rtol=1e-4, atol=1e-5)
+        counted = device.counters()
+        assert (counted["library_calls"], counted["launches"]) == (0, 1)
+
+
+@pytest.mark.usefixtures("device")
 class TestCapturedConvolutions:
     def test_they_are_replayed(self, device: Any) -> None:
         body = "c = Conv <pads = [1,1,1,1]> (x, w, b)  s = Add (c, z)  r = Softmax (s)  y = Softmax (r)"

@@ -61,9 +61,16 @@ def _refusal(operation: Operation) -> str | None:
     return activation_refusal(operation)
 
 
-@operator("FusedConv", domain="onnxgpu", types=_TYPES, when=_refusal)
-@operator("FusedConv", domain="com.microsoft", types=_TYPES, when=_refusal)
-@operator("Conv", types=_TYPES, when=_refusal)
+def _forward_refusal(operation: Operation) -> str | None:
+    w = operation.inputs[1]
+    if operation.attributes.get("group", 1) > 1 and w is not None and w.shape is not None and w.shape[1] == 1:
+        return "is left to the kernel for groups of one channel"
+    return _refusal(operation)
+
+
+@operator("FusedConv", domain="onnxgpu", types=_TYPES, when=_forward_refusal)
+@operator("FusedConv", domain="com.microsoft", types=_TYPES, when=_forward_refusal)
+@operator("Conv", types=_TYPES, when=_forward_refusal)
 class Conv:
     """activation(convolution + residual + bias). Spec: https://onnx.ai/onnx/operators/onnx__Conv.html
 
