@@ -9,19 +9,10 @@
 //
 // A row is cut into tiles, which bitonic networks sort in shared memory; then neighbouring runs are merged, two to one, until one is
 // left. Each element finds its place in a merged run alone, by a binary search of the other run. Of each run only the first `kept` items
-// go on, so that the work of finding few elements of a long row is that of sorting its tiles. A key and an index together
-// are unique, but for those that fill up the last tile: they come last.
+// go on. Where these are few, the runs are made by top_items.cu instead.
 
-#include "order.cuh"
+#include "items.cuh"
 #include "vector.cuh"
-
-template <typename K> struct alignas(2 * sizeof(K)) Item {
-    K key;
-    unsigned index;
-
-    static __device__ Item last() { return {static_cast<K>(~K(0)), ~0u}; }
-    __device__ bool is_before(const Item& other) const { return key < other.key || (key == other.key && index < other.index); }
-};
 
 struct RowsOf {
     long long count, inner;
@@ -53,8 +44,7 @@ __global__ void __launch_bounds__(512) sort_tiles(
         const long long tile = first + i / width, row = tile / tiles, index = tile % tiles * width + i % width;
         Item<K> item = Item<K>::last();
         if (row < rows && index < count) {
-            const K key = key_of(x[RowsOf{count, inner}.begin(row) + index * inner]);
-            item = {is_descending ? static_cast<K>(~key) : key, static_cast<unsigned>(index)};
+            item = item_of(x[RowsOf{count, inner}.begin(row) + index * inner], static_cast<unsigned>(index), is_descending);
         }
         items[i] = item;
     }
