@@ -5,8 +5,11 @@ from __future__ import annotations
 import shutil
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+
+from onnxgpu.providers.cuda import kernels
 
 KERNELS = Path(__file__).resolve().parents[1] / "kernels"
 ARCHITECTURES = (75, 80, 86, 89, 90, 100, 103, 110, 120)
@@ -103,3 +106,18 @@ def test_transform_writes_each_element_once_and_nothing_else(tmp_path: Path) -> 
     source.write_text(HOST_SOURCE, "utf-8")
     run([compiler, "-std=c++17", "-O1", "-fno-strict-aliasing", f"-I{KERNELS}", str(source), "-o", str(program)])
     assert run([str(program)]) == "0"
+
+
+def test_a_changed_header_is_compiled_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CuPy keeps what it compiled under the text that it is given, and does not look into what that includes."""
+    texts: list[str] = []
+    monkeypatch.setattr(kernels, "cupy", lambda: SimpleNamespace(RawModule=lambda code, **_: texts.append(code)))
+    monkeypatch.setattr(kernels, "is_emulated", lambda: False)
+    monkeypatch.setattr(kernels, "FOLDER", tmp_path)
+    for content in ("int one;", "int two;", "int one;"):
+        (tmp_path / "common.cuh").write_text(content)
+        kernels._state_of_sources.cache_clear()
+        kernels.compiled('#include "common.cuh"\n')
+    kernels._state_of_sources.cache_clear()
+    assert texts[0] == texts[2] != texts[1]
+    assert all(text.endswith('#include "common.cuh"\n') for text in texts)

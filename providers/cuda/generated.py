@@ -28,7 +28,7 @@ from onnxgpu.dtypes import name_of
 from onnxgpu.errors import InvalidGraph
 from onnxgpu.provider import Array
 from onnxgpu.providers.cuda.device import compiles_checked, cupy
-from onnxgpu.providers.cuda.kernels import C_TYPES, FOLDER, OPTIONS, Function, by_value
+from onnxgpu.providers.cuda.kernels import C_TYPES, Function, by_value, compiled
 
 MOST_OPERANDS = 6
 MOST_AXES = 8
@@ -230,6 +230,5 @@ def layout_of(sizes: Sequence[int], strides: Sequence[Sequence[int]]) -> np.void
 def _compiled(
     steps: tuple[str, ...], dtype: np.dtype, operands: int, scalars: int, axes: int, name: str, device: int, checked: bool
 ) -> Function:
-    text = source(steps, dtype, operands, scalars, axes)
-    kernel = cupy().RawModule(code=text, options=(*OPTIONS, f"-I{FOLDER}")).get_function(f"Expression_{name}")
+    kernel = compiled(source(steps, dtype, operands, scalars, axes)).get_function(f"Expression_{name}")
     return Function(kernel, f"Expression_{name}", "spl" if name == "dense" else "spsl")

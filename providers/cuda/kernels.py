@@ -13,6 +13,7 @@ import ctypes
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from hashlib import sha256
 from itertools import accumulate, product
 from pathlib import Path
 from struct import Struct
@@ -23,7 +24,7 @@ import numpy as np
 from onnxgpu.dtypes import name_of
 from onnxgpu.provider import Array
 from onnxgpu.providers.cuda import narrow
-from onnxgpu.providers.cuda.device import compiles_checked, cupy
+from onnxgpu.providers.cuda.device import compiles_checked, cupy, is_emulated
 from onnxgpu.providers.cuda.launches import make
 
 FOLDER = Path(__file__).resolve().parents[2] / "kernels"
@@ -182,9 +183,25 @@ def whole_warps(count: int, most: int = 1024) -> int:
 def _function(template: Template, chosen: tuple[tuple[str, Any], ...], device: int, checked: bool) -> Function:
     """Compiled once for each device."""
     name = template.expression.format(**{key: _written(value) for key, value in chosen})
-    source = f'#include "{template.file}"\n'
-    module = cupy().RawModule(code=source, options=(*OPTIONS, f"-I{FOLDER}"), name_expressions=(name,))
+    module = compiled(f'#include "{template.file}"\n', name)
     return Function(module.get_function(name), name, template.signature)
+
+
+def compiled(source: str, *instances: str) -> Any:
+    """A module of this CUDA C++, with these instances of its templates.
+
+    CuPy keeps what it compiled under the source's text alone, which therefore names the state of the files that it may include.
+    """
+    text = source if is_emulated() else f"// {_state_of_sources()}\n{source}"
+    return cupy().RawModule(code=text, options=(*OPTIONS, f"-I{FOLDER}"), name_expressions=instances or None)
+
+
+@cache
+def _state_of_sources() -> str:
+    digest = sha256()
+    for path in sorted(FOLDER.glob("*.cu*")):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def _written(choice: Any) -> str:
