@@ -114,5 +114,15 @@ def cases(small: bool = False) -> list[OperatorCase]:
             ),
             OperatorCase(f"CumSum {rows}×{n}", "CumSum", ((rows, n),), dtype, lambda t, x: t.cumsum(x, 1), constants=(np.int64(1),)),
             OperatorCase(f"TopK {rows}×{n}", "TopK", ((rows, n),), dtype, lambda t, x: t.topk(x, 16), constants=(np.array([16]),)),
+            OperatorCase(
+                f"Conv 1×1 {8 * channels}×{image}×{image}", "Conv",
+                ((1, 8 * channels, image, image), (channels, 8 * channels, 1, 1)), dtype,
+                lambda t, x, w: t.nn.functional.conv2d(x, w), 2.0 * image**2 * 8 * channels**2, has_own_kernels=True,
+            ),
+            OperatorCase(
+                f"Resize {4 * channels}×{image}×{image} linear ×2", "Resize", ((1, 4 * channels, image, image),), dtype,
+                lambda t, x: t.nn.functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False),
+                attributes={"mode": "linear"}, constants=(np.array([], np.float32), np.array([1, 1, 2, 2], np.float32)),
+            ),
         ]  # fmt: skip
     return found
