@@ -1,8 +1,8 @@
 """Launches of which nothing changes from run to run, and what makes them again.
 
-Where a provider can record, each step that might be is tried alone, and neighbours that can be are recorded together and repeated with
-one call. Steps that cannot (they wait, or read what differs between runs) stand between the recordings. Of steps that are in no
-recording, the kernel may have decided beforehand what to launch.
+Where a provider can record, neighbours are recorded together and repeated with one call. Of those that cannot be, each is tried alone;
+steps that wait, or read what differs between runs, stand between the recordings then. Of steps that are in no recording, the kernel may
+have decided beforehand what to launch.
 """
 
 from __future__ import annotations
@@ -72,23 +72,36 @@ def recorded(
         passed: True for a position that does not part its neighbours, since nothing is done there in a run.
     """
     works: dict[int, Work] = {position: partial(steps[position].kernel.launch, *given) for position, given in arguments.items()}
-    if len(works) < FEWEST:
-        return {}
+
+    def together(group: Sequence[int]) -> dict[tuple[int, ...], Work]:
+        work = _all(tuple(works[position] for position in group))
+        repeat = record(steps[group[0]], work) if len(group) >= FEWEST else None
+        return {} if repeat is None else {tuple(group): repeat}
+
+    found: dict[tuple[int, ...], Work] = {}
+    for group in _neighbours(steps, [position in works and records(step.provider) for position, step in enumerate(steps)], passed):
+        whole = together(group)
+        if whole or len(group) < FEWEST:
+            found |= whole
+            continue
+        alone = {position for position in group if record(steps[position], works[position]) is not None}
+        parts = _neighbours(steps, [position in alone for position in range(len(steps))], passed)
+        for part in parts:
+            found |= together(part)
+    return found
+
+
+def _neighbours(steps: Sequence[Step], chosen: Sequence[bool], passed: Callable[[int], bool]) -> list[list[int]]:
+    """Positions of chosen steps of one provider, between which nothing is done."""
     groups: list[list[int]] = [[]]
     for position, step in enumerate(steps):
-        if position in works and records(step.provider) and record(step, works[position]) is not None:
+        if chosen[position]:
             if groups[-1] and steps[groups[-1][-1]].provider is not step.provider:
                 groups.append([])
             groups[-1].append(position)
         elif not passed(position) and groups[-1]:
             groups.append([])
-    found = {}
-    for group in groups:
-        if len(group) >= FEWEST:
-            repeat = record(steps[group[0]], _all(tuple(works[position] for position in group)))
-            if repeat is not None:
-                found[tuple(group)] = repeat
-    return found
+    return [group for group in groups if group]
 
 
 def decided(steps: Sequence[Step], arguments: Mapping[int, Arguments]) -> dict[tuple[int, ...], Work]:
