@@ -88,6 +88,39 @@ def tree_of_nodes(nodes: Nodes, roots: np.ndarray) -> np.ndarray:
     raise InvalidGraph("a tree of the ensemble has a node that leads back to itself; export the model again")
 
 
+def laid_out(nodes: Nodes, roots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """An order of the nodes in which the roots come first and the children of each lie side by side, the false one first.
+
+    Returns:
+        the nodes' positions in that order, and for each where its children are in it; LEAF for a leaf.
+    """
+    branches = np.flatnonzero(nodes.mode != LEAF)
+    children = np.stack([nodes.false[branches], nodes.true[branches]], axis=1).reshape(-1)
+    order = np.concatenate([roots, children])
+    first_child = np.full(len(nodes.mode), LEAF, np.int64)
+    first_child[branches] = len(roots) + 2 * np.arange(len(branches))
+    return order, first_child[order]
+
+
+def accepted_outcomes(nodes: Nodes, order: np.ndarray) -> np.ndarray:
+    """For the nodes in `order` [n,4]: whether a value that is less, equal, greater, or not a number goes to the true child."""
+    leaf = nodes.mode[order] == LEAF
+    accepted: np.ndarray = _ACCEPTED[np.where(leaf, 0, nodes.mode[order])] & ~leaf[:, None]
+    accepted[:, 3] |= nodes.missing[order].astype(bool) & ~leaf
+    return accepted
+
+
+def feature_count(nodes: Nodes) -> int:
+    """How many features the trees ask for."""
+    return int(nodes.feature[nodes.mode != LEAF].max(initial=-1)) + 1
+
+
+def check_width(x: Array, features: int) -> None:
+    """Raise InvalidArgument if rows `x` [N,F] have fewer than these."""
+    if x.shape[1] < features:
+        raise InvalidArgument(f"the trees ask for {features} features, the input has {x.shape[1]}")
+
+
 class Forest:
     """Trees laid out for walking, in an array module's memory.
 
@@ -104,11 +137,7 @@ class Forest:
 
     def __init__(self, xp: Any, nodes: Nodes, roots: np.ndarray, dtype: np.dtype, labels: np.ndarray) -> None:
         branches = np.flatnonzero(nodes.mode != LEAF)
-        children = np.stack([nodes.false[branches], nodes.true[branches]], axis=1).reshape(-1)
-        order = np.concatenate([roots, children])
-        first_child = np.full(len(nodes.mode), LEAF, np.int64)
-        first_child[branches] = len(roots) + 2 * np.arange(len(branches))
-        child = first_child[order]
+        order, child = laid_out(nodes, roots)
         leaf = child == LEAF
         child[leaf] = np.flatnonzero(leaf)
         modes = np.unique(nodes.mode[branches])
@@ -117,14 +146,11 @@ class Forest:
         self._reads_missing = bool(nodes.missing[branches].any())
         self._accepted: Any = None
         if self._compare is None or self._reads_missing:
-            accepted = _ACCEPTED[np.where(leaf, 0, nodes.mode[order])] & ~leaf[:, None]
-            accepted[:, 3] |= nodes.missing[order].astype(bool) & ~leaf
-            self._accepted = xp.asarray(accepted.reshape(-1))
+            self._accepted = xp.asarray(accepted_outcomes(nodes, order).reshape(-1))
         split = np.where(leaf, np.nan, nodes.split[order]).astype(dtype)
         self._records = xp.asarray(_records(split, np.where(leaf, 0, nodes.feature[order]), child))
         self._labels = xp.asarray(labels[order].astype(np.int32))
-        self.tree_count = len(roots)
-        self.feature_count = int(nodes.feature[branches].max(initial=-1)) + 1
+        self.feature_count = feature_count(nodes)
 
     def labels(self, x: Array, first: int, last: int) -> Array:
         """The label of the leaf that each row of `x` [N,F] reaches in the trees from `first` up to `last`: [T,N].
@@ -132,9 +158,8 @@ class Forest:
         Raises:
             InvalidArgument: the trees ask for a feature that `x` does not have.
         """
+        check_width(x, self.feature_count)
         count, width = x.shape
-        if width < self.feature_count:
-            raise InvalidArgument(f"the trees ask for {self.feature_count} features, the input has {width}")
         xp = self._xp
         values = xp.ascontiguousarray(x, dtype=self._dtype).reshape(-1)
         compare = None if self._reads_missing and bool(xp.isnan(values).any()) else self._compare

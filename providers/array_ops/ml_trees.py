@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from onnxgpu.errors import InvalidGraph
-from onnxgpu.provider import Array, Operation, Value
+from onnxgpu.provider import Array, Operation, Spec, Value
 from onnxgpu.providers.array_ops.ml_forest import LEAF, MODES, Nodes, without_members
 from onnxgpu.providers.array_ops.ml_scores import DOMAIN, FLOAT, TRANSFORMS, chosen_labels, class_labels, rows_of, transformed, two_scores
 from onnxgpu.providers.array_ops.ml_votes import Ensemble, Weights
@@ -95,32 +95,54 @@ def _listed_weights(operation: Operation, part: str, ids: str, find: _Finder) ->
 
 
 def _row_dtype(operation: Operation) -> np.dtype | None:
-    """The type that `_Trees.rows` will give, if the input's is known."""
+    """The type that `Trees.rows` will give, if the input's is known."""
     declared = operation.inputs[0].dtype if operation.inputs and operation.inputs[0] else None
     if declared is None:
         return None
     return declared if declared == np.float64 else FLOAT
 
 
-class _Trees:
+class Trees:
     """A kernel of trees; comparisons and sums are in float64 for a float64 input, else in float32."""
 
     input_names: tuple[str, ...] = ("x",)
     required_inputs = 1
+    ensemble_type: ClassVar[type[Ensemble]] = Ensemble
 
     def __init__(self, xp: Any, operation: Operation, nodes: Nodes, roots: np.ndarray, weights: Weights, targets: int) -> None:
         if targets < 1 or (len(weights.target) and not 0 <= weights.target.min() <= weights.target.max() < targets):
             raise InvalidGraph(f"{operation}: expected at least one target or class, and ids from 0 to {targets - 1}")
-        self._xp, self._name = xp, operation.operator
-        self._ensemble = Ensemble(xp, nodes, roots, weights, targets, _row_dtype(operation))
+        self._xp, self._name, self.targets = xp, operation.operator, targets
+        self._ensemble = self.ensemble_type(xp, nodes, roots, weights, targets, _row_dtype(operation))
         self._base = _numbers(operation.attributes, "base_values")
+        self._bases: dict[np.dtype, Array] = {}
 
-    def outputs(self, inputs: Sequence[Value]) -> None:
+    def outputs(self, inputs: Sequence[Value]) -> Sequence[Spec] | None:
         """See `onnxgpu.provider.Kernel`."""
+        return None
 
     def workspace(self, inputs: Sequence[Value]) -> int:
         """None."""
         return 0
+
+    def results(self, x: Array) -> Sequence[Value]:
+        """The outputs for an input."""
+        raise NotImplementedError
+
+    def launch(self, inputs: Sequence[Value], outputs: Sequence[Array] | None, workspace: Array | None) -> Sequence[Value]:
+        """See `onnxgpu.provider.Kernel`."""
+        results = self.results(inputs[0])
+        if outputs is None:
+            return results
+        for target, result in zip(outputs, results, strict=False):
+            target[...] = result
+        return outputs
+
+    def base(self, dtype: np.dtype) -> Array:
+        """The base values in `dtype`, in the array module's memory."""
+        if dtype not in self._bases:
+            self._bases[dtype] = self._xp.asarray(self._base.astype(dtype))
+        return self._bases[dtype]
 
     def rows(self, x: Array) -> Array:
         """The input as rows of floating point features."""
@@ -128,7 +150,7 @@ class _Trees:
         return rows if rows.dtype in (np.float32, np.float64) else rows.astype(FLOAT)
 
 
-class _Regressor(_Trees):
+class _Regressor(Trees):
     """What TreeEnsembleRegressor and TreeEnsemble share."""
 
     aggregate: str
@@ -141,7 +163,7 @@ class _Regressor(_Trees):
         if self.aggregate == "AVERAGE":
             scores = scores / scores.dtype.type(self._ensemble.tree_count)
         if len(self._base) == scores.shape[1]:
-            scores = scores + xp.asarray(self._base.astype(scores.dtype))
+            scores = scores + self.base(scores.dtype)
         return transformed(xp, scores, self.transform)
 
 
@@ -161,9 +183,9 @@ class TreeEnsembleRegressor(_Regressor):
             raise InvalidGraph(f"{operation}: expected aggregate_function {', '.join(AGGREGATES)}, got {self.aggregate!r}")
         super().__init__(xp, operation, nodes, roots, weights, attributes.get("n_targets", 1))
 
-    def launch(self, inputs: Sequence[Value], outputs: Sequence[Array] | None, workspace: Array | None) -> Sequence[Value]:
-        """See `onnxgpu.provider.Kernel`."""
-        return (self.predicted(inputs[0]).astype(FLOAT, copy=False),)
+    def results(self, x: Array) -> Sequence[Value]:
+        """See `Trees`."""
+        return (self.predicted(x).astype(FLOAT, copy=False),)
 
 
 @operator("TreeEnsemble", domain=DOMAIN, since=5)
@@ -202,9 +224,9 @@ class TreeEnsemble(_Regressor):
         weights = Weights(np.arange(branches, branches + len(leaf_target)), leaf_target, np.asarray(attributes["leaf_weights"]).reshape(-1))
         super().__init__(xp, operation, nodes, _integers(attributes, "tree_roots"), weights, attributes.get("n_targets", 1))
 
-    def launch(self, inputs: Sequence[Value], outputs: Sequence[Array] | None, workspace: Array | None) -> Sequence[Value]:
-        """See `onnxgpu.provider.Kernel`."""
-        return (self.predicted(inputs[0]).astype(inputs[0].dtype, copy=False),)
+    def results(self, x: Array) -> Sequence[Value]:
+        """See `Trees`."""
+        return (self.predicted(x).astype(x.dtype, copy=False),)
 
 
 def _followed(column: np.ndarray, leaves: int) -> np.ndarray:
@@ -223,7 +245,7 @@ def _member_sets(values: np.ndarray | None) -> list[np.ndarray]:
 
 
 @operator("TreeEnsembleClassifier", domain=DOMAIN, since=1)
-class TreeEnsembleClassifier(_Trees):
+class TreeEnsembleClassifier(Trees):
     """Labels [N] and float32 scores [N,K] of rows [N,F] or [F]: the sums of the weights of the leaves reached.
 
     Weights of a single class of two are scores of the second. Where the specification leaves the binary case open
@@ -233,25 +255,25 @@ class TreeEnsembleClassifier(_Trees):
 
     def __init__(self, xp: Any, operation: Operation) -> None:
         attributes = operation.attributes
-        self._labels = class_labels(attributes.get("classlabels_strings", ()), attributes.get("classlabels_int64s", ()))
+        labels = class_labels(attributes.get("classlabels_strings", ()), attributes.get("classlabels_int64s", ()))
+        self._labels = labels if labels.dtype == object else xp.asarray(labels)
         nodes, roots, find = _listed_nodes(operation)
         weights = _listed_weights(operation, "class", "class_ids", find)
-        super().__init__(xp, operation, nodes, roots, weights, len(self._labels))
+        super().__init__(xp, operation, nodes, roots, weights, len(labels))
         self._transform = attributes.get("post_transform", "NONE")
-        self._one_class = len(self._labels) == 2 and len(np.unique(weights.target)) == 1
+        self._one_class = len(labels) == 2 and len(np.unique(weights.target)) == 1
         self._positive = not (weights.weight < 0).any()
 
-    def launch(self, inputs: Sequence[Value], outputs: Sequence[Array] | None, workspace: Array | None) -> Sequence[Value]:
-        """See `onnxgpu.provider.Kernel`."""
-        scores, has = self._ensemble.totals(self.rows(inputs[0]), "SUM")
+    def results(self, x: Array) -> Sequence[Value]:
+        """See `Trees`."""
+        scores, has = self._ensemble.totals(self.rows(x), "SUM")
         index, scores = self._of_many(scores, has) if len(self._labels) > 2 else self._of_two(scores, has)
         return chosen_labels(self._xp, self._labels, index), scores.astype(FLOAT, copy=False)
 
     def _of_many(self, scores: Array, has: Array) -> tuple[Array, Array]:
         xp = self._xp
-        base = xp.asarray(self._base.astype(scores.dtype))
-        if len(base) == scores.shape[1]:
-            scores, has = scores + base, xp.ones((1, len(base)), bool)
+        if len(self._base) == scores.shape[1]:
+            scores, has = scores + self.base(scores.dtype), xp.ones((1, scores.shape[1]), bool)
         index = xp.where(has, scores, -np.inf).argmax(axis=1)
         return index, transformed(xp, scores, self._transform)
 

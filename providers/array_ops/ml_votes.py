@@ -17,7 +17,7 @@ _WALKED_AT_ONCE = 1 << 14
 _ROWS_WALKED_AT_ONCE = 1 << 10
 """Rows that go through a few trees together, so that the trees stay in a cache while they do."""
 
-_NEUTRAL = {"MIN": np.inf, "MAX": -np.inf}
+NEUTRAL = {"MIN": np.inf, "MAX": -np.inf}
 """What changes no aggregate; 0 for sums."""
 
 
@@ -42,9 +42,9 @@ class Ensemble:
     """
 
     def __init__(self, xp: Any, nodes: Nodes, roots: np.ndarray, weights: Weights, targets: int, dtype: np.dtype | None) -> None:
-        self._xp, self._roots = xp, roots
+        self.xp, self._roots = xp, roots
         self._nodes: Nodes | None = nodes
-        self._forests: dict[np.dtype, Forest] = {}
+        self._forests: dict[np.dtype, Any] = {}
         self._tables: dict[tuple[str, np.dtype], Array] = {}
         self.tree_count = len(roots)
         trees = tree_of_nodes(nodes, roots)
@@ -54,22 +54,22 @@ class Ensemble:
         kept = np.isin(weights.node, leaves)
         self._weights = Weights(row[weights.node[kept]], weights.target[kept], weights.weight[kept])
         self._row = row
-        self._has: np.ndarray = np.zeros((len(leaves), targets), bool)
-        self._has[self._weights.node, self._weights.target] = True
+        self.has: np.ndarray = np.zeros((len(leaves), targets), bool)
+        self.has[self._weights.node, self._weights.target] = True
         self._read_targets(trees[leaves])
         if dtype is not None:
-            self._forest(dtype)
+            self.forest(dtype)
             self._nodes = None
 
     def _read_targets(self, tree: np.ndarray) -> None:
         """Find out whether every leaf of a tree has the same targets, and whether each tree has only one."""
-        some: np.ndarray = np.zeros((self.tree_count, self._has.shape[1]), bool)
+        some: np.ndarray = np.zeros((self.tree_count, self.has.shape[1]), bool)
         lacking: np.ndarray = np.zeros_like(some)
-        np.logical_or.at(some, tree, self._has)
-        np.logical_or.at(lacking, tree, ~self._has)
-        self._same_everywhere = None if (some & lacking).any() else self._xp.asarray(some.max(axis=0, keepdims=True))
+        np.logical_or.at(some, tree, self.has)
+        np.logical_or.at(lacking, tree, ~self.has)
+        self.same_everywhere = None if (some & lacking).any() else self.xp.asarray(some.max(axis=0, keepdims=True))
         single = some.shape[1] > 1 and bool((some.sum(axis=1) <= 1).all())
-        self._target_of_tree = some.argmax(axis=1) if single else None
+        self.target_of_tree = some.argmax(axis=1) if single else None
 
     def totals(self, x: Array, function: str) -> tuple[Array, Array]:
         """Aggregate over the trees.
@@ -81,10 +81,10 @@ class Ensemble:
         Returns:
             Scores [N,K] of the dtype of `x`, 0 where no leaf has a weight; and whether one has, [N,K] or [1,K].
         """
-        xp, targets = self._xp, self._has.shape[1]
-        scores = xp.full((x.shape[0], targets), _NEUTRAL.get(function, 0), x.dtype)
-        has = xp.zeros((x.shape[0], targets), bool) if self._same_everywhere is None else self._same_everywhere
-        forest, width = self._forest(x.dtype), 1 if self._target_of_tree is not None else targets
+        xp, targets = self.xp, self.has.shape[1]
+        scores = xp.full((x.shape[0], targets), NEUTRAL.get(function, 0), x.dtype)
+        has = xp.zeros((x.shape[0], targets), bool) if self.same_everywhere is None else self.same_everywhere
+        forest, width = self.forest(x.dtype), 1 if self.target_of_tree is not None else targets
         rows_at_once = max(1, min(x.shape[0], _ROWS_WALKED_AT_ONCE // width))
         trees_at_once = max(1, _WALKED_AT_ONCE // (rows_at_once * width))
         for start in range(0, x.shape[0], rows_at_once):
@@ -93,38 +93,47 @@ class Ensemble:
                 last = min(first + trees_at_once, self.tree_count)
                 leaves = forest.labels(x[part], first, last)
                 self._aggregate(leaves, first, function, scores[part])
-                if self._same_everywhere is None:
-                    has[part] |= self._table("HAS", x.dtype)[leaves].any(axis=0)
+                if self.same_everywhere is None:
+                    has[part] |= self.table("HAS", x.dtype)[leaves].any(axis=0)
         return (scores if function in ("SUM", "AVERAGE") else xp.where(has, scores, 0)), has
 
     def _aggregate(self, leaves: Array, first: int, function: str, out: Array) -> None:
         """Add what the leaves [T,N] of the trees from `first` on give to `out` [N,K]."""
-        xp, table = self._xp, self._table(function, out.dtype)
+        xp, table = self.xp, self.table(function, out.dtype)
         combine = {"MIN": xp.minimum, "MAX": xp.maximum}.get(function, xp.add)
-        if self._target_of_tree is None:
+        if self.target_of_tree is None:
             combine(out, _reduced(xp, table[leaves], function), out=out)
             return
-        targets = self._target_of_tree[first : first + len(leaves)]
+        targets = self.target_of_tree[first : first + len(leaves)]
         for target in np.unique(targets).tolist():
             given = table[:, target][leaves[xp.asarray(np.flatnonzero(targets == target))]]
             out[:, target] = combine(out[:, target], _reduced(xp, given, function))
 
-    def _forest(self, dtype: np.dtype) -> Forest:
+    def forest(self, dtype: np.dtype) -> Any:
+        """The trees laid out for rows of `dtype`.
+
+        Raises:
+            InvalidArgument: the rows were declared with another.
+        """
         if dtype not in self._forests:
             if self._nodes is None:
                 raise InvalidArgument(f"expected rows of {next(iter(self._forests))}, as the model says, got {dtype}")
-            self._forests[dtype] = Forest(self._xp, self._nodes, self._roots, dtype, self._row)
+            self._forests[dtype] = self.make_forest(self._nodes, self._roots, dtype, self._row)
         return self._forests[dtype]
 
-    def _table(self, function: str, dtype: np.dtype) -> Array:
+    def make_forest(self, nodes: Nodes, roots: np.ndarray, dtype: np.dtype, labels: np.ndarray) -> Any:
+        """See `Forest`."""
+        return Forest(self.xp, nodes, roots, dtype, labels)
+
+    def table(self, function: str, dtype: np.dtype) -> Array:
         """Weights of the leaves [L,K]; what is not there is the function's neutral element."""
         key = (function, dtype)
         if key not in self._tables:
-            self._tables[key] = self._xp.asarray(self._has if function == "HAS" else self._weight_table(function, dtype))
+            self._tables[key] = self.xp.asarray(self.has if function == "HAS" else self._weight_table(function, dtype))
         return self._tables[key]
 
     def _weight_table(self, function: str, dtype: np.dtype) -> np.ndarray:
-        table = np.full(self._has.shape, _NEUTRAL.get(function, 0), dtype)
+        table = np.full(self.has.shape, NEUTRAL.get(function, 0), dtype)
         combine = {"MIN": np.minimum, "MAX": np.maximum}.get(function, np.add)
         combine.at(table, (self._weights.node, self._weights.target), self._weights.weight.astype(dtype))
         return table

@@ -1,4 +1,4 @@
-"""Gather, GatherElements, GatherND and ReverseSequence: elements and slices named by indices on the device.
+"""Gather, GatherElements, GatherND, ArrayFeatureExtractor and ReverseSequence: elements and slices named by indices on the device.
 
 Nothing is read for an index out of range, which the host never sees: the result is 0 there.
 """
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from onnxgpu.errors import InvalidArgument
-from onnxgpu.provider import Array, Operation
+from onnxgpu.provider import Array, Operation, Spec
 from onnxgpu.providers.array_ops.axes import normalized_axis
 from onnxgpu.providers.array_ops.gathering import (
     check_element_indices,
@@ -20,6 +20,7 @@ from onnxgpu.providers.array_ops.gathering import (
     gather_spec,
     reverse_spec,
 )
+from onnxgpu.providers.array_ops.host_values import braced
 from onnxgpu.providers.cuda.generated import collapsed
 from onnxgpu.providers.cuda.kernels import THREADS, Template, blocks_for, dense
 from onnxgpu.providers.cuda.narrow import bits_of, takes_narrow
@@ -73,6 +74,25 @@ def gather(xp: Any, data: Array, indices: Array, *, axis: int = 0, out: Array = 
     axis = normalized_axis(axis, data.ndim, "Gather")
     shape = data.shape
     _slices(xp, data, indices, result, prod(shape[:axis]), [shape[axis]], indices.size, 0, prod(shape[axis + 1 :]))
+    return result
+
+
+def _features_spec(x: Array, y: Array) -> Spec:
+    """A vector [F] gives [1, len(y)].
+
+    Raises:
+        InvalidArgument: no axis, or no positions.
+    """
+    if not x.shape or not y.size:
+        raise InvalidArgument(f"ArrayFeatureExtractor: expected an axis and positions on it, got {braced(x.shape)} and {braced(y.shape)}")
+    return Spec((*(x.shape[:-1] or (1,)), y.size), x.dtype)
+
+
+@operator("ArrayFeatureExtractor", domain="ai.onnx.ml", specs=_features_spec, when=other_indices)
+def array_feature_extractor(xp: Any, x: Array, y: Array, *, out: Array = None) -> Array:
+    """The features at positions `y` of the last axis. Spec: https://onnx.ai/onnx/operators/onnx_aionnxml_ArrayFeatureExtractor.html"""
+    result = result_for(xp, _features_spec(x, y), out)
+    _slices(xp, x, y, result, prod(x.shape[:-1]), [x.shape[-1]], y.size, 0, 1)
     return result
 
 
