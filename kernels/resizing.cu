@@ -2,8 +2,10 @@
 //
 //   x         [outer, size0, gap0, size1, gap1, size2, gap2], `size` and `gap` of Resampled; axes that are not resampled are in the gaps
 //   y         the same with `output` for `size`
-//   launch    any: a thread an element of y
-//             take_nearest moves elements of any type; blend computes in float or double
+//   launch    take_nearest, interpolate: any; a thread takes the same place inside of `outer` one after another, so that it computes its
+//             coordinates once. take_nearest moves elements of any type; interpolate blends taps · axes elements of those before which no
+//             axis is resampled, and what follows the first one has fewer than 2^31 elements
+//             blend: any; a thread an element of y, blended from any number of elements, in float or double
 //
 // Coordinates are computed as the CPU provider does, in float32 (float64 where float64 numbers are blended), so that ties
 // round the same way. Filters that widen when an axis shrinks (antialias) are meant for one axis a launch.
@@ -115,34 +117,37 @@ template <typename A> struct Taps {
     }
 };
 
-struct Position {
-    long long outer, at[3], gap[3];
+template <typename Index> struct Position {
+    Index outer, at[3], gap[3];
 
-    __device__ Position(const Resampled& shape, long long index) {
+    __device__ Position(const Resampled& shape, Index index) : outer(index) {
 #pragma unroll
         for (int n = 2; n >= 0; --n) {
-            gap[n] = index % shape.axis[n].gap;
-            index /= shape.axis[n].gap;
-            at[n] = index % shape.axis[n].output;
-            index /= shape.axis[n].output;
+            gap[n] = cut(static_cast<Index>(shape.axis[n].gap));
+            at[n] = cut(static_cast<Index>(shape.axis[n].output));
         }
-        outer = index;
+    }
+    __device__ Index cut(Index size) {
+        const Index quotient = size == 1 ? outer : outer / size, rest = outer - quotient * size;
+        outer = quotient;
+        return rest;
     }
 };
 
 // Where element `index` of axis n lies, given where the axes before it do.
-__device__ inline long long inside(const Resampled& shape, const Position& position, int n, long long before, long long index) {
+template <typename Index>
+__device__ inline long long inside(const Resampled& shape, const Position<Index>& position, int n, long long before, long long index) {
     return (before * shape.axis[n].size + held(index, shape.axis[n].size)) * shape.axis[n].gap + position.gap[n];
 }
 
-template <typename Unit>
+template <typename Unit, typename Index>
 __global__ void __launch_bounds__(256) take_nearest(
-    const Unit* __restrict__ x, Unit* __restrict__ y, long long count, Resampled shape, int transformation, int rounding,
-    bool extrapolates, unsigned long long extrapolated
+    const Unit* __restrict__ x, Unit* __restrict__ y, long long outer, long long taken, long long places, Resampled shape, int transformation,
+    int rounding, bool extrapolates, unsigned long long extrapolated
 ) {
-    for_each_index(count, [=](long long i) {
-        const Position position(shape, i);
-        long long place = position.outer;
+    for_each_index(places, [=](long long place) {
+        const Position<Index> position(shape, static_cast<Index>(place));
+        long long from = 0;
         bool is_outside = false;
 #pragma unroll
         for (int n = 0; n < 3; ++n) {
@@ -153,9 +158,12 @@ __global__ void __launch_bounds__(256) take_nearest(
                 is_outside = is_outside || coordinate < 0.f || coordinate > static_cast<float>(axis.size - 1);
                 index = nearest_index(coordinate, axis, rounding);
             }
-            place = inside(shape, position, n, place, index);
+            from = inside(shape, position, n, from, index);
         }
-        y[i] = extrapolates && is_outside ? static_cast<Unit>(extrapolated) : x[place];
+        is_outside = is_outside && extrapolates;
+#pragma unroll 4
+        for (long long o = blockIdx.y; o < outer; o += gridDim.y)
+            y[o * places + place] = is_outside ? static_cast<Unit>(extrapolated) : x[o * taken + from];
     });
 }
 
@@ -168,13 +176,65 @@ template <typename O, typename A> __device__ inline O rounded(A value, bool is_f
     }
 }
 
+template <typename T> struct Computed { using type = float; };
+template <> struct Computed<double> { using type = double; };
+
+// What is blended for one place: the elements of each axis, as offsets and weights.
+template <typename A, int taps, int axes> struct Blended {
+    int offset[axes][taps];
+    A weight[axes][taps];
+
+    template <int axis, typename T> __device__ A total(const T* source) const {
+        A sum = 0;
+#pragma unroll
+        for (int k = 0; k < taps; ++k) {
+            if constexpr (axis + 1 < axes) sum += weight[axis][k] * total<axis + 1>(source + offset[axis][k]);
+            else sum += weight[axis][k] * from_element<A>(source[offset[axis][k]]);
+        }
+        return sum;
+    }
+};
+
+template <typename T, int taps, int axes>
+__global__ void __launch_bounds__(256) interpolate(
+    const T* __restrict__ x, T* __restrict__ y, long long outer, int taken, int places, Resampled shape, int transformation, double cubic_a,
+    bool excludes_outside, double extrapolated
+) {
+    using A = typename Computed<T>::type;
+    for_each_index(places, [=](long long place) {
+        const Position<int> position(shape, static_cast<int>(place));
+        Blended<A, taps, axes> blended;
+        bool is_outside = false;
+        int from = 0, step = 1;
+#pragma unroll
+        for (int n = axes - 1; n >= 0; --n) {
+            const Axis& axis = shape.axis[3 - axes + n];
+            const Taps<A> found(axis, position.at[3 - axes + n], transformation, taps == 2 ? linear : cubic, A(cubic_a), excludes_outside);
+            is_outside = is_outside || found.is_outside;
+            from += position.gap[3 - axes + n] * step;
+            step *= static_cast<int>(axis.gap);
+#pragma unroll
+            for (int k = 0; k < taps; ++k) {
+                blended.offset[n][k] = static_cast<int>(held(found.first + k, axis.size)) * step;
+                blended.weight[n][k] = found.weight(k, axis);
+            }
+            step *= static_cast<int>(axis.size);
+        }
+#pragma unroll 4
+        for (long long o = blockIdx.y; o < outer; o += gridDim.y) {
+            const A total = blended.template total<0>(x + o * taken + from);
+            y[o * places + place] = rounded<T>(is_outside ? A(extrapolated) : total, false);
+        }
+    });
+}
+
 template <typename I, typename O, typename A>
 __global__ void __launch_bounds__(256) blend(
     const I* __restrict__ x, O* __restrict__ y, long long count, Resampled shape, int transformation, int filter, double cubic_a,
     bool excludes_outside, double extrapolated
 ) {
     for_each_index(count, [=](long long i) {
-        const Position position(shape, i);
+        const Position<long long> position(shape, i);
         const Taps<A> first(shape.axis[0], position.at[0], transformation, filter, A(cubic_a), excludes_outside);
         const Taps<A> second(shape.axis[1], position.at[1], transformation, filter, A(cubic_a), excludes_outside);
         const Taps<A> third(shape.axis[2], position.at[2], transformation, filter, A(cubic_a), excludes_outside);

@@ -14,7 +14,7 @@ from onnxgpu.errors import InvalidArgument
 from onnxgpu.provider import Array, Operation
 from onnxgpu.providers.array_ops.resampling import AxisScale, aligned_end
 from onnxgpu.providers.array_ops.resizing import Scales, axis_scales, is_changed
-from onnxgpu.providers.cuda.kernels import C_TYPES, FLOAT_NAMES, INTEGER_NAMES, THREADS, Template, blocks_for, dense
+from onnxgpu.providers.cuda.kernels import C_TYPES, FLOAT_NAMES, INTEGER_NAMES, THREADS, Template, blocks_for, dense, whole_warps
 from onnxgpu.providers.cuda.registry import array_specs, operator
 from onnxgpu.providers.cuda.strided import copy
 
@@ -32,7 +32,11 @@ _INSTANCES = tuple(
     )
 )
 
-NEAREST = Template("resizing.cu", "take_nearest<{unit}>", "pplsiibl", unit=tuple(_UNITS.values()))
+NEAREST = Template("resizing.cu", "take_nearest<{unit}, {index}>", "pplllsiibl", unit=tuple(_UNITS.values()), index=("int", "long long"))
+INTERPOLATE = Template(
+    "resizing.cu", "interpolate<{T}, {taps_and_axes}>", "ppliisidbd",
+    T=tuple(C_TYPES[name] for name in sorted(_BLENDED)), taps_and_axes=("2, 1", "2, 2", "2, 3", "4, 1", "4, 2"),
+)  # fmt: skip
 BLEND = Template("resizing.cu", "blend<{instance}>", "pplsiidbd", instance=_INSTANCES)
 
 _TRANSFORMATIONS = (
@@ -47,6 +51,10 @@ _TRANSFORMATIONS = (
 _ROUNDINGS = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil", "simple")
 _AXIS = np.dtype([("sizes", np.int64, 3), ("factors", np.float64, 4), ("is_resampled", np.int64)])
 _AXES_A_LAUNCH = 3
+_MANY = 1 << 30
+"""Fewer elements are counted in 32 bits."""
+_BUSY_THREADS = 1 << 19
+"""As many keep a GPU busy; with fewer places, threads share what lies outside of the resampled axes."""
 
 
 def _number(name: str, choices: Sequence[str], chosen: str) -> int:
@@ -106,18 +114,29 @@ def _resampled(xp: Any, x: Array, scales: Scales, how: Settings, out: Array | No
 
 
 def _launch(x: Array, scales: Scales, how: Settings, computed: np.dtype, y: Array) -> Array:
-    grid = blocks_for(y.size), THREADS
     transformation = _number("coordinate_transformation_mode", _TRANSFORMATIONS, how.transformation)
-    common = x, y, y.size, _structure(x.shape, scales), transformation
+    structure, first = _structure(x.shape, scales), min(scales)
+    outer, taken, places = prod(x.shape[:first]), prod(x.shape[first:]), prod(y.shape[first:])
+    threads = whole_warps(places, THREADS)
+    blocks = blocks_for(places, threads)
+    grid = (blocks, min(outer, max(1, _BUSY_THREADS // (blocks * threads)))), threads
+    is_small = max(taken, places) < _MANY
     if how.mode == "nearest":
         rounding = _number("nearest_mode", _ROUNDINGS, how.rounding)
         bits = int(np.array(how.outside, x.dtype).view(f"i{x.dtype.itemsize}"))
         crops = how.transformation == "tf_crop_and_resize"
-        NEAREST.instance(unit=_UNITS[x.dtype.itemsize]).launch(*grid, *common, rounding, crops, bits)
-    else:
-        names = ", ".join(C_TYPES[name_of(dtype)] for dtype in (x.dtype, y.dtype, computed))
-        blending = (2 if how.antialias else 0) + (how.mode == "cubic")
-        BLEND.instance(instance=names).launch(*grid, *common, blending, how.cubic_a, how.excludes_outside, how.outside)
+        kernel = NEAREST.instance(unit=_UNITS[x.dtype.itemsize], index="int" if is_small else "long long")
+        kernel.launch(*grid, x, y, outer, taken, places, structure, transformation, rounding, crops, bits)
+        return y
+    blending = how.cubic_a, how.excludes_outside, how.outside
+    taps_and_axes = f"{4 if how.mode == 'cubic' else 2}, {len(scales)}"
+    if is_small and not how.antialias and x.dtype == y.dtype and taps_and_axes in INTERPOLATE.choices["taps_and_axes"]:
+        kernel = INTERPOLATE.instance(T=x.dtype, taps_and_axes=taps_and_axes)
+        kernel.launch(*grid, x, y, outer, taken, places, structure, transformation, *blending)
+        return y
+    names = ", ".join(C_TYPES[name_of(dtype)] for dtype in (x.dtype, y.dtype, computed))
+    filtering = (2 if how.antialias else 0) + (how.mode == "cubic")
+    BLEND.instance(instance=names).launch(blocks_for(y.size), THREADS, x, y, y.size, structure, transformation, filtering, *blending)
     return y
 
 
