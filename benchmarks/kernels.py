@@ -33,8 +33,6 @@ SPILLED_BYTES = 32
 """As much may be spilled: around a call of the slow path of a function of NVIDIA's (double's exp, sin, division), the compiler saves a
 register or two whatever the kernel does. What is spilled for want of registers is more."""
 MAY_SPILL = {
-    "reduce_rows<int, ReduceLogSumExp>": "the double exponentials of a whole 16-byte load are in flight, each with a slow path",
-    "reduce_rows<unsigned int, ReduceLogSumExp>": "as for int",
     **{
         f"softmax_long_rows<double, {logarithm}, false>": "the double exponentials of what a thread holds, each with a slow path"
         for logarithm in ("false", "true")

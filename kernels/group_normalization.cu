@@ -78,11 +78,6 @@ __global__ void __launch_bounds__(ROW_THREADS<T>) normalize_held_groups(
     team.store(y + team.begin, [&](int n, int k, int) { return is_silu ? silu(values[n][k]) : values[n][k]; });
 }
 
-// Dividing 64 bits is slow; neither number is negative.
-__device__ inline long long quotient(long long a, long long b) {
-    return (a | b) >> 32 ? a / b : static_cast<unsigned>(a) / static_cast<unsigned>(b);
-}
-
 // Where the elements of one group lie.
 struct Group {
     long long positions, channels, width, sample, group;

@@ -1,4 +1,5 @@
-// ONNX's Reduce* operators: for each what an element contributes, how two contributions combine, and what is made of the last.
+// ONNX's Reduce* operators: for each what an element contributes, how two contributions combine, and what is made of the last; and
+// how many vectors of elements a thread loads together.
 //
 // Sums and extrema of integers stay integers, of 64 bits; means, roots and logarithms of them are taken in double and truncated.
 
@@ -49,6 +50,7 @@ template <typename A, typename T> __device__ inline A finite_shift(const T* shif
 }
 
 struct Exact {
+    static constexpr int loads = 4;
     template <typename T> using accumulator = typename Wide<T>::type;
     template <typename A> __device__ static A term(A x, A) { return x; }
     template <typename A> __device__ static A finish(A value, A, A) { return value; }
@@ -83,6 +85,7 @@ struct ReduceSumSquare : ReduceSum {
 };
 
 struct RealSum {
+    static constexpr int loads = 4;
     template <typename T> using accumulator = typename Real<Wide<T>::is_float, typename Wide<T>::type>::type;
     __device__ static Sum combine() { return {}; }
     template <typename T> __device__ static accumulator<T> neutral() { return 0; }
@@ -103,6 +106,7 @@ struct ReduceLogSum : RealSum {
 };
 
 struct ReduceLogSumExp : RealSum {
+    static constexpr int loads = 1;
     template <typename A> __device__ static A term(A x, A shift) { return exponential(x - shift); }
     template <typename A> __device__ static A finish(A value, A, A shift) { return logarithm(value) + shift; }
 };

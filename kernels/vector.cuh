@@ -26,9 +26,20 @@ __device__ inline long long thread_count() {
     return static_cast<long long>(gridDim.x) * blockDim.x;
 }
 
+// a / b of numbers that are not negative; 64 bits, whose division is slow, are divided only where they must be.
+__device__ inline long long quotient(long long a, long long b) {
+    return (a | b) >> 32 ? a / b : static_cast<unsigned>(a) / static_cast<unsigned>(b);
+}
+
 template <typename T>
 __device__ inline bool is_vector_aligned(const T* pointer) {
     return reinterpret_cast<Address>(pointer) % VECTOR_BYTES == 0;
+}
+
+// How many elements lie before the first address from which a vector can be read.
+template <typename T>
+__device__ inline int elements_before_vector(const T* pointer) {
+    return (VECTOR_BYTES - reinterpret_cast<Address>(pointer) % VECTOR_BYTES) % VECTOR_BYTES / sizeof(T);
 }
 
 // On a GPU a misaligned vector ends the launch; the emulated device has to be told what is one access.

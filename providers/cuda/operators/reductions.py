@@ -11,8 +11,9 @@ import numpy as np
 from onnxgpu.dtypes import name_of
 from onnxgpu.provider import Array
 from onnxgpu.providers.array_ops.reductions import Axes, reduced_axes, reduced_spec
-from onnxgpu.providers.cuda.kernels import C_TYPES, FLOAT_NAMES, Template, dense, whole_warps
+from onnxgpu.providers.cuda.kernels import C_TYPES, FLOAT_NAMES, Template, dense
 from onnxgpu.providers.cuda.registry import operator
+from onnxgpu.providers.cuda.rows import NEIGHBOURS, VECTOR_BYTES, team_threads
 
 NUMBERS = FLOAT_NAMES | {"int32", "int64", "uint32", "uint64"}
 ORDERED = NUMBERS | {"int8", "uint8", "bool"}
@@ -24,10 +25,12 @@ ROWS = Template("reductions.cu", "reduce_rows<{instance}>", "ppppllllll", instan
 COLUMNS = Template("reductions.cu", "reduce_columns<{instance}>", "ppppllllll", instance=_INSTANCES)
 PARTS = Template("reductions.cu", "combine_parts<{instance}>", "ppplil", instance=_INSTANCES)
 
-_SHORT = 32
-"""A thread of its own reduces each row that is shorter than this."""
+_TEAM_THREADS, _LOADS = 512, 4
+"""Threads of a row at most, and how many vectors each loads together."""
 
-_COLUMN_THREADS = 256
+_SHORT, _COLUMN_THREADS = 32, 256
+"""A thread of its own reduces each column that is shorter than this; threads of a block of columns."""
+
 _MOST_BLOCKS = 1 << 20
 _ENOUGH_BLOCKS = 512
 """Rows are split among blocks until there are about as many."""
@@ -61,26 +64,31 @@ def _reduce(xp: Any, name: str, data: Array, axes: Axes, out: Array, shift: Arra
     outer, first, middle, second, inner = sizes
     count, results = first * second, outer * middle * inner
     instance = f"{C_TYPES[name_of(data.dtype)]}, {name}"
-    threads: tuple[int, int]
-    if inner == 1 and count >= _SHORT:
-        kernel, threads, blocks = ROWS, (whole_warps(count, 512), 1), results
+    if inner == 1:
+        kernel, threads = ROWS, _row_threads(results, count, data.itemsize)
+        blocks = -(-results // threads[1])
     else:
         lanes = 1 if count < _SHORT else 8
         kernel, threads = COLUMNS, (_COLUMN_THREADS // lanes, lanes)
-        blocks = -(-results // threads[0])
-    span, parts = _split(count, blocks, threads)
+        blocks = min(-(-results // threads[0]), _MOST_BLOCKS)
+    span, parts = _split(count, blocks, _LEAST_SPAN if inner == 1 else _LEAST_SPAN // threads[0])
     partial = xp.empty(results * parts, np.int64) if parts > 1 else None
     sources = dense(xp, data), shift
     kernel.instance(instance=instance).launch(
-        (min(blocks, _MOST_BLOCKS), parts), threads, *sources, out, partial, results, span, count, middle, max(second, 1), inner
+        (blocks, parts), threads, *sources, out, partial, results, span, count, middle, max(second, 1), inner
     )
     if parts > 1:
         PARTS.instance(instance=instance).launch(min(results, _MOST_BLOCKS), 32, partial, shift, out, results, parts, count)
 
 
-def _split(count: int, blocks: int, threads: tuple[int, int]) -> tuple[int, int]:
-    """How many elements of a result a block reduces, in whole vectors, and how many blocks a result has."""
-    least = _LEAST_SPAN if threads[1] == 1 else _LEAST_SPAN // threads[0]
+def _row_threads(rows: int, count: int, itemsize: int) -> tuple[int, int]:
+    """Threads of a row, and rows of a block. Rows that are not whole vectors have some loose elements."""
+    vectors, loose = divmod(count * itemsize, VECTOR_BYTES)
+    return team_threads(rows, max(vectors, min(count, NEIGHBOURS) if loose else 1), _LOADS, _TEAM_THREADS)
+
+
+def _split(count: int, blocks: int, least: int) -> tuple[int, int]:
+    """How many elements of a result, at least `least`, a block reduces, in whole vectors, and how many blocks a result has."""
     wanted = min(count // least, _ENOUGH_BLOCKS // max(blocks, 1))
     if wanted < 2:
         return count, 1
