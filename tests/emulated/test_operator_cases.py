@@ -28,7 +28,7 @@ LIBRARIES = (
     ("enable_cublas", recurrent.REGISTRY),
     ("enable_cudnn", convolutions.REGISTRY),
 )
-NOT_COVERED = ("takes no empty", "the same padding on both sides")
+NOT_COVERED = ("takes no empty", "whose gradient has this size")
 OWN = {(entry.domain, entry.operator) for entry in REGISTRY.entries()}
 SIZED_BY_DATA = {"Compress", "NonMaxSuppression", "NonZero", "Unique"}
 """Their outputs' size, and nothing else, comes to the host."""

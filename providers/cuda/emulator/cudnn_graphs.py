@@ -128,8 +128,11 @@ def _windows_fit(x: tuple[int, ...], w: tuple[int, ...], y: tuple[int, ...], par
         return False
     if y[1] % (x[1] // w[1]):
         return False
-    geometry = zip(x[2:], w[2:], y[2:], params["padding"], params["stride"], params["dilation"], strict=True)
-    return all((size + 2 * pad - (taps - 1) * apart - 1) // step + 1 == count for size, taps, count, pad, step, apart in geometry)
+    numbers = (params[name] for name in ("pre_padding", "post_padding", "stride", "dilation"))
+    geometry = zip(x[2:], w[2:], y[2:], *numbers, strict=True)
+    return all(
+        (size + before + after - (taps - 1) * apart - 1) // step + 1 == count for size, taps, count, before, after, step, apart in geometry
+    )
 
 
 def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
@@ -148,7 +151,7 @@ def _convolution(library: Any, stream: int, node: Mapping[str, Any], operands: l
     first, w, last = (ctypes.byref(each) for each in operands)
     is_gradient = node["type"] == "CONV_DGRAD"
     x, y = (last, first) if is_gradient else (first, last)
-    geometry = [(ctypes.c_int64 * len(node["params"][name]))(*node["params"][name]) for name in ("padding", "stride", "dilation")]
+    geometry = [(ctypes.c_int64 * len(node["params"][name]))(*node["params"][name]) for name in ("pre_padding", "stride", "dilation")]
     return int(library.emulated_convolution(ctypes.c_void_p(stream), x, w, y, *geometry, is_gradient))
 
 

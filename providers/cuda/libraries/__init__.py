@@ -6,5 +6,5 @@ kernel.py     a kernel that runs a library's plan, and our own where the library
 cublas.py     products as cuBLASLt plans; matrices.py: how operands lie; products.py: MatMul, Gemm and their fused forms
 convolution_products.py  convolutions as products
 recurrent.py  RNN, GRU and LSTM, whose products are its plans
-graphs.py     plans of cuDNN graphs; convolution_graphs.py: what they consist of; convolutions.py: Conv and its kin
+graphs.py     plans of cuDNN graphs; plan_search.py: which; convolution_graphs.py: what they consist of; convolutions.py: Conv and its kin
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 Sizes = tuple[int, ...]
@@ -25,7 +26,7 @@ class Convolution:
         x: (N, C, …).
         w: (M, C / group, kernel…), of a transposed one (C, M / group, kernel…).
         y: the result's shape.
-        padding: on both sides of each spatial axis.
+        before, after: padding on the two sides of each spatial axis.
         transposed: whether it is a transposed one.
         high: Clip's upper end.
         tf32: float32 may be rounded to TF32.
@@ -35,7 +36,8 @@ class Convolution:
     x: Sizes
     w: Sizes
     y: Sizes
-    padding: Sizes
+    before: Sizes
+    after: Sizes
     strides: Sizes
     dilations: Sizes
     transposed: bool = False
@@ -63,7 +65,8 @@ def describe(cudnn: Any, graph: Any, convolution: Convolution) -> None:
         return graph.tensor(name=name, uid=uid, dim=list(shape), stride=dense_strides(shape), data_type=dtype)
 
     geometry = {
-        "padding": list(convolution.padding),
+        "pre_padding": list(convolution.before),
+        "post_padding": list(convolution.after),
         "stride": list(convolution.strides),
         "dilation": list(convolution.dilations),
     }
@@ -77,7 +80,7 @@ def describe(cudnn: Any, graph: Any, convolution: Convolution) -> None:
     if convolution.has_residual:
         y = graph.add(a=y, b=tensor("residual", RESIDUAL, convolution.y))
     if convolution.has_bias:
-        shape = (1, convolution.y[1], *(1 for _ in convolution.padding))
+        shape = (1, convolution.y[1], *(1 for _ in convolution.before))
         y = graph.bias(input=y, bias=tensor("bias", BIAS, shape))
     y = _activated(graph, y, convolution)
     # Without strides of its own the result of a fused graph is channels-last.
@@ -93,6 +96,17 @@ def split_attributes(attributes: Mapping[str, Any]) -> tuple[dict[str, Any], dic
     geometry = {name: value for name, value in attributes.items() if name not in (*_EPILOGUE, "activation_params")}
     given = zip(_EPILOGUE[1:], attributes.get("activation_params", ()), strict=False)
     return geometry, {name: attributes[name] for name in _EPILOGUE if name in attributes} | dict(given)
+
+
+def tensor_bytes(convolution: Convolution) -> dict[int, int]:
+    """Number of each tensor of the graph → its size."""
+    width = 4 if convolution.dtype == "float" else 2
+    shapes = {X: convolution.x, W: convolution.w, Y: convolution.y}
+    if convolution.has_bias:
+        shapes[BIAS] = convolution.y[1:2]
+    if convolution.has_residual:
+        shapes[RESIDUAL] = convolution.y
+    return {number: prod(shape) * width for number, shape in shapes.items()}
 
 
 def data_type(cudnn: Any, name: str) -> Any:

@@ -1,14 +1,12 @@
 """Conv, ConvTranspose and the fused forms of Conv by cuDNN, over one to three spatial axes.
 
-Padding that differs on the two sides of an axis is written around a copy of the input first; what cuDNN does not fuse with the
-convolution is one generated kernel behind it.
+What cuDNN does not fuse with the convolution is one generated kernel behind it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import prod
 from typing import Any
 
 from onnxgpu.dtypes import name_of
@@ -19,7 +17,7 @@ from onnxgpu.providers.array_ops.normalization import per_channel
 from onnxgpu.providers.array_ops.transposed_convolution import transposed_layout, transposed_specs
 from onnxgpu.providers.cuda.kernels import dense
 from onnxgpu.providers.cuda.launches import make
-from onnxgpu.providers.cuda.libraries.convolution_graphs import ACTIVATIONS, BIAS, RESIDUAL, Convolution, Sizes, W, X, Y, split_attributes
+from onnxgpu.providers.cuda.libraries.convolution_graphs import ACTIVATIONS, BIAS, RESIDUAL, Convolution, W, X, Y, split_attributes
 from onnxgpu.providers.cuda.libraries.graphs import Plan, Plans
 from onnxgpu.providers.cuda.libraries.kernel import Context, NotCovered
 from onnxgpu.providers.cuda.operators.matrix_products import activation_refusal, finish
@@ -38,15 +36,11 @@ class _Prepared:
     """A plan for the given shapes.
 
     Attributes:
-        margins: what has to be put before and after each spatial axis of the input.
-        padded: the input's shape with them; None if there are none.
         is_fused: whether bias and residual are in the plan.
         is_activated: whether the activation is.
     """
 
     plan: Plan
-    margins: tuple[tuple[int, int], ...]
-    padded: Sizes | None
     is_fused: bool
     is_activated: bool
 
@@ -92,13 +86,12 @@ class Conv:
         return (conv_specs(*inputs[:3], **self._geometry),)
 
     def workspace(self, inputs: Sequence[Value]) -> int:
-        """The plan's, and room for the padded input and to align them.
+        """The plan's, and room to align it.
 
         Raises:
             NotCovered: cuDNN has no plan for these shapes.
         """
-        prepared = self._prepare(inputs)
-        wanted = prepared.plan.workspace + _padded_bytes(prepared, inputs[0])
+        wanted = self._prepare(inputs).plan.workspace
         return wanted + _ALIGNMENT - 1 if wanted else 0
 
     def launch(self, inputs: Sequence[Value], outputs: Sequence[Array] | None, workspace: Array | None) -> Sequence[Value]:
@@ -117,24 +110,12 @@ class Conv:
         if any(address % _TENSOR_ALIGNMENT for address in addresses.values()):
             raise NotCovered(f"cuDNN's plans are for tensors on multiples of {_TENSOR_ALIGNMENT} bytes")
         scratch = 0 if workspace is None else int(workspace.data.ptr) + -int(workspace.data.ptr) % _ALIGNMENT
-        if prepared.padded is not None:
-            addresses[X] = self._pad(prepared, x, workspace, scratch)
-            scratch += _padded_bytes(prepared, x)
         make(prepared.plan.run, addresses, scratch, xp.cuda.get_current_stream().ptr)
         left = {} if prepared.is_activated else self._epilogue
         finish(left, out, () if prepared.is_fused else (residual, None if bias is None else per_channel(bias, out.ndim)))
         if out is not given:
             given[...] = out
         return (given,)
-
-    def _pad(self, prepared: _Prepared, x: Array, workspace: Array, scratch: int) -> int:
-        """Write the input with its margins to the start of the scratch memory."""
-        assert prepared.padded is not None
-        begin = scratch - int(workspace.data.ptr)
-        room = workspace[begin : begin + prod(prepared.padded) * x.itemsize].view(x.dtype).reshape(prepared.padded)
-        room.fill(0)
-        room[(..., *(slice(before, before + size) for (before, _), size in zip(prepared.margins, x.shape[2:], strict=True)))] = x
-        return scratch
 
     def _prepare(self, inputs: Sequence[Value]) -> _Prepared:
         key = tuple(None if value is None else tuple(value.shape) for value in inputs)
@@ -146,21 +127,14 @@ class Conv:
         return known
 
     def _planned(self, inputs: Sequence[Value]) -> _Prepared:
-        convolution, margins = self._described(inputs)
+        convolution = self._described(inputs)
         if not all((*convolution.x, *convolution.w, *convolution.y)):
             raise NotCovered("cuDNN takes no empty tensors")
         bias, residual = (*inputs[2:4], None, None)[:2]
         wanted = replace(convolution, has_bias=bias is not None, has_residual=residual is not None and bias is not None)
-        activated = self._activated(wanted)
-        plan, is_fused = self._plans.fused(activated)
-        if not is_fused and activated != wanted:
-            activated = wanted
-            plan, is_fused = self._plans.fused(wanted)
-        padded = None
-        if any(before or after for before, after in margins):
-            padded = (*inputs[0].shape[:2], *(size + b + a for size, (b, a) in zip(inputs[0].shape[2:], margins, strict=True)))
-        has_all = is_fused and (residual is None or wanted.has_residual)
-        return _Prepared(plan, margins, padded, has_all, has_all and activated.activation == self._epilogue.get("activation", ""))
+        plan, planned = self._plans.first((self._activated(wanted), wanted, convolution))
+        is_fused = planned != convolution or (bias is None and residual is None)
+        return _Prepared(plan, is_fused, is_fused and planned.activation == self._epilogue.get("activation", ""))
 
     def _activated(self, convolution: Convolution) -> Convolution:
         """With the activation, if cuDNN has it behind a bias; Clip only from 0."""
@@ -170,26 +144,22 @@ class Conv:
             return convolution
         return replace(convolution, activation=name, high=float(high) if name == "Clip" and high is not None else 0.0)
 
-    def _described(self, inputs: Sequence[Value]) -> tuple[Convolution, tuple[tuple[int, int], ...]]:
-        """The convolution, and the margins of its input."""
+    def _described(self, inputs: Sequence[Value]) -> Convolution:
         x, w = inputs[:2]
         windows = convolution_windows("Conv", x, w, self._geometry)
-        common = tuple(min(b, e) for b, e in zip(windows.begin, windows.end, strict=True))
-        margins = tuple((b - c, e - c) for b, e, c in zip(windows.begin, windows.end, common, strict=True))
-        sizes = tuple(size + b + e for size, (b, e) in zip(windows.spatial, margins, strict=True))
-        convolution = _with_two_axes(
+        return _with_two_axes(
             Convolution(
                 dtype=name_of(x.dtype),
-                x=(*x.shape[:2], *sizes),
+                x=tuple(x.shape),
                 w=tuple(w.shape),
                 y=(x.shape[0], w.shape[0], *windows.output),
-                padding=common,
+                before=windows.begin,
+                after=windows.end,
                 strides=windows.strides,
                 dilations=windows.dilations,
                 tf32=self._tf32,
             )
         )
-        return convolution, margins
 
 
 @operator("ConvTranspose", types=_TYPES, when=_refusal)
@@ -203,43 +173,41 @@ class ConvTranspose(Conv):
         return (transposed_specs(*inputs[:3], **self._geometry),)
 
     def _planned(self, inputs: Sequence[Value]) -> _Prepared:
-        convolution, margins = self._described(inputs)
+        convolution = self._described(inputs)
         if not all((*convolution.x, *convolution.w, *convolution.y)):
             raise NotCovered("cuDNN takes no empty tensors")
-        return _Prepared(self._plans.plan(convolution), margins, None, len(inputs) < 3 or inputs[2] is None, True)
+        plan, _ = self._plans.first((convolution,))
+        return _Prepared(plan, len(inputs) < 3 or inputs[2] is None, True)
 
-    def _described(self, inputs: Sequence[Value]) -> tuple[Convolution, tuple[tuple[int, int], ...]]:
+    def _described(self, inputs: Sequence[Value]) -> Convolution:
         x, w = inputs[:2]
         group = int(self._geometry.get("group", 1))
         layout = transposed_layout(x, w, {**self._geometry, "group": group})
         windows = layout.windows
-        for size, out, before, taps, step, apart in zip(
-            x.shape[2:], layout.output, windows.begin, windows.kernel, windows.strides, windows.dilations, strict=True
-        ):
-            if before < 0 or (out + 2 * before - (taps - 1) * apart - 1) // step + 1 != size:
-                raise NotCovered("cuDNN's gradient has the same padding on both sides")
+        axes = (x.shape[2:], layout.output, windows.begin, windows.end, windows.extents, windows.strides)
+        for size, out, before, after, extent, step in zip(*axes, strict=True):
+            if before < 0 or after < 0 or (out + before + after - extent) // step + 1 != size:
+                raise NotCovered("there is no convolution whose gradient has this size")
         convolution = Convolution(
             dtype=name_of(x.dtype),
             x=tuple(x.shape),
             w=tuple(w.shape),
             y=(x.shape[0], w.shape[1] * group, *layout.output),
-            padding=tuple(windows.begin),
+            before=windows.begin,
+            after=windows.end,
             strides=windows.strides,
             dilations=windows.dilations,
             transposed=True,
             tf32=self._tf32,
         )
-        return _with_two_axes(convolution), tuple((0, 0) for _ in layout.output)
-
-
-def _padded_bytes(prepared: _Prepared, x: Value) -> int:
-    return 0 if prepared.padded is None else -(-prod(prepared.padded) * x.dtype.itemsize // _ALIGNMENT) * _ALIGNMENT
+        return _with_two_axes(convolution)
 
 
 def _with_two_axes(convolution: Convolution) -> Convolution:
     """cuDNN has two spatial axes or three: one axis is the second of two."""
-    if len(convolution.padding) > 1:
+    if len(convolution.before) > 1:
         return convolution
     x, w, y = ((*shape[:2], 1, *shape[2:]) for shape in (convolution.x, convolution.w, convolution.y))
-    padding, strides, dilations = (0, *convolution.padding), (1, *convolution.strides), (1, *convolution.dilations)
-    return replace(convolution, x=x, w=w, y=y, padding=padding, strides=strides, dilations=dilations)
+    before, after = (0, *convolution.before), (0, *convolution.after)
+    strides, dilations = (1, *convolution.strides), (1, *convolution.dilations)
+    return replace(convolution, x=x, w=w, y=y, before=before, after=after, strides=strides, dilations=dilations)

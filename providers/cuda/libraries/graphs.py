@@ -1,29 +1,34 @@
-"""Plans of cuDNN graphs: built by its heuristics, kept for each device in memory and on disk, run by addresses.
+"""Plans of cuDNN graphs: chosen by plan_search.py, kept for each device in memory and on disk, run by addresses.
 
-On the emulated device the same graphs are interpreted. Whatever the device, nothing is timed to choose a plan.
+On the emulated device the same graphs are interpreted.
 """
 
 from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
+
+import numpy as np
 
 from onnxgpu.atomic_file import whole_file
 from onnxgpu.log import logger
 from onnxgpu.providers.cuda.cache import cache_folder
 from onnxgpu.providers.cuda.capture import forbid, keep
 from onnxgpu.providers.cuda.device import cupy, is_emulated
-from onnxgpu.providers.cuda.libraries.convolution_graphs import Convolution, describe
+from onnxgpu.providers.cuda.libraries.convolution_graphs import Convolution, describe, tensor_bytes
 from onnxgpu.providers.cuda.libraries.found import cudnn
 from onnxgpu.providers.cuda.libraries.kernel import NotCovered
+from onnxgpu.providers.cuda.libraries.plan_search import build, build_fastest
 
 _MOST_PLANS = 1024
 _DIGEST_BYTES = 32
+_ALIGNMENT = 256
+_TIMED_RUNS = 5
 
 
 class Plan(Protocol):
@@ -40,48 +45,64 @@ class Plans:
     """The plans of one device, made when first asked for; what cuDNN has none for is remembered too.
 
     Args:
-        make: builds one, or raises NotCovered.
+        make: builds one of the heuristics', or of the generic ones, or raises NotCovered.
     """
 
-    def __init__(self, make: Callable[[Convolution], Plan]) -> None:
+    def __init__(self, make: Callable[[Convolution, bool], Plan]) -> None:
         self._make = make
-        self._plans: dict[Convolution, Plan | str] = {}
+        self._plans: dict[tuple[Convolution, bool], Plan | str] = {}
 
-    def plan(self, convolution: Convolution) -> Plan:
-        """The plan for `convolution`.
+    def plan(self, convolution: Convolution, *, fallback: bool = False) -> Plan:
+        """The plan for `convolution`; of the generic ones with `fallback`.
 
         Raises:
             NotCovered: cuDNN has none for it.
             NotCapturable: it has to be made, and this thread is capturing.
         """
-        known = self._plans.get(convolution)
+        key = (convolution, fallback)
+        known = self._plans.get(key)
         if known is None:
             forbid("it makes a cuDNN plan")
             if len(self._plans) >= _MOST_PLANS:
                 self._plans.clear()
             try:
-                known = self._make(convolution)
+                known = self._make(convolution, fallback)
             except NotCovered as error:
                 known = str(error)
-            self._plans[convolution] = known
+            self._plans[key] = known
         if isinstance(known, str):
             raise NotCovered(known)
         return known
 
-    def fused(self, convolution: Convolution) -> tuple[Plan, bool]:
-        """A plan for `convolution`, and whether what follows the convolution is in it: cuDNN does not have that for all shapes."""
-        if convolution == convolution.bare:
-            return self.plan(convolution), True
-        try:
-            return self.plan(convolution), True
-        except NotCovered:
-            return self.plan(convolution.bare), False
+    def first(self, convolutions: Iterable[Convolution]) -> tuple[Plan, Convolution]:
+        """The first convolution that a heuristic has a plan for, else that has a generic one, and its plan.
+
+        cuDNN does not have all that follows a convolution for all shapes: what it has a good plan for stands before what it has with
+        all that follows.
+
+        Raises:
+            NotCovered: cuDNN has none for any of them.
+            NotCapturable: one has to be made, and this thread is capturing.
+        """
+        reason = ""
+        for fallback in (False, True):
+            for convolution in convolutions:
+                try:
+                    return self.plan(convolution, fallback=fallback), convolution
+                except NotCovered as error:
+                    reason = reason or str(error)
+        raise NotCovered(reason)
 
 
 @cache
-def plans(device: int) -> Plans:
-    """Those of a device, which is the current one."""
-    return Plans(_interpreted if is_emulated() else Backend(device).plan)
+def plans(device: int, search: str = "HEURISTIC") -> Plans:
+    """Those of a device, which is the current one.
+
+    Args:
+        device: its number.
+        search: one of SEARCHES.
+    """
+    return Plans(_interpreted if is_emulated() else Backend(device, is_exhaustive=search == "EXHAUSTIVE").plan)
 
 
 def empty_graph(module: Any, **place: Any) -> Any:
@@ -95,44 +116,29 @@ def empty_graph(module: Any, **place: Any) -> Any:
     return module.pygraph(intermediate_data_type=wide, compute_data_type=wide, **place)
 
 
-def build(module: Any, graph: Any, convolution: Convolution) -> None:
-    """Choose and build the plan of a graph: the first of the heuristic's that keeps float32's precision, where that is asked for.
-
-    Raises:
-        NotCovered: cuDNN has none.
-    """
-    notes = module.numerical_note
-    unwanted = [notes.NONDETERMINISTIC, notes.REDUCED_PRECISION_REDUCTION]
-    if convolution.dtype == "float" and not convolution.tf32:
-        unwanted += [notes.TENSOR_CORE, notes.DOWN_CONVERT_INPUTS]
-    try:
-        graph.validate()
-        graph.build_operation_graph()
-        graph.create_execution_plans([module.heur_mode.A, module.heur_mode.FALLBACK])
-        graph.deselect_numeric_notes(unwanted)
-        graph.check_support()
-        graph.build_plans()
-    except module.cudnnGraphNotSupportedError as error:
-        raise NotCovered(f"cuDNN has no plan for it ({str(error)[:200]})") from None
-
-
 class Backend:
-    """cuDNN itself on one device."""
+    """cuDNN itself on one device.
 
-    def __init__(self, device: int) -> None:
+    Args:
+        device: its number.
+        is_exhaustive: plans are timed to choose one.
+        time: gives the milliseconds that what it is given takes on the current stream.
+    """
+
+    def __init__(self, device: int, *, is_exhaustive: bool = False, time: Callable[[Callable[[], None]], float] | None = None) -> None:
         self._cudnn, self._device = cudnn().module, device
+        self._is_exhaustive, self._time = is_exhaustive, time or _milliseconds
         self._idle: list[Any] = []
         facts = cupy().cuda.runtime.getDeviceProperties(device)
         self._identity = "\n".join(
             (facts["name"].decode(), f"{facts['major']}.{facts['minor']}", cudnn().version, str(self._cudnn.__version__))
         )
 
-    def plan(self, convolution: Convolution) -> Plan:
+    def plan(self, convolution: Convolution, fallback: bool) -> Plan:
         """See `Plans`."""
         with self._handle() as handle:
-            graph = empty_graph(self._cudnn, handle=handle)
-            describe(self._cudnn, graph, convolution)
-            path = self._path(repr(graph), convolution)
+            graph = self._described(handle, convolution)
+            path = self._path(repr(graph), convolution, fallback)
             kept = _read(path)
             if kept is not None:
                 try:
@@ -141,9 +147,32 @@ class Backend:
                     return BackendPlan(self, restored)
                 except Exception as error:  # a file of another build of cuDNN: its plan is built anew and takes the file's place
                     logger.info("the cuDNN plan %s cannot be used (%s) and is built anew", path, error)
-            build(self._cudnn, graph, convolution)
+            if self._is_exhaustive and not fallback:
+                graph = self._fastest(handle, convolution)
+            else:
+                build(self._cudnn, graph, convolution, fallback=fallback)
             _write(path, bytes(graph.serialize()))
             return BackendPlan(self, graph)
+
+    def _described(self, handle: Any, convolution: Convolution) -> Any:
+        graph = empty_graph(self._cudnn, handle=handle)
+        describe(self._cudnn, graph, convolution)
+        return graph
+
+    def _fastest(self, handle: Any, convolution: Convolution) -> Any:
+        """Timed on the current stream, on memory that is given back."""
+        xp = cupy()
+        sizes = tensor_bytes(convolution)
+        memory = {number: xp.zeros(size, np.uint8) for number, size in sizes.items()}
+        addresses = {number: int(array.data.ptr) for number, array in memory.items()}
+        self._cudnn.set_stream(handle=handle, stream=xp.cuda.get_current_stream().ptr)
+
+        def attempt(graph: Any, index: int) -> float:
+            room = xp.empty(graph.get_workspace_size_plan_at_index(index) + _ALIGNMENT, np.uint8)
+            workspace = int(room.data.ptr) + -int(room.data.ptr) % _ALIGNMENT
+            return self._time(lambda: graph.execute_plan_at_index(addresses, workspace, index, handle=handle))
+
+        return build_fastest(self._cudnn, lambda: self._described(handle, convolution), convolution, attempt)
 
     @contextmanager
     def _handle(self) -> Iterator[Any]:
@@ -158,8 +187,9 @@ class Backend:
         finally:
             self._idle.append(handle)
 
-    def _path(self, text: str, convolution: Convolution) -> Path:
-        key = hashlib.sha256("\n".join((self._identity, text, str(convolution.tf32))).encode()).hexdigest()
+    def _path(self, text: str, convolution: Convolution, fallback: bool) -> Path:
+        kind = "generic" if fallback else "fastest" if self._is_exhaustive else "heuristic"
+        key = hashlib.sha256("\n".join((self._identity, text, str(convolution.tf32), kind)).encode()).hexdigest()
         return cache_folder() / "cudnn" / f"{key[:32]}.plan"
 
     def execute(self, graph: Any, addresses: dict[int, int], workspace: int, stream: int) -> None:
@@ -188,7 +218,22 @@ class BackendPlan:
             self._backend.execute(self._graph, addresses, workspace, stream)
 
 
-def _interpreted(convolution: Convolution) -> Plan:
+def _milliseconds(run: Callable[[], None]) -> float:
+    """Of one run, on the current stream; the median of a few."""
+    run()
+    events = cupy().cuda
+    taken = []
+    for _ in range(_TIMED_RUNS):
+        first, last = events.Event(), events.Event()
+        first.record()
+        run()
+        last.record()
+        last.synchronize()
+        taken.append(events.get_elapsed_time(first, last))
+    return float(sorted(taken)[_TIMED_RUNS // 2])
+
+
+def _interpreted(convolution: Convolution, fallback: bool) -> Plan:
     from onnxgpu.providers.cuda.emulator.cudnn_graphs import InterpretedGraph
 
     module = cudnn().module

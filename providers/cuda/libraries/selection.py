@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
-from onnxgpu.errors import EPFail
+from onnxgpu.errors import EPFail, InvalidArgument
 from onnxgpu.log import logger
 from onnxgpu.operators import Registry
 from onnxgpu.provider import Claim, Kernel, Operation
 from onnxgpu.providers.cuda.libraries import convolution_products, convolutions, cublas, found, graphs, products, recurrent
 from onnxgpu.providers.cuda.libraries.found import Found
 from onnxgpu.providers.cuda.libraries.kernel import Context, LibraryKernel
+from onnxgpu.providers.cuda.libraries.plan_search import SEARCHES
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,17 @@ class Selection:
     Args:
         xp: `cupy`.
         device: the device's number.
-        options: of the provider, checked.
+        options: of the provider, of the declared types.
+
+    Raises:
+        InvalidArgument: an option has a value that it does not take.
     """
 
     def __init__(self, xp: Any, device: int, options: Mapping[str, Any]) -> None:
         self._options = options
+        search = str(options.get("cudnn_conv_algo_search", "HEURISTIC"))
+        if search not in SEARCHES:
+            raise InvalidArgument(f"option 'cudnn_conv_algo_search' is {' or '.join(SEARCHES)}, got {search!r}")
         tf32 = bool(options.get("use_tf32", False))
         capability = int(xp.cuda.Device(device).compute_capability)
         products_of = Context(xp, partial(cublas.plans, device), tf32)
@@ -51,7 +58,7 @@ class Selection:
             _Library("enable_cublas", found.cublas_lt, products.REGISTRY, products_of),
             _Library("enable_cublas", found.cublas_lt, convolution_products.registry_for(capability, tf32), products_of),
             _Library("enable_cublas", found.cublas_lt, recurrent.REGISTRY, products_of),
-            _Library("enable_cudnn", found.cudnn, convolutions.REGISTRY, Context(xp, partial(graphs.plans, device), tf32)),
+            _Library("enable_cudnn", found.cudnn, convolutions.REGISTRY, Context(xp, partial(graphs.plans, device, search), tf32)),
         )
 
     def preferred(self, operation: Operation, own: Claim) -> Claim:
