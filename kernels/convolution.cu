@@ -7,119 +7,13 @@
 //   partial   null, or [parts, elements of y]: sums over `span` of the depth each, which combine_convolution adds up
 //   launch    convolve: (tiles, parts, groups · phases) blocks of Shape::threads; combine_convolution: any
 //
-// A transposed convolution is several convolutions with stride 1, a phase each: output positions that leave the same rest when
-// divided by the strides have the same taps. A thread reads one column for many depths; where an element of the depth lies, from
-// the first element of a window on, stands in a table in shared memory, which is written one slice ahead.
+// A thread reads one column for many depths.
 
-#include "convolution.cuh"
+#include "convolution_columns.cuh"
 #include "product.cuh"
 
 using MiddleTile = Tile<64, 64, 16, 8, 4>;
 using NarrowTile = Tile<32, 128, 16, 8, 4>;
-
-// One axis in one phase: `count` windows, each `step` after the one before, of `taps` elements, each `apart` from the one before.
-struct Walk {
-    int count, first, step, taps, apart;            // in elements of the input
-    int out_first, out_step, tap_first, tap_step;  // of the output, and of the kernel
-
-    __device__ Walk(const Axis& axis, bool is_transposed, int phase) {
-        if (!is_transposed) {
-            count = axis.out_size, first = -axis.begin, step = axis.stride, taps = axis.kernel, apart = axis.dilation;
-            out_first = 0, out_step = 1, tap_first = 0, tap_step = 1;
-            return;
-        }
-        out_first = phase, out_step = axis.stride, step = 1;
-        count = (axis.out_size - phase + axis.stride - 1) / axis.stride;
-        tap_step = 1;
-        while (tap_step * axis.dilation % axis.stride != 0) ++tap_step;
-        tap_first = 0;
-        while (tap_first < tap_step && (phase + axis.begin - tap_first * axis.dilation) % axis.stride != 0) ++tap_first;
-        taps = tap_first < tap_step && tap_first < axis.kernel ? (axis.kernel - tap_first + tap_step - 1) / tap_step : 0;
-        first = (phase + axis.begin - tap_first * axis.dilation) / axis.stride;
-        apart = -(tap_step * axis.dilation / axis.stride);
-    }
-};
-
-struct Walks {
-    Walk axis[3];
-
-    __device__ Walks(const Convolution& p, bool is_transposed, int phase)
-        : axis{
-              {p.axis[0], is_transposed, phase / (p.axis[1].stride * p.axis[2].stride)},
-              {p.axis[1], is_transposed, phase / p.axis[2].stride % p.axis[1].stride},
-              {p.axis[2], is_transposed, phase % p.axis[2].stride}} {}
-    __device__ int count() const { return axis[0].count * axis[1].count * axis[2].count; }
-    __device__ int taps() const { return axis[0].taps * axis[1].taps * axis[2].taps; }
-};
-
-constexpr int OUTSIDE = -(1 << 30);
-
-// Where an element of the depth lies, seen from the first element of a window and from a map's first weight.
-struct alignas(16) Tap {
-    int input, place[3];
-};
-
-template <int depth> struct Taps {
-    Tap tap[depth];
-    int weight[depth];
-
-    // Threads [0, depth) write an element each; those from `end` on are outside of every input.
-    __device__ void write(const Convolution& p, const Walks& walks, int weights_of_channel, int first, int end) {
-        const int k = first + static_cast<int>(threadIdx.x);
-        if (threadIdx.x >= depth) return;
-        tap[threadIdx.x] = {0, {OUTSIDE, OUTSIDE, OUTSIDE}};
-        weight[threadIdx.x] = 0;
-        if (k >= end) return;
-        const Walk &outer = walks.axis[0], &middle = walks.axis[1], &inner = walks.axis[2];
-        const unsigned line = inner.taps, face = line * middle.taps, whole = face * outer.taps, channel = k / whole, rest = k % whole;
-        const int number[3] = {static_cast<int>(rest / face), static_cast<int>(rest % face / line), static_cast<int>(rest % line)};
-        Tap found;
-        int of_kernel[3];
-#pragma unroll
-        for (int n = 0; n < 3; ++n) {
-            found.place[n] = number[n] * walks.axis[n].apart;
-            of_kernel[n] = walks.axis[n].tap_first + number[n] * walks.axis[n].tap_step;
-        }
-        found.input = channel * p.input_size() + (found.place[0] * p.axis[1].size + found.place[1]) * p.axis[2].size + found.place[2];
-        tap[threadIdx.x] = found;
-        weight[threadIdx.x] =
-            channel * weights_of_channel + (of_kernel[0] * p.axis[1].kernel + of_kernel[1]) * p.axis[2].kernel + of_kernel[2];
-    }
-};
-
-// The window of one column.
-template <typename T> struct Column {
-    const T* from;
-    int place[3];
-
-    __device__ Column(const T* x, const Convolution& p, const Walks& walks, int group, int column, int columns) {
-        const unsigned line = walks.axis[2].count, face = line * walks.axis[1].count, whole = face * walks.axis[0].count;
-        const unsigned image = column / whole, rest = column % whole;
-        const int number[3] = {static_cast<int>(rest / face), static_cast<int>(rest % face / line), static_cast<int>(rest % line)};
-#pragma unroll
-        for (int n = 0; n < 3; ++n) place[n] = walks.axis[n].first + number[n] * walks.axis[n].step;
-        from = x + (static_cast<long long>(image) * p.groups + group) * p.channels * p.input_size();
-        from += (place[0] * p.axis[1].size + place[1]) * p.axis[2].size + place[2];
-        if (column >= columns) place[0] = OUTSIDE;
-    }
-    __device__ accumulator_t<T> operator()(const Convolution& p, const Tap& tap) const {
-        const bool is_inside = is_within(place[0] + tap.place[0], p.axis[0].size) && is_within(place[1] + tap.place[1], p.axis[1].size) &&
-                               is_within(place[2] + tap.place[2], p.axis[2].size);
-        return is_inside ? widen(from[tap.input]) : accumulator_t<T>(0);
-    }
-};
-
-// Where the result of a column lies within y, for map 0.
-__device__ inline long long target_of(const Convolution& p, const Walks& walks, int column) {
-    const unsigned line = walks.axis[2].count, face = line * walks.axis[1].count, whole = face * walks.axis[0].count;
-    const unsigned image = column / whole, rest = column % whole;
-    const int number[3] = {static_cast<int>(rest / face), static_cast<int>(rest % face / line), static_cast<int>(rest % line)};
-    int place[3];
-#pragma unroll
-    for (int n = 0; n < 3; ++n) place[n] = walks.axis[n].out_first + number[n] * walks.axis[n].out_step;
-    const int within = (place[0] * p.axis[1].out_size + place[1]) * p.axis[2].out_size + place[2];
-    return static_cast<long long>(image) * p.groups * p.maps * p.output_size() + within;
-}
 
 template <typename T, typename Shape, bool is_transposed>
 __global__ void __launch_bounds__(Shape::threads, (sizeof(T) == 8 ? 256 : 512) / Shape::threads) convolve(
@@ -129,7 +23,7 @@ __global__ void __launch_bounds__(Shape::threads, (sizeof(T) == 8 ? 256 : 512) /
     using A = accumulator_t<T>;
     constexpr int depth = Shape::depth, group = group_of<A, Shape::thread_columns>;
     static_assert(Shape::threads % Shape::columns == 0, "a thread reads one column");
-    __shared__ Taps<depth> taps[2];
+    __shared__ Taps<Tap, depth> taps[2];
     __shared__ Slice<A, Shape::rows, depth> rows[2];
     __shared__ Slice<A, Shape::columns, depth> columns[2];
     Mover<A, Shape::rows, depth, Shape::threads, true> from_weights;
@@ -153,7 +47,7 @@ __global__ void __launch_bounds__(Shape::threads, (sizeof(T) == 8 ? 256 : 512) /
         const auto left = [&](int row, int k) {
             return first_row + row < p.maps && k < end ? widen(weights[(first_row + row) * weights_of_map + taps[ready].weight[k % depth]]) : A(0);
         };
-        const auto right = [&](int, int k) { return column(p, taps[ready].tap[k % depth]); };
+        const auto right = [&](int, int k) { return widen(column.element(p, taps[ready].tap[k % depth])); };
         A sum[Shape::thread_rows][Shape::thread_columns] = {};
 
         __syncthreads();  // the block may still read what it multiplied before

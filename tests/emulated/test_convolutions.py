@@ -46,6 +46,7 @@ PRODUCTS = [
     ("MiddleTile", (1, 2, 4, 5, 6), (40, 2, 2, 3, 2), {"pads": [0, 1, 1, 0, 1, 0]}),
     ("MiddleTile", (2, 33, 4, 4), (36, 33, 3, 3), {"pads": [1, 1, 1, 1]}),
     ("NarrowTile", (2, 3, 40), (9, 3, 7), {"strides": [3], "pads": [3, 3]}),
+    ("NarrowTile", (2, 3, 40), (9, 3, 30), {"pads": [20, 7]}),
 ]
 TRANSPOSED = [
     ((2, 4, 5, 4), (4, 3, 3, 3), {"strides": [2, 2], "pads": [1, 1, 1, 1], "output_padding": [1, 1]}),
@@ -91,7 +92,8 @@ class TestKernels:
     @pytest.mark.parametrize(("tile", "x", "w", "attributes"), PRODUCTS)
     def test_products(self, dtype: Any, tile: str, x: Any, w: Any, attributes: Any, device: Any, cp: Any, exact_bounds: None) -> None:
         made = case(dtype, x, w, attributes)
-        assert own._tiling(geometry(made), x[0], is_wide=False).tile == tile
+        expected = tile if np.dtype(dtype).itemsize > 2 or tile == "FlatTile" or w[-1] == 30 else "SmallFragments"
+        assert own._tiling(geometry(made), x[0], np.dtype(dtype).itemsize).tile == expected
         check(made, device, cp)
 
     @pytest.mark.parametrize(("x", "w", "attributes"), TRANSPOSED)
@@ -106,7 +108,8 @@ class TestKernels:
             case(dtype, (2, 5, 9, 10), (67, 5, 3, 3), {"pads": [1, 1, 1, 1]}),
             case(dtype, (1, 5, 9, 3), (5, 67, 3, 2), {"strides": [2, 1]}, "ConvTranspose"),
         ):
-            assert own._tiling(geometry(made), 1, is_wide=False).tile == "LargeTile"
+            expected = {2: "LargeFragments", 4: "LargeTile", 8: "MiddleTile"}[np.dtype(dtype).itemsize]
+            assert own._tiling(geometry(made), 1, np.dtype(dtype).itemsize).tile == expected
             check(made, device, cp)
 
 
@@ -115,9 +118,10 @@ def geometry(made: Case) -> Any:
     return kind(np, operation_of(made))._prepare(made.inputs)
 
 
-def test_the_depth_is_shared_where_there_are_few_tiles(device: Any, cp: Any, exact_bounds: None) -> None:
-    made = case(np.float32, (1, 64, 3, 3), (33, 64, 3, 3), {"pads": [1, 1, 1, 1]})
-    assert own._tiling(geometry(made), 1, is_wide=False).parts == 4
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_the_depth_is_shared_where_there_are_few_tiles(dtype: Any, device: Any, cp: Any, exact_bounds: None) -> None:
+    made = case(dtype, (1, 64, 3, 3), (33, 64, 3, 3), {"pads": [1, 1, 1, 1]})
+    assert own._tiling(geometry(made), 1, np.dtype(dtype).itemsize).parts == 4
     check(made, device, cp)
 
 

@@ -25,21 +25,40 @@ from onnxgpu.providers.cuda.registry import operator
 
 Sizes = tuple[int, ...]
 
-_TILES = {"FlatTile": (8, 128, 128), "NarrowTile": (32, 128, 128), "MiddleTile": (64, 64, 128), "LargeTile": (128, 128, 256)}
-"""Tiles of convolution.cu: rows (maps), columns (positions) and threads."""
+_TILES = {
+    "FlatTile": (8, 128, 128),
+    "NarrowTile": (32, 128, 128),
+    "MiddleTile": (64, 64, 128),
+    "LargeTile": (128, 128, 256),
+    "SmallFragments": (64, 64, 128),
+    "LargeFragments": (128, 128, 512),
+}
+"""Tiles of convolution.cu and of convolution_fragments.cu: rows (maps), columns (positions) and threads."""
 
-_INSTANCES = tuple(f"{T}, {tile}" for T in FLOATS for tile in _TILES if T != "double" or tile != "LargeTile")
+_PLAIN_TILES = ("FlatTile", "NarrowTile", "MiddleTile", "LargeTile")
+_FRAGMENT_TILES = ("FlatTile", "SmallFragments", "LargeFragments")
+_MOST_MASKED = 31
+"""Taps along all axes together that the tiles of fragments can have."""
+
+_HALVES = ("__half", "__nv_bfloat16")
 _KERNELS, _STRIDES = ("3", "5", "7"), ("1", "2")
 
 STRIPS = Template("depthwise.cu", "depthwise_strips<{T}, {kernel}, {stride}>", "pppsslb", T=FLOATS, kernel=_KERNELS, stride=_STRIDES)
 DEPTHWISE = Template("depthwise.cu", "depthwise<{T}, {transposed}>", "pppssl", T=FLOATS, transposed=("false", "true"))
-CONVOLVE = Template("convolution.cu", "convolve<{instance}, {transposed}>", "ppppssib", instance=_INSTANCES, transposed=("false", "true"))
+CONVOLVE = Template(
+    "convolution.cu", "convolve<{instance}, {transposed}>", "ppppssib", transposed=("false", "true"),
+    instance=tuple(f"{T}, {tile}" for T in FLOATS for tile in _PLAIN_TILES if tile != "LargeTile" or T == "float"),
+)  # fmt: skip
+FRAGMENTS = Template(
+    "convolution_fragments.cu", "convolve_fragments<{T}, {tile}, {transposed}>", "ppppssibb",
+    T=_HALVES, tile=_FRAGMENT_TILES[1:], transposed=("false", "true"),
+)  # fmt: skip
 COMBINE = Template("convolution.cu", "combine_convolution<{T}>", "ppsliii", T=FLOATS)
 
 _MOST_AXES = 3
 _MOST_ELEMENTS = (1 << 31) - 1
 _ENOUGH_BLOCKS = 264
-_LEAST_SPAN, _SLICE = 128, 16
+_LEAST_SPAN, _SLICE = 128, 32
 _MOST_GROUPS = 65535
 _MOST_PREPARED = 64
 _EPILOGUE = ("activation", "activation_alpha", "activation_beta", "activation_params")
@@ -109,13 +128,18 @@ class _Tiling:
     parts: int
 
 
-def _tiling(geometry: _Geometry, batch: int, *, is_wide: bool) -> _Tiling:
+def _tiling(geometry: _Geometry, batch: int, item_bytes: int) -> _Tiling:
     taps = prod(axis[2] for axis in geometry.axes)
     windows = batch * (prod(-(-axis[1] // axis[3]) for axis in geometry.axes) if geometry.transposed else geometry.positions)
     tasks = geometry.groups * geometry.phases
     counts = {name: -(-geometry.maps // rows) * -(-windows // columns) for name, (rows, columns, _) in _TILES.items()}
-    fitting = [name for name in ("FlatTile", "NarrowTile", "MiddleTile") if geometry.maps <= _TILES[name][0]]
-    tile = fitting[0] if fitting else "LargeTile" if not is_wide and counts["LargeTile"] * tasks >= _ENOUGH_BLOCKS else "MiddleTile"
+    is_masked = sum(axis[2] for axis in geometry.axes) + _MOST_AXES - len(geometry.axes) <= _MOST_MASKED
+    *smaller, largest = (
+        _FRAGMENT_TILES if item_bytes == 2 and is_masked else _PLAIN_TILES if item_bytes == 4 else (*_PLAIN_TILES[:-1], None)
+    )
+    tile = next((name for name in smaller if geometry.maps <= _TILES[name][0]), smaller[-1])
+    if largest is not None and geometry.maps > _TILES[tile][0] and counts[largest] * tasks >= _ENOUGH_BLOCKS:
+        tile = largest
     depth = geometry.channels * -(-taps // geometry.phases)
     wanted = min(depth // _LEAST_SPAN, _ENOUGH_BLOCKS // (counts[tile] * tasks))
     whole = geometry.channels * taps
@@ -182,9 +206,9 @@ class Conv:
         geometry = self._prepare(inputs)
         if geometry.channels == 1 or 0 in geometry.shape:
             return 0
-        wide = 8 if inputs[0].dtype.itemsize == 8 else 4
-        parts = _tiling(geometry, _samples(geometry, inputs[0]), is_wide=wide == 8).parts
-        return parts * prod(geometry.shape) * wide if parts > 1 else 0
+        item_bytes = inputs[0].dtype.itemsize
+        parts = _tiling(geometry, _samples(geometry, inputs[0]), item_bytes).parts
+        return parts * prod(geometry.shape) * max(item_bytes, 4) if parts > 1 else 0
 
     def launch(self, inputs: Sequence[Value], outputs: Sequence[Array] | None, workspace: Array | None) -> Sequence[Value]:
         """See `onnxgpu.provider.Kernel`."""
@@ -269,14 +293,19 @@ def _convolve(geometry: _Geometry, x: Array, w: Array, ending: np.void, out: Arr
         kernel = STRIPS.instance(T=x.dtype, kernel=size, stride=stride)
         kernel.launch(blocks_for(count), THREADS, x, w, out, structure, ending, count, is_packed)
         return
-    is_wide = x.itemsize == 8
-    tiling = _tiling(geometry, batch, is_wide=is_wide)
+    tiling = _tiling(geometry, batch, x.itemsize)
     partial = workspace if tiling.parts > 1 else None
-    is_packed = not geometry.transposed and geometry.positions % 4 == 0 and out.data.ptr % (4 * x.itemsize) == 0
-    element = C_TYPES[name_of(x.dtype)]
-    grid = tiling.tiles, tiling.parts, min(geometry.groups * geometry.phases, _MOST_GROUPS)
-    kernel = CONVOLVE.instance(instance=f"{element}, {tiling.tile}", transposed=transposed)
-    kernel.launch(grid, _TILES[tiling.tile][2], x, w, out, partial, structure, ending, tiling.span, is_packed)
+    grid, threads = (tiling.tiles, tiling.parts, min(geometry.groups * geometry.phases, _MOST_GROUPS)), _TILES[tiling.tile][2]
+    arguments = x, w, out, partial, structure, ending, tiling.span
+    if "Fragments" in tiling.tile:
+        is_paired = not geometry.transposed and geometry.positions % 2 == 0 and out.data.ptr % 4 == 0
+        is_vectored = prod(w.shape[1:]) % 8 == 0 and w.data.ptr % 16 == 0
+        kernel = FRAGMENTS.instance(T=x.dtype, tile=tiling.tile, transposed=transposed)
+        kernel.launch(grid, threads, *arguments, is_paired, is_vectored)
+    else:
+        is_packed = not geometry.transposed and geometry.positions % 4 == 0 and out.data.ptr % (4 * x.itemsize) == 0
+        kernel = CONVOLVE.instance(instance=f"{C_TYPES[name_of(x.dtype)]}, {tiling.tile}", transposed=transposed)
+        kernel.launch(grid, threads, *arguments, is_packed)
     if tiling.parts > 1:
         sizes = out.size, geometry.shape[1], geometry.positions, tiling.parts
         COMBINE.instance(T=x.dtype).launch(blocks_for(out.size), THREADS, out, partial, ending, *sizes)

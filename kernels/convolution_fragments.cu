@@ -1,0 +1,160 @@
+// Convolutions of float16 and bfloat16 as products on tensor cores: what convolution.cu computes, summed in float32.
+//
+//   launch    convolve_fragments: (tiles, parts, groups · phases) blocks of Shape::threads; all else as in convolution.cu
+//   kernels   of at most MOST_MASKED taps along all axes together
+//   is_paired whether neighbouring results are stored two at once; is_vectored: whether weights are read 16 bytes at once
+//
+// Each thread reads neighbouring depths of one column, and of one map, into registers while the slice before is multiplied.
+
+#include "convolution_columns.cuh"
+#include "fragments.cuh"
+#include "vector.cuh"
+
+// rows × columns are computed by a block of down × across warps.
+template <int rows_, int columns_, int down_, int across_> struct FragmentTile {
+    static constexpr int rows = rows_, columns = columns_, down = down_, across = across_, threads = 32 * down * across;
+    static constexpr int row_fragments = rows / down / 16, column_fragments = columns / across / 8;
+    static constexpr int depth = 32, held = rows * depth / threads;
+    static_assert(rows == columns && threads * held == rows * depth, "every thread moves as many of both");
+};
+
+using SmallFragments = FragmentTile<64, 64, 2, 2>;
+using LargeFragments = FragmentTile<128, 128, 4, 4>;
+
+// Depths of one row or column, on their way to shared memory.
+template <typename T, int count> struct Held {
+    static constexpr int width = Vector<T>::count;
+    Vector<T> vector[count / width];
+
+    template <typename Source> __device__ void load(const Source& source) {
+#pragma unroll
+        for (int n = 0; n < count; ++n) vector[n / width].element[n % width] = source(n);
+    }
+    __device__ void store(T* target) const {
+#pragma unroll
+        for (int n = 0; n < count; n += width) store_vector(target + n, vector[n / width]);
+    }
+};
+
+// Lines of a slice, padded so that the lanes that read a fragment read from different banks.
+template <typename T, int size, int depth> struct Lines {
+    alignas(VECTOR_BYTES) T value[size][depth + 8];
+
+    __device__ unsigned pair(int line, int k) const { return *reinterpret_cast<const unsigned*>(&value[line][k]); }
+};
+
+template <typename T, typename Shape, bool is_transposed>
+__global__ void __launch_bounds__(Shape::threads, 512 / Shape::threads) convolve_fragments(
+    const T* __restrict__ x, const T* __restrict__ w, T* __restrict__ y, void* __restrict__ partial, Convolution p, Ending<T> ending, int span,
+    bool is_paired, bool is_vectored
+) {
+    constexpr int depth = Shape::depth, held = Shape::held, width = Vector<T>::count;
+    __shared__ Taps<MaskedTap, depth> taps[2];
+    __shared__ Lines<T, Shape::rows, depth> rows[2];
+    __shared__ Lines<T, Shape::columns, depth> columns[2];
+    Held<T, held> of_map, of_window;
+    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, quad = lane / 4, inner = lane % 4 * 2;
+    const int warp_row = warp / Shape::across * (Shape::rows / Shape::down), warp_column = warp % Shape::across * (Shape::columns / Shape::across);
+    const int my_row = threadIdx.x / (depth / held), row_depth = threadIdx.x % (depth / held) * held;
+    const int my_column = threadIdx.x % Shape::columns, column_depth = threadIdx.x / Shape::columns * held;
+    const int tiles_down = (p.maps + Shape::rows - 1) / Shape::rows;
+    const int first_row = blockIdx.x % tiles_down * Shape::rows, first_column = blockIdx.x / tiles_down * Shape::columns;
+    const int phases = is_transposed ? p.axis[0].stride * p.axis[1].stride * p.axis[2].stride : 1;
+    const int weights_of_map = is_transposed ? p.taps() : p.channels * p.taps(), weights_of_channel = is_transposed ? p.maps * p.taps() : p.taps();
+
+    for (int task = blockIdx.z; task < p.groups * phases; task += gridDim.z) {
+        const int group = task / phases;
+        const Walks walks(p, is_transposed, task % phases);
+        const int windows = p.batch * walks.count();
+        if (first_column >= windows) continue;  // of the whole block
+        const int whole = p.channels * walks.taps(), begin = blockIdx.y * span, end = whole - begin < span ? whole : begin + span;
+        const T* weights = w + static_cast<long long>(group) * p.maps * p.channels * p.taps();
+        weights += first_row + my_row < p.maps ? (first_row + my_row) * weights_of_map : 0;
+        const int row_end = first_row + my_row < p.maps ? end : 0;
+        const MaskedColumn<T> column(x, p, walks, group, first_column + my_column, windows);
+        const auto load = [&](const Taps<MaskedTap, depth>& table, int first) {
+#pragma unroll
+            for (int n = 0; n < held; n += width) {
+                const int k = first + row_depth + n;
+                if (!is_transposed && is_vectored && k + width <= row_end) {
+                    of_map.vector[n / width] = load_vector(weights + k);
+                } else {
+#pragma unroll
+                    for (int e = 0; e < width; ++e)
+                        of_map.vector[n / width].element[e] =
+                            k + e < row_end ? weights[is_transposed ? table.weight[row_depth + n + e] : k + e] : narrow<T>(0.0f);
+                }
+            }
+            of_window.load([&](int n) { return column.element(table.tap[column_depth + n]); });
+        };
+        const auto store = [&](int to) {
+            of_map.store(&rows[to].value[my_row][row_depth]);
+            of_window.store(&columns[to].value[my_column][column_depth]);
+        };
+        float sum[Shape::row_fragments][Shape::column_fragments][4] = {};
+
+        __syncthreads();  // the block may still read what it multiplied before
+        taps[0].write(p, walks, weights_of_channel, begin, end);
+        __syncthreads();
+        load(taps[0], begin);
+        store(0);
+        taps[1].write(p, walks, weights_of_channel, begin + depth, end);
+        __syncthreads();
+        int current = 0;
+        for (int first = begin; first < end; first += depth, current = 1 - current) {
+            const bool is_last = first + depth >= end;
+            if (!is_last) load(taps[1 - current], first + depth);
+#pragma unroll
+            for (int k = inner; k < depth; k += 16) {
+                unsigned a[Shape::row_fragments][4], b[Shape::column_fragments][2];
+#pragma unroll
+                for (int i = 0; i < Shape::row_fragments; ++i)
+#pragma unroll
+                    for (int n = 0; n < 4; ++n) a[i][n] = rows[current].pair(warp_row + i * 16 + quad + n % 2 * 8, k + n / 2 * 8);
+#pragma unroll
+                for (int j = 0; j < Shape::column_fragments; ++j)
+#pragma unroll
+                    for (int n = 0; n < 2; ++n) b[j][n] = columns[current].pair(warp_column + j * 8 + quad, k + n * 8);
+#pragma unroll
+                for (int i = 0; i < Shape::row_fragments; ++i)
+#pragma unroll
+                    for (int j = 0; j < Shape::column_fragments; ++j) multiply_fragments<T>(sum[i][j], a[i], b[j]);
+            }
+            if (!is_last) {
+                store(1 - current);
+                taps[current].write(p, walks, weights_of_channel, first + 2 * depth, end);
+            }
+            __syncthreads();
+        }
+
+#pragma unroll
+        for (int j = 0; j < Shape::column_fragments; ++j) {
+            const int place = first_column + warp_column + j * 8 + inner;
+            if (place >= windows) continue;
+            const long long first = target_of(p, walks, place);
+            const long long second = is_paired ? first + 1 : place + 1 < windows ? target_of(p, walks, place + 1) : -1;
+#pragma unroll
+            for (int i = 0; i < 2 * Shape::row_fragments; ++i) {
+                const int row = first_row + warp_row + i / 2 * 16 + i % 2 * 8 + quad, map = group * p.maps + row;
+                if (row >= p.maps) continue;
+                const long long of_map_in_y = static_cast<long long>(map) * p.output_size();
+                const float(&values)[4] = sum[i / 2][j];
+                const float low = values[i % 2 * 2], high = values[i % 2 * 2 + 1];
+                if (partial) {
+                    float* of_part = static_cast<float*>(partial) + blockIdx.y * (static_cast<long long>(p.batch) * p.groups * p.maps * p.output_size());
+                    of_part[first + of_map_in_y] = low;
+                    if (second >= 0) of_part[second + of_map_in_y] = high;
+                    continue;
+                }
+                const float added = ending.bias_of(map);
+                const T result = ending(low, added, first + of_map_in_y);
+                if (is_paired) {
+                    *reinterpret_cast<Pack<T, 2>*>(y + first + of_map_in_y) = {{result, ending(high, added, second + of_map_in_y)}};
+                } else {
+                    y[first + of_map_in_y] = result;
+                    if (second >= 0) y[second + of_map_in_y] = ending(high, added, second + of_map_in_y);
+                }
+            }
+        }
+    }
+}
