@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from types import TracebackType
 from typing import Any
@@ -207,12 +207,12 @@ class Context:
             between_steps: called between steps; may raise to end the run.
             given: position of an output in `FixedPlan.fresh_slots` or `transferred_slots` → memory for it, dense and of the recorded kind.
         """
+        if self._stage != _RECORDED:
+            self._repeat_when_due()
         if between_steps is None and not given:
-            if self._stage != _RECORDED:
-                self._repeat_when_due()
             variant, function = self._plain_variant, self._plain
         else:
-            variant = Variant(between_steps is not None, tuple(given or ()))
+            variant = replace(self._plain_variant, pauses=between_steps is not None, given=tuple(given or ()))
             function = self._function(variant)
         try:
             outputs: list[Value] | Changed = (

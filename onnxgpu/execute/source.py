@@ -123,6 +123,8 @@ class _Writer:
             if position in groups:
                 name = f"repeat{position}"
                 self._repeats[name] = groups[position]
+                if self._variant.pauses:
+                    self._line("pause()")
                 self._line(f"{name}()", position)
             elif position not in repeated and not self._fixed.is_passed(position, self._made):
                 self._step(position, step)

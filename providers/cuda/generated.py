@@ -161,12 +161,15 @@ class _Launch:
 def _launch_for(layouts: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...], shape: tuple[int, ...], itemsize: int) -> _Launch:
     """For inputs of these shapes and strides in bytes."""
     size = prod(shape)
-    blocks = min(_MOST_BLOCKS, -(-size // _THREADS))
     if all(prod(each) == 1 or (each == shape and _is_dense(each, strides, itemsize)) for each, strides in layouts):
         scalars = 0 if size == 1 else sum(1 << n for n, (each, _) in enumerate(layouts) if prod(each) == 1)
-        return _Launch("dense", scalars, 1, blocks, ())
+        return _Launch("dense", scalars, 1, _blocks_for(size, per_thread=max(1, 16 // itemsize)), ())
     sizes, joined = collapsed(shape, [_steps_over(each, strides, len(shape), itemsize) for each, strides in layouts])
-    return _Launch("broadcast", 0, len(sizes), blocks, (layout_of(sizes, joined),))
+    return _Launch("broadcast", 0, len(sizes), _blocks_for(size), (layout_of(sizes, joined),))
+
+
+def _blocks_for(size: int, per_thread: int = 1) -> int:
+    return min(_MOST_BLOCKS, -(-size // (_THREADS * per_thread)))
 
 
 def _is_dense(shape: Sequence[int], strides: Sequence[int], itemsize: int) -> bool:

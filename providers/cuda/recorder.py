@@ -6,6 +6,7 @@ import gc
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from typing import Any
 
 from onnxgpu.log import logger
@@ -48,11 +49,18 @@ class Recorder:
     """
 
     def __init__(self, module: Any, device: Any, memory: Memory) -> None:
-        self._module, self._device, self._growth = module, device, _Growth(memory.allocate)
-        self._pool = module.cuda.MemoryPool(self._growth.more)
-        with device:
-            self._stream = module.cuda.Stream(non_blocking=True)
-        weakref.finalize(self, _give_back, self._pool, memory, device).atexit = False
+        self._module, self._device, self._memory, self._growth = module, device, memory, _Growth(memory.allocate)
+
+    @cached_property
+    def _pool(self) -> Any:
+        pool = self._module.cuda.MemoryPool(self._growth.more)
+        weakref.finalize(self, _give_back, pool, self._memory, self._device).atexit = False
+        return pool
+
+    @cached_property
+    def _stream(self) -> Any:
+        with self._device:
+            return self._module.cuda.Stream(non_blocking=True)
 
     def record(self, work: Work) -> Work | None:
         """A graph that does what `work` does, on the stream that is current when it is called.

@@ -15,7 +15,7 @@ from hypothesis.extra.numpy import mutually_broadcastable_shapes
 
 import onnxgpu as ort
 from onnxgpu.errors import InvalidGraph
-from onnxgpu.providers.cuda.generated import collapsed, evaluate, source
+from onnxgpu.providers.cuda.generated import _launch_for, collapsed, evaluate, source
 from tests.emulated import PLAIN
 from tests.emulated.test_provider import CPU, CUDA, model
 
@@ -38,6 +38,12 @@ def test_text() -> None:
 def test_a_step_that_is_none(step: str) -> None:
     with pytest.raises(InvalidGraph, match="step 0 of an elementwise expression"):
         source([step], np.dtype(np.float32), 2)
+
+
+def test_threads_are_as_many_as_loads() -> None:
+    layout, shape = ((512, 512), (2048, 4)), (512, 512)
+    assert _launch_for((layout, layout), shape, 4).blocks == 512 * 512 // 4 // 256
+    assert _launch_for((layout, ((512,), (4,))), shape, 4).blocks == 512 * 512 // 256
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,29 @@ class TestStreams:
         counted = device.counters()
         assert (counted["graph_launches"], counted["launches"], counted["allocations"]) == (1, 0, 0)
 
+    def test_graphs_with_run_options_and_given_outputs(self, device: Any) -> None:
+        text = "g (float[n,40] x) => (float[n,40] y) { a = Softmax (x) b = Softmax <axis = 0> (a) c = Neg (b) y = Exp (c) }"
+        ours, reference = session(text, GRAPHS), ort.InferenceSession(model(text), providers=[CPU])
+        y = np.empty((5, 40), np.float32)
+        binding = ours.io_binding()
+        binding.bind_output("y", "cpu", 0, np.float32, y.shape, y.ctypes.data)
+        for seed in range(5):
+            expected = reference.run(None, deep(seed))[0]
+            device.counters(clear=True)
+            np.testing.assert_allclose(ours.run(None, deep(seed), ort.RunOptions())[0], expected, rtol=1e-5, atol=1e-6)
+            binding.bind_cpu_input("x", deep(seed)["x"])
+            ours.run_with_iobinding(binding)
+            np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-6)
+        assert device.counters()["graph_launches"] == 2
+
+    def test_a_run_with_graphs_is_terminated(self, device: Any) -> None:
+        ours, options = session(DEEP, GRAPHS), ort.RunOptions()
+        for seed in range(4):
+            ours.run(None, deep(seed), options)
+        options.terminate = True
+        with pytest.raises(Exception, match="terminate"):
+            ours.run(None, deep(4), options)
+
     def test_no_capture_disturbs_other_users_of_the_device(self, device: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         """Their threads would be refused waits for the whole device; a single thread, or who asked for it, gets graphs all the same."""
         monkeypatch.setitem(sys.modules, "pycuda.driver", object())
