@@ -62,9 +62,15 @@ class OperatorCase:
         return {f"x{i}": (rng.standard_normal(shape) * scale).astype(self.dtype) for i, shape in enumerate(self.shapes)}
 
 
+def _lstm(t: Any, x: Any, w: Any, r: Any) -> Any:
+    """torch's, whose gates lie in another order: what it gives is not compared."""
+    return t.lstm(x, (t.zeros_like(x[:1]),) * 2, (w[0], r[0]), False, 1, 0.0, False, False, False)
+
+
 def cases(small: bool = False) -> list[OperatorCase]:
     """All of them; `small` ones are for correctness alone."""
     n, rows, image, channels = (32, 8, 14, 8) if small else (4096, 8192, 56, 64)
+    steps, batch, hidden = (3, 2, 16) if small else (128, 32, 512)
     found = []
     for dtype in ("float32", "float16"):
         size = f"{n}×{n}"
@@ -113,6 +119,11 @@ def cases(small: bool = False) -> list[OperatorCase]:
                 lambda t, x, w, b: t.nn.functional.instance_norm(x, weight=w, bias=b),
             ),
             OperatorCase(f"CumSum {rows}×{n}", "CumSum", ((rows, n),), dtype, lambda t, x: t.cumsum(x, 1), constants=(np.int64(1),)),
+            OperatorCase(
+                f"LSTM {steps} steps of {batch}×{hidden}", "LSTM",
+                ((steps, batch, hidden), (1, 4 * hidden, hidden), (1, 4 * hidden, hidden)), dtype, _lstm,
+                16.0 * steps * batch * hidden**2, {"hidden_size": hidden}, has_own_kernels=True,
+            ),
             OperatorCase(f"TopK {rows}×{n}", "TopK", ((rows, n),), dtype, lambda t, x: t.topk(x, 16), constants=(np.array([16]),)),
             OperatorCase(
                 f"Conv 1×1 {8 * channels}×{image}×{image}", "Conv",

@@ -1,13 +1,14 @@
 // A step of RNN, GRU and LSTM behind its matrix products: gates, clipping, activations and the new states.
 //
 //   inputs                    the input's share of the gates of all steps: [steps, batch, directions · gates · size], or [batch, steps, …]
-//   recurrence                the states' share, [directions, batch, gates · size]; null where the states are zero
+//   recurrence                the states' share, [directions, batch, gates · size]; not read where the states are zero
 //   bias                      [directions, 2, gates · size], the input's and the states'; null for none
 //   lengths                   [batch], how many steps each sequence has; null: all
-//   first_hidden/memory       [directions, batch, size] of any strides but the last: states before the first step; null after it
-//   hidden, memory            [directions, batch, size]: the states, which are zero before the first step
-//   y                         all hidden states, of any strides but the last; zero behind a sequence's end; null: not wanted
-//   last_hidden/memory        where the last step leaves its states; null: not wanted, or not the last step
+//   first_hidden/memory       [directions, batch, size] of any strides but the last: states before the first step; null: zero
+//   hidden, memory            [directions, batch, size]: the states after a step
+//   y                         all hidden states, of any strides but the last; zero behind a sequence's end
+//   last_hidden/memory        where the last step leaves its states; null: not wanted
+//   step                      counted from 0
 //   launch                    any number of blocks and threads: a feature of a state a thread at a time
 //
 // A sequence that is read backwards begins at its own end. float16 and bfloat16 are computed in float32, LSTM's memory is kept in it.
@@ -16,7 +17,7 @@
 #include "unit.cuh"
 
 struct Step {
-    long long directions, batch, size, steps, step, backwards;
+    long long directions, batch, size, steps, backwards;
     long long input_step, input_batch, first_direction, first_batch, y_step, y_batch, y_direction, last_direction, last_batch;
     double limit;
 };
@@ -69,18 +70,18 @@ struct Place {
     bool is_alive;
 };
 
-__device__ inline Place place_of(const Step& s, const int* lengths, unsigned i) {
+__device__ inline Place place_of(const Step& s, const int* lengths, long long step, unsigned i) {
     const unsigned size = s.size, batch = s.batch;
-    Place p = {i, i / size / batch, i / size % batch, i % size, s.step, true};
+    Place p = {i, i / size / batch, i / size % batch, i % size, step, true};
     const long long length = lengths && lengths[p.batch] < s.steps ? lengths[p.batch] : s.steps;
-    p.is_alive = s.step < length;
-    if (p.is_alive && s.backwards >> p.direction & 1) p.step = length - 1 - s.step;
+    p.is_alive = step < length;
+    if (p.is_alive && s.backwards >> p.direction & 1) p.step = length - 1 - step;
     return p;
 }
 
 // function(place) for all places, shared among all threads.
-template <typename Function> __device__ inline void for_each_place(const Step& s, const int* lengths, Function function) {
-    for_each_unit(s.directions * s.batch * s.size, [&](auto i) { function(place_of(s, lengths, static_cast<unsigned>(i))); });
+template <typename Function> __device__ inline void for_each_place(const Step& s, const int* lengths, long long step, Function function) {
+    for_each_unit(s.directions * s.batch * s.size, [&](auto i) { function(place_of(s, lengths, step, static_cast<unsigned>(i))); });
 }
 
 template <typename T> struct Gates {
@@ -107,29 +108,31 @@ template <typename T> struct Gates {
 
 // The state before this step: given, or zero, before the first.
 template <typename S, typename T>
-__device__ inline accumulator_t<T> state_before(const Step& s, const Place& p, const T* first, const S* state) {
-    if (s.step > 0) return widen(state[p.index]);
+__device__ inline accumulator_t<T> state_before(const Step& s, const Place& p, long long step, const T* first, const S* state) {
+    if (step > 0) return widen(state[p.index]);
     return first ? widen(first[p.direction * s.first_direction + p.batch * s.first_batch + p.feature]) : accumulator_t<T>(0);
 }
 
 template <typename T>
-__device__ inline void store_hidden(const Step& s, const Place& p, accumulator_t<T> before, accumulator_t<T> after, T* hidden, T* y, T* last) {
+__device__ inline void store_hidden(
+    const Step& s, const Place& p, long long step, accumulator_t<T> before, accumulator_t<T> after, T* hidden, T* y, T* last
+) {
     const T kept = narrow<T>(p.is_alive ? after : before);
     hidden[p.index] = kept;
-    if (y) y[p.step * s.y_step + p.batch * s.y_batch + p.direction * s.y_direction + p.feature] = p.is_alive ? kept : narrow<T>(0);
-    if (last) last[p.direction * s.last_direction + p.batch * s.last_batch + p.feature] = kept;
+    y[p.step * s.y_step + p.batch * s.y_batch + p.direction * s.y_direction + p.feature] = p.is_alive ? kept : narrow<T>(0);
+    if (last && step == s.steps - 1) last[p.direction * s.last_direction + p.batch * s.last_batch + p.feature] = kept;
 }
 
 template <typename T, bool is_default>
 __global__ void __launch_bounds__(256) rnn_step(
     const T* __restrict__ inputs, const T* __restrict__ recurrence, const T* __restrict__ bias, const int* __restrict__ lengths,
-    const T* __restrict__ first_hidden, T* __restrict__ hidden, T* __restrict__ y, T* __restrict__ last_hidden, Step s, Activations activations
+    const T* __restrict__ first_hidden, T* __restrict__ hidden, T* __restrict__ y, T* __restrict__ last_hidden, long long step, Step s, Activations activations
 ) {
-    const Gates<T> gates = {inputs, recurrence, bias, 1};
-    for_each_place(s, lengths, [&](const Place& p) {
+    const Gates<T> gates = {inputs, step > 0 || first_hidden ? recurrence : nullptr, bias, 1};
+    for_each_place(s, lengths, step, [&](const Place& p) {
         const Functions<is_default> functions = {activations.of[p.direction], s.limit};
-        const accumulator_t<T> before = state_before(s, p, first_hidden, hidden);
-        store_hidden(s, p, before, functions.candidate(gates.sum(s, p, 0), 0), hidden, y, last_hidden);
+        const accumulator_t<T> before = state_before(s, p, step, first_hidden, hidden);
+        store_hidden(s, p, step, before, functions.candidate(gates.sum(s, p, 0), 0), hidden, y, last_hidden);
     });
 }
 
@@ -137,34 +140,35 @@ __global__ void __launch_bounds__(256) rnn_step(
 template <typename T, bool is_default>
 __global__ void __launch_bounds__(256) gru_gates(
     const T* __restrict__ inputs, const T* __restrict__ recurrence, const T* __restrict__ bias, const int* __restrict__ lengths,
-    const T* __restrict__ first_hidden, const T* __restrict__ hidden, accumulator_t<T>* __restrict__ update, T* __restrict__ reset, Step s,
-    Activations activations
+    const T* __restrict__ first_hidden, const T* __restrict__ hidden, accumulator_t<T>* __restrict__ update, T* __restrict__ reset,
+    long long step, Step s, Activations activations
 ) {
-    const Gates<T> gates = {inputs, recurrence, bias, 3};
-    for_each_place(s, lengths, [&](const Place& p) {
+    const Gates<T> gates = {inputs, step > 0 || first_hidden ? recurrence : nullptr, bias, 3};
+    for_each_place(s, lengths, step, [&](const Place& p) {
         const Functions<is_default> functions = {activations.of[p.direction], s.limit};
-        const accumulator_t<T> before = state_before(s, p, first_hidden, hidden);
+        const accumulator_t<T> before = state_before(s, p, step, first_hidden, hidden);
         update[p.index] = functions.gate(gates.input(s, p, 0) + gates.state(s, p, 0, 0, 2));
         reset[p.index] = narrow<T>(before * functions.gate(gates.input(s, p, 1) + gates.state(s, p, 1, 0, 2)));
     });
 }
 
-// Gates in ONNX's order: update, reset, hidden. With `update`, `recurrence` is the product of the reset state with the hidden gate's weights.
+// Gates in ONNX's order: update, reset, hidden. With `update`, `candidates` is the product of the reset state with the last's weights.
 template <typename T, bool is_default>
 __global__ void __launch_bounds__(256) gru_step(
     const T* __restrict__ inputs, const T* __restrict__ recurrence, const T* __restrict__ bias, const int* __restrict__ lengths,
     const T* __restrict__ first_hidden, T* __restrict__ hidden, T* __restrict__ y, T* __restrict__ last_hidden,
-    const accumulator_t<T>* __restrict__ update, Step s, Activations activations
+    const accumulator_t<T>* __restrict__ update, const T* __restrict__ candidates, long long step, Step s, Activations activations
 ) {
     using A = accumulator_t<T>;
-    const Gates<T> gates = {inputs, recurrence, bias, 3};
-    for_each_place(s, lengths, [&](const Place& p) {
+    const T* product = update ? candidates : recurrence;
+    const Gates<T> gates = {inputs, step > 0 || first_hidden ? product : nullptr, bias, 3};
+    for_each_place(s, lengths, step, [&](const Place& p) {
         const Functions<is_default> functions = {activations.of[p.direction], s.limit};
-        const A before = state_before(s, p, first_hidden, hidden);
+        const A before = state_before(s, p, step, first_hidden, hidden);
         const A kept = update ? update[p.index] : functions.gate(gates.sum(s, p, 0));
         const A share = update ? gates.state(s, p, 2, 2, 1) : functions.gate(gates.sum(s, p, 1)) * gates.state(s, p, 2, 0, 3);
         const A candidate = functions.candidate(gates.input(s, p, 2) + share, 1);
-        store_hidden(s, p, before, (A(1) - kept) * candidate + kept * before, hidden, y, last_hidden);
+        store_hidden(s, p, step, before, (A(1) - kept) * candidate + kept * before, hidden, y, last_hidden);
     });
 }
 
@@ -174,13 +178,13 @@ __global__ void __launch_bounds__(256) lstm_step(
     const T* __restrict__ inputs, const T* __restrict__ recurrence, const T* __restrict__ bias, const int* __restrict__ lengths,
     const T* __restrict__ first_hidden, T* __restrict__ hidden, T* __restrict__ y, T* __restrict__ last_hidden,
     const T* __restrict__ peepholes, const T* __restrict__ first_memory, accumulator_t<T>* __restrict__ memory, T* __restrict__ last_memory,
-    bool input_forget, Step s, Activations activations
+    bool input_forget, long long step, Step s, Activations activations
 ) {
     using A = accumulator_t<T>;
-    const Gates<T> gates = {inputs, recurrence, bias, 4};
-    for_each_place(s, lengths, [&](const Place& p) {
+    const Gates<T> gates = {inputs, step > 0 || first_hidden ? recurrence : nullptr, bias, 4};
+    for_each_place(s, lengths, step, [&](const Place& p) {
         const Functions<is_default> functions = {activations.of[p.direction], s.limit};
-        const A hidden_before = state_before(s, p, first_hidden, hidden), before = state_before(s, p, first_memory, memory);
+        const A hidden_before = state_before(s, p, step, first_hidden, hidden), before = state_before(s, p, step, first_memory, memory);
         const auto peephole = [&](int which, A seen) {
             return peepholes ? widen(peepholes[(p.direction * 3 + which) * s.size + p.feature]) * seen : A(0);
         };
@@ -190,7 +194,7 @@ __global__ void __launch_bounds__(256) lstm_step(
         const A leaving = functions.gate(gates.sum(s, p, 1) + peephole(1, after));
         const A kept = p.is_alive ? after : before;
         memory[p.index] = kept;
-        if (last_memory) last_memory[p.direction * s.last_direction + p.batch * s.last_batch + p.feature] = narrow<T>(kept);
-        store_hidden(s, p, hidden_before, leaving * functions.output(after), hidden, y, last_hidden);
+        if (last_memory && step == s.steps - 1) last_memory[p.direction * s.last_direction + p.batch * s.last_batch + p.feature] = narrow<T>(kept);
+        store_hidden(s, p, step, hidden_before, leaving * functions.output(after), hidden, y, last_hidden);
     });
 }

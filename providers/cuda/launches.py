@@ -11,7 +11,7 @@ goes unnoticed, as long as whatever is launched without CuPy goes through `make`
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from threading import local
 from typing import Any
@@ -47,6 +47,12 @@ def make(function: Callable[..., Any], *arguments: Any, held: object = None) -> 
     assert _writing.held is not None
     _writing.held.append(held)
     return False
+
+
+def make_again(launches: Sequence[Launch], held: object) -> None:
+    """Make launches that were written down, or write them down once more; `held` has to live as long as they."""
+    for launch in launches:
+        make(launch, held=held)
 
 
 def written_down(work: Callable[[], Any]) -> tuple[tuple[Launch, ...], tuple[object, ...]]:

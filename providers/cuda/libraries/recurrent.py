@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from onnxgpu.operators import Registry
-from onnxgpu.provider import Array, Operation
+from onnxgpu.provider import Array, Operation, Work
 from onnxgpu.providers.cuda.kernels import FLOAT_NAMES
+from onnxgpu.providers.cuda.launches import make_again, written_down
 from onnxgpu.providers.cuda.libraries.cublas import Plans
 from onnxgpu.providers.cuda.libraries.kernel import Context, NotCovered
 from onnxgpu.providers.cuda.libraries.products import MatMul
@@ -21,12 +24,13 @@ class _ByLibrary(recurrent.Recurrent):
         super().__init__(context.xp, operation)
         self._product = MatMul(context, Operation("MatMul", (), ()))
 
-    def multiply(self, a: Array, b: Array, out: Array) -> None:
-        """See `Recurrent`."""
+    def multiplier(self, a: Array, b: Array, out: Array) -> Work:
+        """See `Recurrent`: what the library is called with is decided once."""
         try:
-            self._product.launch((a, b), (out,), None)
+            launches, held = written_down(partial(self._product.launch, (a, b), (out,), None))
         except NotCovered:
-            super().multiply(a, b, out)
+            return super().multiplier(a, b, out)
+        return partial(make_again, launches, held)
 
 
 @operator("RNN", types=FLOAT_NAMES, when=recurrent.refusal)

@@ -6,14 +6,15 @@ between kernels; LSTM's memory is kept in float32.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 
 from onnxgpu.errors import InvalidArgument
-from onnxgpu.provider import Array, Operation, Spec, Value
+from onnxgpu.provider import Array, Operation, Spec, Value, Work
 from onnxgpu.providers.array_ops.precision import accumulation_dtype
 from onnxgpu.providers.array_ops.recurrent import directions_of, recurrent_specs
 from onnxgpu.providers.array_ops.recurrent_steps import ACTIVATION_PARAMETERS, named_activations
@@ -22,16 +23,17 @@ from onnxgpu.providers.cuda.products import product, structure
 from onnxgpu.providers.cuda.registry import operator
 
 _IS_DEFAULT = ("false", "true")
-RNN_STEP = Template("recurrent.cu", "rnn_step<{T}, {is_default}>", "ppppppppss", T=FLOATS, is_default=_IS_DEFAULT)
-GRU_GATES = Template("recurrent.cu", "gru_gates<{T}, {is_default}>", "ppppppppss", T=FLOATS, is_default=_IS_DEFAULT)
-GRU_STEP = Template("recurrent.cu", "gru_step<{T}, {is_default}>", "pppppppppss", T=FLOATS, is_default=_IS_DEFAULT)
-LSTM_STEP = Template("recurrent.cu", "lstm_step<{T}, {is_default}>", "ppppppppppppbss", T=FLOATS, is_default=_IS_DEFAULT)
+RNN_STEP = Template("recurrent.cu", "rnn_step<{T}, {is_default}>", "pppppppplss", T=FLOATS, is_default=_IS_DEFAULT)
+GRU_GATES = Template("recurrent.cu", "gru_gates<{T}, {is_default}>", "pppppppplss", T=FLOATS, is_default=_IS_DEFAULT)
+GRU_STEP = Template("recurrent.cu", "gru_step<{T}, {is_default}>", "pppppppppplss", T=FLOATS, is_default=_IS_DEFAULT)
+LSTM_STEP = Template("recurrent.cu", "lstm_step<{T}, {is_default}>", "ppppppppppppblss", T=FLOATS, is_default=_IS_DEFAULT)
 
 _MOST_DIRECTIONS, _MOST_FUNCTIONS = 2, 3
 _KINDS = {name: number for number, name in enumerate(ACTIVATION_PARAMETERS)}
 """Activation → its number in kernels/recurrent.cu."""
 
 _ALIGNMENT = 256
+Part = Callable[[int], None]
 Sizes = Mapping[str, tuple[tuple[int, ...], np.dtype]]
 
 
@@ -44,9 +46,9 @@ class _Run:
         scratch: arrays in the workspace by name.
         weights: of the recurrence, transposed: (directions, hidden, gates * hidden).
         y: all hidden states as (steps, directions, batch, hidden), a view.
-        lasts: the wanted last states as (directions, batch, hidden), views.
+        lasts: the wanted last states as (directions, batch, hidden), views, then None.
         firsts: the given first states, likewise; None for zeros.
-        functions: `Activations` of the kernels.
+        structures: `Step` and `Activations` of the kernels.
         instance: what the kernels' templates are given.
     """
 
@@ -54,9 +56,9 @@ class _Run:
     scratch: Mapping[str, Array]
     weights: Array
     y: Array
-    lasts: Sequence[Array]
+    lasts: Sequence[Array | None]
     firsts: Sequence[Array | None]
-    functions: np.void
+    structures: tuple[np.void, np.void]
     instance: Mapping[str, Any]
 
 
@@ -81,9 +83,9 @@ class Recurrent:
         self._layout = int(operation.attributes.get("layout", 0))
         self._direction = operation.attributes.get("direction", "forward")
 
-    def multiply(self, a: Array, b: Array, out: Array) -> None:
-        """Write the matrix product of a and b."""
-        product(self.xp, a, b, out)
+    def multiplier(self, a: Array, b: Array, out: Array) -> Work:
+        """What writes the matrix product of a and b, as often as it is called within a launch."""
+        return partial(product, self.xp, a, b, out)
 
     def scratch(self, directions: int, batch: int, size: int, dtype: np.dtype) -> Sizes:
         """Name → shape and dtype of what one step leaves for the next, or for its own next kernel."""
@@ -92,8 +94,8 @@ class Recurrent:
             "recurrence": ((directions, batch, self.gates * size), dtype),
         }
 
-    def run_step(self, run: _Run, step: int) -> None:
-        """Launch the products and kernels of one step."""
+    def parts(self, run: _Run) -> Sequence[Part]:
+        """The products and kernels of a step, in order: each is called with the step's number."""
         raise NotImplementedError
 
     def outputs(self, inputs: Sequence[Value]) -> Sequence[Spec]:
@@ -140,47 +142,50 @@ class Recurrent:
         scratch = self._arrays(inputs, workspace)
         functions, is_default = self._functions(y.shape[1])
         x, w, r = (dense(xp, value) for value in inputs[:3])
-        self.multiply(x.reshape(-1, x.shape[2]), w.reshape(-1, w.shape[2]).T, scratch["inputs"])
+        self.multiplier(x.reshape(-1, x.shape[2]), w.reshape(-1, w.shape[2]).T, scratch["inputs"])()
         instance = {"T": x.dtype, "is_default": "true" if is_default else "false"}
-        run = _Run(tensors, scratch, r.swapaxes(1, 2), y, lasts, firsts, functions, instance)
+        run = _Run(
+            tensors, scratch, r.swapaxes(1, 2), y, [*lasts, None, None], firsts, (self._structure(y, lasts, firsts), functions), instance
+        )
+        parts = self.parts(run)
         for step in range(y.shape[0]):
-            self.run_step(run, step)
+            for part in parts:
+                part(step)
         return results
 
-    def multiplied(self, run: _Run, step: int, state: Array, weights: Array, out: Array) -> Array | None:
-        """The product of a state before `step` with the recurrence's weights; None if the state is zero."""
-        if step == 0 and run.firsts[0] is None:
-            return None
-        self.multiply(state, weights, out)
-        return out
+    def of_state(self, run: _Run, weights: Array, out: Array) -> Part:
+        """The product of the hidden state before a step with some of the recurrence's weights; none where the state is zero."""
+        first = None if run.firsts[0] is None else self.multiplier(run.firsts[0], weights, out)
+        rest = self.multiplier(run.scratch["hidden"], weights, out)
 
-    def hidden(self, run: _Run, step: int) -> Array:
-        """The hidden state before `step`, where it is not zero."""
-        return run.scratch["hidden"] if step else run.firsts[0]
+        def part(step: int) -> None:
+            if step:
+                rest()
+            elif first is not None:
+                first()
 
-    def start(self, kernel: Template, run: _Run, step: int, *arguments: Any) -> None:
-        """Launch `kernel` with the arguments that stand before its two structures."""
-        directions, batch, size = run.y.shape[1:]
-        width = run.scratch["inputs"].shape[-1]
-        from_step, from_batch = (width, run.y.shape[0] * width) if self._layout else (batch * width, width)
-        first = next((_strides(state)[:2] for state in run.firsts if state is not None), [0, 0])
-        last = _strides(run.lasts[0])[:2] if run.lasts else [0, 0]
-        y_step, y_direction, y_batch, _ = _strides(run.y)
-        backwards = {"reverse": 1, "bidirectional": 2}.get(self._direction, 0)
-        layout = structure(
-            *(directions, batch, size, run.y.shape[0], step, backwards),
+        return part
+
+    def by_kernel(self, kernel: Template, run: _Run, *more: Array | bool | None) -> Part:
+        """A launch with the arguments that all kernels begin and end with, and `more` between them."""
+        tensors, scratch = run.tensors, run.scratch
+        arrays = (scratch["inputs"], scratch["recurrence"], tensors["b"], tensors["sequence_lens"], run.firsts[0], scratch["hidden"], *more)
+        arguments = [0 if x is None else x if isinstance(x, bool) else x.data.ptr for x in arrays]
+        launch, blocks = kernel.instance(**run.instance).launch, blocks_for(scratch["hidden"].size)
+        return lambda step: launch(blocks, THREADS, *arguments, step, *run.structures)
+
+    def _structure(self, y: Array, lasts: Sequence[Array], firsts: Sequence[Array | None]) -> np.void:
+        """`Step` of the kernels."""
+        steps, directions, batch, size = y.shape
+        width = directions * self.gates * size
+        from_step, from_batch = (width, steps * width) if self._layout else (batch * width, width)
+        first = next((_strides(state)[:2] for state in firsts if state is not None), [0, 0])
+        last = _strides(lasts[0])[:2] if lasts else [0, 0]
+        y_step, y_direction, y_batch, _ = _strides(y)
+        return structure(
+            *(directions, batch, size, steps, {"reverse": 1, "bidirectional": 2}.get(self._direction, 0)),
             *(from_step, from_batch, *first, y_step, y_batch, y_direction, *last, float(self.attributes.get("clip") or 0.0)),
         )
-        kernel.instance(**run.instance).launch(blocks_for(directions * batch * size), THREADS, *arguments, layout, run.functions)
-
-    def common(self, run: _Run, step: int, recurrence: Array | None) -> tuple[Array | None, ...]:
-        """The arguments with which every kernel begins."""
-        tensors = run.tensors
-        return (run.scratch["inputs"], recurrence, tensors["b"], tensors["sequence_lens"], run.firsts[0], run.scratch["hidden"])
-
-    def last(self, run: _Run, step: int, which: int) -> Array | None:
-        """Where the last step leaves a state; None before it, or if it is not wanted."""
-        return run.lasts[which] if step == run.y.shape[0] - 1 and which < len(run.lasts) else None
 
     def _functions(self, directions: int) -> tuple[np.void, bool]:
         """`Activations`, and whether they are ONNX's defaults."""
@@ -236,10 +241,9 @@ class RNN(Recurrent):
 
     name, gates, default_activations = "RNN", 1, ("Tanh",)
 
-    def run_step(self, run: _Run, step: int) -> None:
+    def parts(self, run: _Run) -> Sequence[Part]:
         """See `Recurrent`."""
-        recurrence = self.multiplied(run, step, self.hidden(run, step), run.weights, run.scratch["recurrence"])
-        self.start(RNN_STEP, run, step, *self.common(run, step, recurrence), run.y, self.last(run, step, 0))
+        return self.of_state(run, run.weights, run.scratch["recurrence"]), self.by_kernel(RNN_STEP, run, run.y, run.lasts[0])
 
 
 @operator("GRU", types=FLOAT_NAMES, when=refusal)
@@ -263,18 +267,22 @@ class GRU(Recurrent):
             "update": (state, accumulation_dtype(dtype)),
         }
 
-    def run_step(self, run: _Run, step: int) -> None:
+    def parts(self, run: _Run) -> Sequence[Part]:
         """See `Recurrent`."""
-        scratch, hidden, size = run.scratch, self.hidden(run, step), run.y.shape[-1]
-        update = None
+        scratch, size = run.scratch, run.y.shape[-1]
         if self._is_linear():
-            recurrence = self.multiplied(run, step, hidden, run.weights, scratch["recurrence"])
-        else:
-            update = scratch["update"]
-            gates = self.multiplied(run, step, hidden, run.weights[..., : 2 * size], scratch["recurrence"])
-            self.start(GRU_GATES, run, step, *self.common(run, step, gates), update, scratch["reset"])
-            recurrence = self.multiplied(run, step, scratch["reset"], run.weights[..., 2 * size :], scratch["candidate"])
-        self.start(GRU_STEP, run, step, *self.common(run, step, recurrence), run.y, self.last(run, step, 0), update)
+            whole = self.of_state(run, run.weights, scratch["recurrence"])
+            return whole, self.by_kernel(GRU_STEP, run, run.y, run.lasts[0], None, None)
+        update, reset, candidate = (scratch[name] for name in ("update", "reset", "candidate"))
+        multiply = self.multiplier(reset, run.weights[..., 2 * size :], candidate)
+
+        def of_reset(step: int) -> None:
+            if step or run.firsts[0] is not None:
+                multiply()
+
+        gates = self.of_state(run, run.weights[..., : 2 * size], scratch["recurrence"])
+        last = self.by_kernel(GRU_STEP, run, run.y, run.lasts[0], update, candidate)
+        return gates, self.by_kernel(GRU_GATES, run, update, reset), of_reset, last
 
     def _is_linear(self) -> bool:
         return bool(self.attributes.get("linear_before_reset", 0))
@@ -292,9 +300,9 @@ class LSTM(Recurrent):
         """And the memory."""
         return {**super().scratch(directions, batch, size, dtype), "memory": ((directions, batch, size), accumulation_dtype(dtype))}
 
-    def run_step(self, run: _Run, step: int) -> None:
+    def parts(self, run: _Run) -> Sequence[Part]:
         """See `Recurrent`."""
-        recurrence = self.multiplied(run, step, self.hidden(run, step), run.weights, run.scratch["recurrence"])
-        states = run.tensors["p"], run.firsts[1], run.scratch["memory"], self.last(run, step, 1)
+        states = run.tensors["p"], run.firsts[1], run.scratch["memory"], run.lasts[1]
         forgets = bool(self.attributes.get("input_forget", 0))
-        self.start(LSTM_STEP, run, step, *self.common(run, step, recurrence), run.y, self.last(run, step, 0), *states, forgets)
+        kernel = self.by_kernel(LSTM_STEP, run, run.y, run.lasts[0], *states, forgets)
+        return self.of_state(run, run.weights, run.scratch["recurrence"]), kernel
