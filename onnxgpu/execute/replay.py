@@ -19,7 +19,7 @@ Arguments = tuple[list[Any], list[Any], Any]
 """Inputs, outputs and workspace of a launch."""
 
 FEWEST = 2
-"""Steps that are worth a recording."""
+"""Steps that are worth a recording; a single one is if its kernel says that it `launches_many`."""
 
 
 class RepeatableKernel(Kernel, Protocol):
@@ -75,7 +75,8 @@ def recorded(
 
     def together(group: Sequence[int]) -> dict[tuple[int, ...], Work]:
         work = _all(tuple(works[position] for position in group))
-        repeat = record(steps[group[0]], work) if len(group) >= FEWEST else None
+        worth = len(group) >= FEWEST or getattr(steps[group[0]].kernel, "launches_many", False)
+        repeat = record(steps[group[0]], work) if worth else None
         return {} if repeat is None else {tuple(group): repeat}
 
     found: dict[tuple[int, ...], Work] = {}

@@ -27,6 +27,7 @@ class CupyKernel:
     def __init__(self, kernel: Kernel, module: Any, device: Any, operation: Operation) -> None:
         self._kernel, self._module, self._device, self._label = kernel, module, device, str(operation)
         self.copies = getattr(kernel, "copies", False)
+        self.launches_many: bool = getattr(kernel, "launches_many", False)
 
     def outputs(self, inputs: Sequence[Value]) -> Sequence[Spec] | None:
         """See `onnxgpu.provider.Kernel`."""

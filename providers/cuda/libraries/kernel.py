@@ -44,6 +44,7 @@ class LibraryKernel:
     def __init__(self, kernel: Kernel, own: Callable[[], Kernel], operation: Operation) -> None:
         self._kernel, self._own, self._operation = kernel, own(), operation
         self._has_told = False
+        self.launches_many: bool = getattr(kernel, "launches_many", False)
 
     def outputs(self, inputs: Sequence[Value]) -> Sequence[Spec] | None:
         """See `onnxgpu.provider.Kernel`."""

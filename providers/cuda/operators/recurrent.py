@@ -76,6 +76,7 @@ class Recurrent:
     states: ClassVar[tuple[str, ...]] = ("initial_h",)
     input_names: tuple[str, ...] = ("x", "w", "r", "b", "sequence_lens", "initial_h")
     required_inputs = 3
+    launches_many = True
 
     def __init__(self, xp: Any, operation: Operation) -> None:
         self.xp, self.attributes = xp, operation.attributes
