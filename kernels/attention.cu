@@ -2,10 +2,6 @@
 //
 //   q, y      [batches, heads, queries, size] and [… , value_size] of any strides but the last, which is 1
 //   k, v      [batches, key_heads, keys, size] and [… , value_size]; heads / key_heads neighbouring heads share a key head
-//   mask      bool (true is seen), T or float (added), any strides; keys from mask_keys on are not seen. Null for none
-//   starts    position of the first query of a batch, or null for `start`; lengths: keys of a batch that are there, or null for all
-//   left      how many keys before its own position a query sees, right: how many behind; -1 for all
-//   sink      a number a head that takes part in the softmax without a value (null and has_sink: 0)
 //   partial   null, or [parts, batches · heads · queries, value_size + 2]: values, maximum and sum over a part of the keys
 //   launch    attend: (tiles of ROWS queries of a key head · key_heads · batches, parts) blocks of 128 threads;
 //             combine_attention: any number of blocks of 128 threads, a warp a query
@@ -15,26 +11,11 @@
 // a maximum and a sum, and rescaled when the maximum grows. Source: https://arxiv.org/abs/2205.14135; parts of the keys:
 // https://pytorch.org/blog/flash-decoding/
 
-#include "functions.cuh"
+#include "attention.cuh"
 #include "reduce.cuh"
-#include "scalar.cuh"
 #include "vector.cuh"
 
 constexpr int WARPS = 4, KEYS = WARP;
-
-enum Mask : long long { none, seen, added, added_float };
-
-struct Attention {
-    long long batches, heads, key_heads, queries, keys, size, value_size;
-    long long q_batch, q_head, q_row, k_batch, k_head, k_row, v_batch, v_head, v_row, y_batch, y_head, y_row;
-    const void* mask;
-    long long mask_kind, mask_keys, mask_batch, mask_head, mask_row, mask_key;
-    const long long *starts, *lengths;
-    long long start, left, right;
-    const void* sink;
-    long long has_sink;
-    double scale, cap;
-};
 
 template <typename T> struct Softmax {
     using A = accumulator_t<T>;
@@ -53,34 +34,13 @@ template <typename T> struct Softmax {
     __device__ A finish(const Attention& p, long long head) {
         A factor = 1;
         if (p.has_sink) {
-            const A sink = p.sink ? widen(static_cast<const T*>(p.sink)[head]) : A(0);
+            const A sink = sink_of<T>(p, head);
             factor = rescale(sink);
             sum += weight(sink);
         }
         return sum == A(0) ? A(0) : factor / sum;
     }
 };
-
-struct Row {
-    long long head, query;
-};
-
-__device__ inline Row row_of(const Attention& p, long long key_head, long long row) {
-    return {key_head * (p.heads / p.key_heads) + row / p.queries, row % p.queries};
-}
-
-template <typename T>
-__device__ inline accumulator_t<T> masked(const Attention& p, accumulator_t<T> score, long long batch, const Row& row, long long key, long long position) {
-    using A = accumulator_t<T>;
-    const bool is_out = (p.right >= 0 && key > position + p.right) || (p.left >= 0 && key < position - p.left);
-    if (is_out) return -infinity<A>();
-    if (p.mask_kind == none) return score;
-    if (key >= p.mask_keys) return -infinity<A>();
-    const long long place = batch * p.mask_batch + row.head * p.mask_head + row.query * p.mask_row + key * p.mask_key;
-    if (p.mask_kind == seen) return static_cast<const bool*>(p.mask)[place] ? score : -infinity<A>();
-    if (p.mask_kind == added) return score + widen(static_cast<const T*>(p.mask)[place]);
-    return score + A(static_cast<const float*>(p.mask)[place]);
-}
 
 template <typename A, typename T, int ROWS_, int SIZE, int LINE>
 __device__ inline void load_tile(A (&tile)[ROWS_][LINE], const T* source, long long row_stride, long long rows, long long size) {
@@ -102,11 +62,11 @@ __global__ void __launch_bounds__(WARPS * WARP) attend(
     const long long rows = p.heads / p.key_heads * p.queries, tiles = (rows + ROWS - 1) / ROWS;
     const long long first = blockIdx.x % tiles * ROWS, key_head = blockIdx.x / tiles % p.key_heads, batch = blockIdx.x / tiles / p.key_heads;
     const long long last = first + ROWS < rows ? first + ROWS - 1 : rows - 1;
-    const long long start = p.starts ? p.starts[batch] : p.start;
+    const long long start = start_of(p, batch);
 
     const bool one_head = first / p.queries == last / p.queries;
     const long long least = start + (one_head ? first % p.queries : 0), most = start + (one_head ? last % p.queries : p.queries - 1);
-    const long long length = p.lengths && p.lengths[batch] < p.keys ? p.lengths[batch] : p.keys;
+    const long long length = length_of(p, batch);
     const long long span = (p.keys + gridDim.y * KEYS - 1) / (gridDim.y * KEYS) * KEYS;
     long long begin = blockIdx.y * span, end = begin + span < length ? begin + span : length;
     if (p.right >= 0 && most + p.right + 1 < end) end = most + p.right + 1;
@@ -144,8 +104,7 @@ __global__ void __launch_bounds__(WARPS * WARP) attend(
             A score = -infinity<A>();
             if (number < rows && key + lane < end) {
                 const Row row = row_of(p, key_head, number);
-                score = p.cap != 0 ? A(p.cap) * hyperbolic_tangent(weights[n] / A(p.cap)) : weights[n];
-                score = masked<T>(p, score, batch, row, key + lane, start + row.query);
+                score = masked<T>(p, capped(p, weights[n]), batch, row, key + lane, start + row.query);
             }
             const A factor = softmax[n].rescale(reduce_warp(score, Maximum()));
             weights[n] = softmax[n].weight(score);

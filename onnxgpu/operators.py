@@ -240,22 +240,12 @@ class FunctionKernel:
     def __init__(self, entry: Entry, xp: Any, operation: Operation) -> None:
         self._function = entry.implementation
         self._xp = xp
-        attributes = {n: d for n, d in entry.parameters.attribute_defaults.items() if d is not inspect.Parameter.empty}
-        attributes |= {n: v for n, v in operation.attributes.items() if not isinstance(v, Subgraph)}
-        asked = entry.parameters.asked
-        if "output_count" in asked:
-            attributes["output_count"] = len(operation.outputs)
-        if "version" in asked:
-            attributes["version"] = operation.version
-        if "dtype_hint" in asked:
-            first = operation.outputs[0] if operation.outputs else None
-            attributes["dtype_hint"] = first.dtype if first else None
-        self._attributes = attributes
+        self._attributes = bound_attributes(entry, operation)
         self._specs = entry.specs
         self._output_count = len(operation.outputs)
         self._single = self._output_count == 1
         self._alone = entry.alone or entry.view
-        self.copies = entry.view and "out" in asked
+        self.copies = entry.view and "out" in entry.parameters.asked
         """The result is a view, or, where memory is given for it, a copy."""
         self._can_be_traced = xp is np and entry.deterministic
 
@@ -305,6 +295,21 @@ class FunctionKernel:
         """Run a control-flow function: its graph attributes are given as callables."""
         results = self._function(self._xp, *inputs, **{**self._attributes, **bodies})
         return results if isinstance(results, tuple) else (results,)
+
+
+def bound_attributes(entry: Entry, operation: Operation) -> dict[str, Any]:
+    """What a function is called with besides its inputs and `out`: the node's attributes, defaults, and what else it asks for."""
+    attributes = {n: d for n, d in entry.parameters.attribute_defaults.items() if d is not inspect.Parameter.empty}
+    attributes |= {n: v for n, v in operation.attributes.items() if not isinstance(v, Subgraph)}
+    asked = entry.parameters.asked
+    if "output_count" in asked:
+        attributes["output_count"] = len(operation.outputs)
+    if "version" in asked:
+        attributes["version"] = operation.version
+    if "dtype_hint" in asked:
+        first = operation.outputs[0] if operation.outputs else None
+        attributes["dtype_hint"] = first.dtype if first else None
+    return attributes
 
 
 def _claim(entry: Entry, xp: Any, operation: Operation) -> Claim:

@@ -1,15 +1,17 @@
-"""Attention by our own kernel: queries, keys and values of any strides, without the matrix of scores in memory."""
+"""Attention by our own kernels: all of it, without the matrix of scores in memory, and what a library does not have of it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from math import prod
+from typing import Any, Protocol
 
 import numpy as np
 
 from onnxgpu.dtypes import name_of
 from onnxgpu.errors import InvalidArgument
 from onnxgpu.provider import Array
+from onnxgpu.providers.cuda.addresses import broadcast_to
 from onnxgpu.providers.cuda.kernels import C_TYPES, FLOATS, Template
 from onnxgpu.providers.cuda.products import structure
 
@@ -21,6 +23,7 @@ _INSTANCES = tuple(f"{T}, {tile}" for T in FLOATS for tile in (_WIDE_TILES if T 
 
 ATTEND = Template("attention.cu", "attend<{instance}>", "ppppps", instance=_INSTANCES)
 COMBINE = Template("attention.cu", "combine_attention<{T}>", "ppis", T=FLOATS)
+WEIGH = Template("attention_scores.cu", "weigh_keys<{T}, {group}>", "ppis", T=FLOATS, group=("32", "128"))
 
 _THREADS = 128
 _ENOUGH_BLOCKS = 256
@@ -28,6 +31,9 @@ _ENOUGH_BLOCKS = 256
 
 _LEAST_SPAN = 128
 _MOST_COMBINE_BLOCKS = 4096
+_MOST_ROW_BLOCKS = 1 << 16
+_BYTES_OF_A_WARP = 4096
+"""Of a row's scores that one warp keeps in registers."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,7 @@ class Seen:
         left, right: how far from its own position a query sees; -1 is no limit.
         sink: (heads,), what takes part in the softmax without a value; 0.0 for zeros; None for nothing.
         cap: scores are cap * tanh(scores / cap); 0 is no cap.
+        skipped: how many queries behind the one at `start` the first is.
     """
 
     mask: Array | None = None
@@ -51,6 +58,14 @@ class Seen:
     right: int = -1
     sink: Any = None
     cap: float = 0.0
+    skipped: int = 0
+
+
+class Attend(Protocol):
+    """What writes softmax(scale q kᵀ, as `seen` has it) v into `out`; see `attend` for the arguments."""
+
+    def __call__(self, xp: Any, q: Array, k: Array, v: Array, out: Array, scale: float, seen: Seen) -> None:
+        """See `attend`."""
 
 
 def largest_head(dtype: np.dtype) -> int:
@@ -73,11 +88,7 @@ def attend(xp: Any, q: Array, k: Array, v: Array, out: Array, scale: float, seen
     Raises:
         InvalidArgument: batch, heads or head sizes do not fit.
     """
-    if q.shape[0] != k.shape[0] or q.shape[3] != k.shape[3] or q.shape[1] % k.shape[1] or k.shape[:3] != v.shape[:3]:
-        raise InvalidArgument(
-            "attention: expected keys and values of the queries' batch and head size, and heads that divide theirs, "
-            f"got queries {list(q.shape)}, keys {list(k.shape)} and values {list(v.shape)}"
-        )
+    check_heads(q, k, v)
     if out.size == 0:
         return
     q, k, v = (x if x.strides[-1] == x.itemsize or x.shape[-1] == 1 else xp.ascontiguousarray(x) for x in (q, k, v))
@@ -87,14 +98,48 @@ def attend(xp: Any, q: Array, k: Array, v: Array, out: Array, scale: float, seen
     blocks = -(-(heads // key_heads * queries) // rows) * key_heads * batches
     parts = max(1, min(keys // _LEAST_SPAN, _ENOUGH_BLOCKS // blocks))
     partial = xp.empty((parts, batches * heads * queries, value_size + 2), np.promote_types(q.dtype, np.float32)) if parts > 1 else None
-    sizes = (batches, heads, key_heads, queries, keys, size, value_size)
-    strides = (stride // x.itemsize for x in (q, k, v, out) for stride in x.strides[:3])
-    problem = structure(*sizes, *strides, *_mask(xp, seen.mask, q), *_positions(seen), *_sink(seen), float(scale), float(seen.cap))
+    problem = described(xp, q, k, v, out, scale, seen)
     element = C_TYPES[name_of(q.dtype)]
     ATTEND.instance(instance=f"{element}, {tile}").launch((blocks, parts), _THREADS, q, k, v, out, partial, problem)
     if parts > 1:
         lines = batches * heads * queries
         COMBINE.instance(T=element).launch(min(_MOST_COMBINE_BLOCKS, -(-lines // 4)), _THREADS, out, partial, parts, problem)
+
+
+def weigh_keys(scores: Array, weights: Array, problem: np.void, dtype: np.dtype) -> None:
+    """Write the softmax over keys of masked scores.
+
+    Args:
+        scores: (batch, heads, S, T) in rows of a multiple of 16 bytes, of the type that `dtype` is summed in.
+        weights: of `dtype`, with rows of as many elements; `scores` itself where that is the type.
+        problem: of `described`.
+        dtype: of queries and keys.
+    """
+    lines, keys, pitch = prod(scores.shape[:3]), scores.shape[3], scores.strides[2] // scores.itemsize
+    group = 32 if keys * scores.itemsize <= _BYTES_OF_A_WARP else _THREADS
+    blocks = min(_MOST_ROW_BLOCKS, -(-lines * group // _THREADS))
+    WEIGH.instance(T=dtype, group=group).launch(blocks, _THREADS, scores, weights, pitch, problem)
+
+
+def check_heads(q: Array, k: Array, v: Array) -> None:
+    """Whether keys and values belong to the queries.
+
+    Raises:
+        InvalidArgument: batch, heads or head sizes do not fit.
+    """
+    if q.shape[0] != k.shape[0] or q.shape[3] != k.shape[3] or q.shape[1] % k.shape[1] or k.shape[:3] != v.shape[:3]:
+        raise InvalidArgument(
+            "attention: expected keys and values of the queries' batch and head size, and heads that divide theirs, "
+            f"got queries {list(q.shape)}, keys {list(k.shape)} and values {list(v.shape)}"
+        )
+
+
+def described(xp: Any, q: Array, k: Array, v: Array, out: Array, scale: float, seen: Seen) -> np.void:
+    """`Attention` of attention.cuh."""
+    (batches, heads, queries, size), (_, key_heads, keys, value_size) = q.shape, v.shape
+    sizes = (batches, heads, key_heads, queries, keys, size, value_size)
+    strides = (stride // x.itemsize for x in (q, k, v, out) for stride in x.strides[:3])
+    return structure(*sizes, *strides, *_mask(xp, seen.mask, q), *_positions(seen), *_sink(seen), float(scale), float(seen.cap))
 
 
 def _mask(xp: Any, mask: Array | None, q: Array) -> tuple[Any, ...]:
@@ -103,7 +148,7 @@ def _mask(xp: Any, mask: Array | None, q: Array) -> tuple[Any, ...]:
         return (None, *(0,) * 6)
     kind = 1 if mask.dtype == np.bool_ else 2 if mask.dtype == q.dtype else 3
     try:
-        mask = xp.broadcast_to(mask, (*q.shape[:3], mask.shape[-1]))
+        mask = broadcast_to(xp, mask, (*q.shape[:3], mask.shape[-1]))
     except ValueError:
         raise InvalidArgument(f"attention: expected a mask that broadcasts to {list(q.shape[:3])}, got shape {list(mask.shape)}") from None
     return mask, kind, mask.shape[-1], *(stride // mask.itemsize for stride in mask.strides)
@@ -111,7 +156,7 @@ def _mask(xp: Any, mask: Array | None, q: Array) -> tuple[Any, ...]:
 
 def _positions(seen: Seen) -> tuple[Any, ...]:
     starts = None if isinstance(seen.start, int) else seen.start
-    return starts, seen.lengths, 0 if starts is not None else seen.start, seen.left, seen.right
+    return starts, seen.lengths, seen.skipped + (0 if starts is not None else seen.start), seen.left, seen.right
 
 
 def _sink(seen: Seen) -> tuple[Any, ...]:

@@ -59,6 +59,7 @@ class Problem:
         has_bias: a vector of N, the same for all rows.
         alignment: bytes; all addresses are multiples of it.
         tf32: factors of float32 may be rounded to TF32.
+        result: the name of C's and D's type, where it is another one.
     """
 
     dtype: str
@@ -76,6 +77,7 @@ class Problem:
     has_bias: bool = False
     alignment: int = 16
     tf32: bool = False
+    result: str = ""
 
     @property
     def compute(self) -> int:
@@ -110,7 +112,13 @@ class Plan:
         self._scalars = np.array([problem.alpha, problem.beta], np.float64 if problem.dtype == "double" else np.float32)
         a, b, c, d = problem.a, problem.b, problem.c or problem.d, problem.d
         m, n, k = problem.rows, problem.columns, problem.depth
-        self._layouts = (self._layout(n, k, b), self._layout(k, m, a), self._layout(n, m, c), self._layout(n, m, d))
+        of_result = problem.result or problem.dtype
+        self._layouts = (
+            self._layout(problem.dtype, n, k, b),
+            self._layout(problem.dtype, k, m, a),
+            self._layout(of_result, n, m, c),
+            self._layout(of_result, n, m, d),
+        )
         self._described: dict[int, _Owned] = {}
         self._algorithm, self.workspace = self._search(self._description(0), workspace)
 
@@ -153,11 +161,11 @@ class Plan:
         self._described[bias] = owned
         return owned
 
-    def _layout(self, rows: int, columns: int, factor: Factor) -> _Owned:
+    def _layout(self, dtype: str, rows: int, columns: int, factor: Factor) -> _Owned:
         """The layout of a matrix that has `rows` in column order, where it is not transposed."""
         lt, problem = self._lt, self._problem
         shape = (columns, rows) if factor.transposed else (rows, columns)
-        made = lt.matrix_layout_create(_TYPES[problem.dtype], *shape, factor.leading)
+        made = lt.matrix_layout_create(_TYPES[dtype], *shape, factor.leading)
         owned = _Owned(made, lt.matrix_layout_destroy)
         _set(lt.matrix_layout_set_attribute, made, lt.MatrixLayoutAttribute.BATCH_COUNT, np.int32(problem.batches))
         _set(lt.matrix_layout_set_attribute, made, lt.MatrixLayoutAttribute.STRIDED_BATCH_OFFSET, np.int64(factor.batch_stride))

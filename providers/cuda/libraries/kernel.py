@@ -6,8 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+import numpy as np
+
 from onnxgpu.log import logger
 from onnxgpu.provider import Array, Kernel, Operation, Spec, Value
+from onnxgpu.providers.cuda.device import cupy
 
 Plans = TypeVar("Plans")
 """A library's plans for one device."""
@@ -51,12 +54,11 @@ class LibraryKernel:
         return self._kernel.outputs(inputs)
 
     def workspace(self, inputs: Sequence[Value]) -> int:
-        """What either of the two may want: which one runs is known at the launch."""
-        own = self._own.workspace(inputs)
+        """What the library wants: what ours may want is allocated where it turns out at the launch that it has to run."""
         try:
-            return max(self._kernel.workspace(inputs), own)
+            return self._kernel.workspace(inputs)
         except NotCovered:
-            return own
+            return self._own.workspace(inputs)
 
     def launch(self, inputs: Sequence[Value], outputs: Sequence[Array] | None, workspace: Array | None) -> Sequence[Value]:
         """See `onnxgpu.provider.Kernel`."""
@@ -66,6 +68,9 @@ class LibraryKernel:
             if not self._has_told:
                 self._has_told = True
                 logger.info("%s: %s; it runs by onnxgpu's own kernel", self._operation, reason)
+            wanted = self._own.workspace(inputs)
+            if wanted > (0 if workspace is None else workspace.size):
+                workspace = cupy().empty(wanted, np.uint8)
             return self._launch_own(inputs, outputs, workspace)
 
     def _launch_own(self, inputs: Sequence[Value], outputs: Sequence[Array] | None, workspace: Array | None) -> Sequence[Value]:

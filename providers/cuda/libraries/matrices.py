@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 
 import numpy as np
 
 from onnxgpu.provider import Array, Value
 from onnxgpu.providers.cuda.generated import collapsed
-from onnxgpu.providers.cuda.libraries.cublas import Factor
+from onnxgpu.providers.cuda.libraries.cublas import MOST_ALIGNMENT, Factor
 
 Offsets = tuple[int, ...]
 """Bytes from the start of A, B, C and D."""
@@ -55,6 +55,14 @@ def batches(operands: Sequence[Array | None]) -> tuple[int, list[int], list[Offs
     sizes, joined = collapsed(shape, strides)
     starts = [tuple(_offsets(index, joined, operands)) for index in product(*map(range, sizes[:-1]))]
     return sizes[-1], [each[-1] for each in joined], starts
+
+
+def alignment_of(addresses: Iterable[int]) -> int:
+    """The largest power of two up to `MOST_ALIGNMENT` of which all are multiples."""
+    together = MOST_ALIGNMENT
+    for address in addresses:
+        together |= address
+    return together & -together
 
 
 def steps_of(x: Array) -> list[int]:

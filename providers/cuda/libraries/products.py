@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from onnxgpu.providers.array_ops.matrix_products import fused_matmul_operands, f
 from onnxgpu.providers.cuda.kernels import FLOAT_NAMES
 from onnxgpu.providers.cuda.libraries.cublas import MOST_ALIGNMENT, MOST_WORKSPACE, WORKSPACE_ALIGNMENT, Plan, Plans, Problem
 from onnxgpu.providers.cuda.libraries.kernel import Context, NotCovered
-from onnxgpu.providers.cuda.libraries.matrices import batches, factor, is_readable, lies_in_rows, stand_in
+from onnxgpu.providers.cuda.libraries.matrices import alignment_of, batches, factor, is_readable, lies_in_rows, stand_in
 from onnxgpu.providers.cuda.operators.matrix_products import activation_refusal, finish
 
 REGISTRY = Registry()
@@ -129,7 +129,7 @@ class Product:
 
     def _prepare_here(self, terms: Terms, room: int) -> Prepared:
         """For terms that lie in memory, with `room` bytes of workspace."""
-        return self._prepare(terms, _alignment(_addresses(terms)), room)
+        return self._prepare(terms, alignment_of(_addresses(terms)), room)
 
     def _prepare(self, terms: Terms, alignment: int, room: int) -> Prepared:
         layouts = tuple(_layout_of(each) for each in (terms.a, terms.b, terms.c, terms.out))
@@ -147,7 +147,7 @@ class Product:
         if not out.size or not depth:
             raise NotCovered("cuBLASLt takes no empty matrices")
         count, (step_a, step_b, step_c, step_out), starts = batches((a, b, c, out))
-        alignment = _alignment((alignment, *(offset for start in starts for offset in start)))
+        alignment = alignment_of((alignment, *(offset for start in starts for offset in start)))
         problem = Problem(
             dtype=name_of(out.dtype),
             rows=rows,
@@ -202,14 +202,6 @@ def aligned(workspace: Array | None) -> tuple[int, int]:
         return 0, 0
     skipped = -int(workspace.data.ptr) % WORKSPACE_ALIGNMENT
     return int(workspace.data.ptr) + skipped, max(0, workspace.size - skipped)
-
-
-def _alignment(addresses: Iterable[int]) -> int:
-    """The largest power of two up to `MOST_ALIGNMENT` of which all are multiples."""
-    together = MOST_ALIGNMENT
-    for address in addresses:
-        together |= address
-    return together & -together
 
 
 def _addresses(terms: Terms) -> Iterator[int]:

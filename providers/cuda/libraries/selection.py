@@ -11,7 +11,16 @@ from onnxgpu.errors import EPFail, InvalidArgument
 from onnxgpu.log import logger
 from onnxgpu.operators import Registry
 from onnxgpu.provider import Claim, Kernel, Operation
-from onnxgpu.providers.cuda.libraries import convolution_products, convolutions, cublas, found, graphs, products, recurrent
+from onnxgpu.providers.cuda.libraries import (
+    attention_products,
+    convolution_products,
+    convolutions,
+    cublas,
+    found,
+    graphs,
+    products,
+    recurrent,
+)
 from onnxgpu.providers.cuda.libraries.found import Found
 from onnxgpu.providers.cuda.libraries.kernel import Context, LibraryKernel
 from onnxgpu.providers.cuda.libraries.plan_search import SEARCHES
@@ -58,6 +67,7 @@ class Selection:
             _Library("enable_cublas", found.cublas_lt, products.REGISTRY, products_of),
             _Library("enable_cublas", found.cublas_lt, convolution_products.registry_for(capability, tf32), products_of),
             _Library("enable_cublas", found.cublas_lt, recurrent.REGISTRY, products_of),
+            _Library("enable_cublas", found.cublas_lt, attention_products.REGISTRY, products_of),
             _Library("enable_cudnn", found.cudnn, convolutions.REGISTRY, Context(xp, partial(graphs.plans, device, search), tf32)),
         )
 

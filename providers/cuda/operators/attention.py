@@ -6,7 +6,8 @@ What gives scores out, or has caches of a form of its own, is left to `array_ops
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from onnxgpu.provider import Array, Operation, Spec, ValueInfo
 from onnxgpu.providers.array_ops.attention_core import split_heads
 from onnxgpu.providers.array_ops.contrib_attention import padding_bias, separate, with_bias
 from onnxgpu.providers.array_ops.precision import accumulation_dtype, widened
-from onnxgpu.providers.cuda.attention import Seen, attend, largest_head
+from onnxgpu.providers.cuda.attention import Attend, Seen, attend, largest_head
 from onnxgpu.providers.cuda.kernels import FLOAT_NAMES
 from onnxgpu.providers.cuda.operators.rotary import in_heads
 from onnxgpu.providers.cuda.products import product
@@ -25,6 +26,23 @@ from onnxgpu.providers.cuda.registry import operator
 
 _MS = "com.microsoft"
 FLOAT = np.dtype(np.float32)
+
+
+OPERATORS: list[tuple[str, str, int]] = []
+"""Domain, name and first opset of each operator of attention."""
+
+
+def attention_operator(
+    name: str, domain: str = "", since: int = 1, **registration: Any
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a function whose first parameter is what attends: here our own kernel, a library's in `libraries`."""
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        operator(name, domain=domain, since=since, **registration)(partial(function, attend))
+        OPERATORS.append((domain, name, since))
+        return function
+
+    return register
 
 
 def too_large(value: ValueInfo | None, heads: int | None) -> str | None:
@@ -93,8 +111,9 @@ def _in_heads_shape(x: Array, heads: int | None) -> tuple[int, ...]:
     return x.shape[0], heads, x.shape[1], x.shape[2] // heads
 
 
-@operator("Attention", since=23, specs=_attention_specs, types=FLOAT_NAMES, when=_refusal)
+@attention_operator("Attention", since=23, specs=_attention_specs, types=FLOAT_NAMES, when=_refusal)
 def attention(
+    attend: Attend,
     xp: Any,
     q: Array,
     k: Array,
@@ -197,8 +216,9 @@ def _keys_and_size(x: Array, heads: int) -> tuple[int, int]:
     return (x.shape[2], x.shape[3]) if len(x.shape) == 4 else (x.shape[1], x.shape[4])
 
 
-@operator("MultiHeadAttention", domain=_MS, specs=_multi_head_specs, types=FLOAT_NAMES, when=_multi_head_refusal)
+@attention_operator("MultiHeadAttention", domain=_MS, specs=_multi_head_specs, types=FLOAT_NAMES, when=_multi_head_refusal)
 def multi_head_attention(
+    attend: Attend,
     xp: Any,
     query: Array,
     key: Array = None,
@@ -268,8 +288,9 @@ def _packed_specs(
     return (Spec((batch, length, sizes[2]), x.dtype), Spec(present, x.dtype))[:output_count]
 
 
-@operator("Attention", domain=_MS, specs=_packed_specs, types=FLOAT_NAMES, when=_packed_refusal)
+@attention_operator("Attention", domain=_MS, specs=_packed_specs, types=FLOAT_NAMES, when=_packed_refusal)
 def packed_attention(
+    attend: Attend,
     xp: Any,
     x: Array,
     weights: Array,
