@@ -34,13 +34,14 @@ import onnx
 import onnxgpu
 from benchmarks.gpu_cases import OperatorCase, cases
 from benchmarks.gpu_checks import run_sanitizer, run_suite, run_tests
+from benchmarks.gpu_report import TABLES, document, merged, rows_of, shown, written
 from benchmarks.gpu_sides import CUDA, Bound, has_onnxruntime, in_onnxruntime, in_torch
 from benchmarks.gpu_timing import Clock, Work
 from benchmarks.inputs import InputDescription, make_inputs
 from benchmarks.model_folder import find_models
 from benchmarks.outputs import max_error
 from benchmarks.ratios import paired_ratio
-from benchmarks.report import conditions, markdown_table, print_table, save_json
+from benchmarks.report import conditions, print_table
 from benchmarks.startup import first_result
 from onnxgpu.providers.cuda import device
 from onnxgpu.providers.cuda.provider import CUDAProvider
@@ -49,7 +50,6 @@ NO_GPU = 2
 TOLERANCE = {"float32": 2e-4, "float16": 2e-2}
 """Largest max|a-b|/max|b|: products of 4096 terms, summed in float32 in any order."""
 CHECKS = {"tests": run_tests, "suite": run_suite, "sanitizer": run_sanitizer}
-TABLES = ("models", "operators", "startup")
 STARTED = ("mobilenet_v2", "bert_base")
 """Models of which `startup` is measured."""
 
@@ -182,39 +182,14 @@ def measured_startup(path: Path) -> Row:
     return row
 
 
-def rows_of(results: Mapping[str, Row]) -> tuple[list[str], list[list[str]]]:
-    """Heads and rows of a table: every number that some row has."""
-    keys = list(dict.fromkeys(key for row in results.values() for key in row))
-    return ["", *keys], [[name, *(_shown(row.get(key)) for key in keys)] for name, row in results.items()]
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return f"{value['median']:.3f} ({', '.join(f'{x:.3f}' for x in value['spread'])})"
-    if isinstance(value, bool) or value is None:
-        return {None: "", True: "yes", False: "NO"}[value]
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
 def attempted(name: str, measure: Callable[..., Row], *arguments: Any) -> Row:
     """The row, or the error in it, so that the others go on; shown when it is there."""
     try:
         row = measure(*arguments)
     except Exception as error:
         row = {"right": False, "error": f"{type(error).__name__}: {str(error)[:300]}"}
-    print(f"{name}: {', '.join(f'{key} {_shown(value)}' for key, value in row.items())}", flush=True)
+    print(f"{name}: {', '.join(f'{key} {shown(value)}' for key, value in row.items())}", flush=True)
     return row
-
-
-def written(result: Mapping[str, Any], folder: Path) -> None:
-    """Write the report."""
-    save_json(result, folder / "report.json")
-    parts = ["# onnxgpu on a GPU", "\n".join(f"- {key}: {value}" for key, value in result["device"].items())]
-    parts += ["\n".join(f"- {check}: {result[check]['summary']}" for check in CHECKS if result[check])]
-    for part in TABLES:
-        if result[part]:
-            parts += [f"## {part}", markdown_table(*rows_of(result[part]))]
-    (folder / "report.md").write_text("\n\n".join(parts) + "\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -225,7 +200,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--parts", default=",".join((*CHECKS, *TABLES)), help="which (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=9, help="turns of each side (default: %(default)s)")
     parser.add_argument("--runs", type=int, default=20, help="runs in a turn (default: %(default)s)")
+    parser.add_argument("--document", type=Path, nargs="+", metavar="REPORT", help="only write these report.json into docs/benchmarks.md")
     options = parser.parse_args(arguments)
+    if options.document:
+        document(merged(options.document))
+        return 0
     reason = CUDAProvider.unavailable()
     if reason is not None:
         print(f"no GPU to run on: {reason}. Nothing was measured; ONNXGPU_CUDA=emulated checks the results without a GPU")

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
-from benchmarks.gpu import NO_GPU, compared, rows_of
+from benchmarks.gpu import NO_GPU, compared
+from benchmarks.gpu_report import DOCUMENTED, merged, rows_of
 from benchmarks.gpu_timing import Clock
 from onnxgpu.providers.cuda.device import _driver_problem
 
@@ -58,3 +60,26 @@ def test_the_sides_have_turns(cp: Any) -> None:
     assert row["onnxgpu_ms"] >= 0 and len(row["ratio to torch"]["spread"]) == 2
     heads, rows = rows_of({"Add": row})
     assert len(heads) == len(rows[0])
+
+
+def test_reports_of_one_gpu_become_one(tmp_path: Path) -> None:
+    device, other = {"device": "NVIDIA A"}, {"device": "NVIDIA B"}
+    row = {"onnxgpu_ms": 1.0, "ratio to torch": {"median": 0.5, "spread": [0.4, 0.6]}}
+    reports = [
+        {"device": device, "tests": {"summary": "3 passed"}, "operators": {}},
+        {"device": device, "tests": {}, "operators": {"Add": row}},
+    ]
+    paths = []
+    for position, report in enumerate([*reports, {"device": other}]):
+        paths.append(tmp_path / f"{position}.json")
+        paths[-1].write_text(json.dumps(report))
+    assert merged(paths[:2]) == {"device": device, "tests": tests, "operators": operators}
+    with pytest.raises(SystemExit, match="NVIDIA B"):
+        merged(paths)
+
+
+def test_what_is_documented_is_measured() -> None:
+    """Each column is named as the measurement names it."""
+    text = "".join((ROOT / "benchmarks" / name).read_text() for name in ("gpu.py", "gpu_sides.py"))
+    names = {key.removeprefix("run ").removeprefix("ratio to ").removesuffix("_ms") for columns in DOCUMENTED.values() for key in columns}
+    assert {name for name in names if f'"{name}' not in text} == set()
