@@ -38,7 +38,6 @@ MAY_SPILL = {
         for logarithm in ("false", "true")
     },
     "align_regions<double>": "on sm_100, around the slow paths of five double divisions; it uses 64 registers of 255",
-    "pool_sums<double, PowerNorm, long long, 0>": "pow has a slow path, here amid three loops",
     **{
         f"multiply_packed<{T}, Blocks<{T}, 8>, LargeTile>": "on sm_75 the largest tile wants nine registers more than there are"
         for T in ("float", "__half")

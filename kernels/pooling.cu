@@ -138,7 +138,7 @@ struct PowerNorm {
 };
 
 template <typename T, typename Norm, typename Index, int side>
-__global__ void __launch_bounds__(256) pool_sums(
+__global__ void __launch_bounds__(256, 2) pool_sums(
     const T* __restrict__ x, T* __restrict__ y, Windows<Index> windows, long long count, double exponent, bool counts_padding
 ) {
     using A = accumulator_t<T>;

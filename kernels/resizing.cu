@@ -229,7 +229,7 @@ __global__ void __launch_bounds__(256) interpolate(
 }
 
 template <typename I, typename O, typename A>
-__global__ void __launch_bounds__(256) blend(
+__global__ void __launch_bounds__(256, 2) blend(
     const I* __restrict__ x, O* __restrict__ y, long long count, Resampled shape, int transformation, int filter, double cubic_a,
     bool excludes_outside, double extrapolated
 ) {
