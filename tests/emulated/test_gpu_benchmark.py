@@ -64,8 +64,8 @@ def test_the_sides_have_turns(cp: Any) -> None:
 
 def test_reports_of_one_gpu_become_one(tmp_path: Path) -> None:
     device, other = {"device": "NVIDIA A"}, {"device": "NVIDIA B"}
-    row = {"onnxgpu_ms": 1.0, "ratio to torch": {"median": 0.5, "spread": [0.4, 0.6]}}
-    reports = [
+    row: dict[str, Any] = {"onnxgpu_ms": 1.0, "ratio to torch": {"median": 0.5, "spread": [0.4, 0.6]}}
+    reports: list[dict[str, Any]] = [
         {"device": device, "tests": {"summary": "3 passed"}, "operators": {}},
         {"device": device, "tests": {}, "operators": {"Add": row}},
     ]
