@@ -22,9 +22,11 @@ UNITS = ("1", "2", "4", "8", "16")
 
 STRIDED = Template("copy.cu", "copy_strided<{bytes}>", "ppsl", bytes=UNITS)
 TILES = Template("copy.cu", "copy_tiles<{bytes}>", "ppslllll", bytes=UNITS)
+PACKED_TILES = Template("copy.cu", "copy_packed_tiles<{bytes}>", "ppslllll", bytes=UNITS[:2])
 
 MOST_AXES = 16
 _DEVICE_TO_DEVICE = 3
+_WORD = 4
 _SHORT = 16
 """Axes shorter than this are not worth a tile: most of it would stay empty."""
 
@@ -117,19 +119,25 @@ def _move(shape: tuple[int, ...], to: tuple[int, ...], start: tuple[int, ...], i
     to_units, from_units = ([step // unit for step in steps] for steps in (to_steps, from_steps))
     rows, column = len(sizes) - 1, next((i for i, step in enumerate(from_units) if step == 1), -1)
     if column not in (-1, rows) and to_units[rows] == 1 and min(sizes[rows], sizes[column]) >= _SHORT:
-        return _tiles(unit, sizes, to_units, from_units, column)
+        return _tiles(unit, sizes, to_units, from_units, column, alignment)
     count = prod(sizes)
     return _Move(STRIDED, unit, blocks_for(count), (THREADS,), (axes_of(sizes, from_units, to_units), count))
 
 
-def _tiles(unit: int, sizes: list[int], to: list[int], start: list[int], column: int) -> _Move:
-    width = 64 if unit <= 4 else 32
+def _tiles(unit: int, sizes: list[int], to: list[int], start: list[int], column: int, alignment: int) -> _Move:
     outer = [i for i in range(len(sizes) - 1) if i != column]
-    layout = axes_of(*([each[i] for i in outer] for each in (sizes, start, to)))
     batches, rows, columns = prod(sizes[i] for i in outer), sizes[-1], sizes[column]
+    steps = [start[-1], to[column], *(steps[i] for steps in (start, to) for i in outer)]
+    pack = max(1, _WORD // unit)
+    is_packed = unit < _WORD <= alignment and not any(number % pack for number in (rows, columns, *steps))
+    if not is_packed:
+        pack = 1
+    width = 32 * pack if is_packed else 64 if unit <= _WORD else 32
+    layout = axes_of([sizes[i] for i in outer], *([steps[i] // pack for i in outer] for steps in (start, to)))
     tiles = batches * -(-rows // width) * -(-columns // width)
-    arguments = (layout, rows, columns, tiles, start[-1], to[column])
-    return _Move(TILES, unit, min(MOST_BLOCKS, tiles), (width, THREADS // width), arguments)
+    arguments = (layout, rows, columns, tiles, start[-1] // pack, to[column] // pack)
+    threads = (THREADS,) if is_packed else (width, THREADS // width)
+    return _Move(PACKED_TILES if is_packed else TILES, unit, min(MOST_BLOCKS, tiles), threads, arguments)
 
 
 def axes_of(sizes: Sequence[int], start: Sequence[int] = (), to: Sequence[int] = ()) -> np.void:

@@ -19,6 +19,8 @@ from tests.emulated import PLAIN
 KINDS = ("u1", "u2", "f4", "f8", "c16")
 LAYOUTS: dict[str, tuple[tuple[int, ...], Callable[[Any], Any]]] = {
     "matrix": ((67, 131), lambda x: x.T),
+    "even matrix": ((140, 264), lambda x: x.T),
+    "even part of a matrix": ((3, 72, 96), lambda x: x[:, 4:, 8:88].transpose(0, 2, 1)),
     "batched": ((3, 40, 65), lambda x: x.transpose(0, 2, 1)),
     "heads": ((2, 17, 4, 8), lambda x: x.transpose(0, 2, 1, 3)),
     "channels_last": ((2, 3, 20, 33), lambda x: x.transpose(0, 2, 3, 1)),
