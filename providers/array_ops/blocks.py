@@ -77,7 +77,12 @@ def space_to_depth(xp: Any, x: Array, *, blocksize: int, mode: str = "DCR", out:
     return result
 
 
-def _col2im_spec(x: Array, image_shape: Array, block_shape: Array, **_: Any) -> Spec:
+def col2im_spec(x: Array, image_shape: Array, block_shape: Array, **_: Any) -> Spec:
+    """The image.
+
+    Raises:
+        InvalidArgument: shapes do not fit.
+    """
     image, block = integers(image_shape), integers(block_shape)
     if x.ndim != 3 or len(image) != len(block) or x.shape[1] % prod(block):
         raise InvalidArgument(
@@ -87,7 +92,23 @@ def _col2im_spec(x: Array, image_shape: Array, block_shape: Array, **_: Any) -> 
     return Spec((x.shape[0], x.shape[1] // prod(block), *image), x.dtype)
 
 
-@operator("Col2Im", since=18, specs=_col2im_spec, host=("image_shape", "block_shape"))
+def block_counts(
+    x: Array, image: Sequence[int], block: Sequence[int], dilations: Sequence[int], strides: Sequence[int], pads: Sequence[int]
+) -> list[int]:
+    """How many blocks there are along each axis of the image.
+
+    Raises:
+        InvalidArgument: the columns `x` are not as many.
+    """
+    rank = len(block)
+    padded = [size + pads[i] + pads[i + rank] for i, size in enumerate(image)]
+    counts = [(padded[i] - dilations[i] * (block[i] - 1) - 1) // strides[i] + 1 for i in range(rank)]
+    if prod(counts) != x.shape[2]:
+        raise InvalidArgument(f"Col2Im: expected {prod(counts)} blocks of {braced(block)} in an image {braced(image)}, got {x.shape[2]}")
+    return counts
+
+
+@operator("Col2Im", since=18, specs=col2im_spec, host=("image_shape", "block_shape"))
 def col2im(
     xp: Any,
     x: Array,
@@ -103,14 +124,12 @@ def col2im(
 
     Spec: https://onnx.ai/onnx/operators/onnx__Col2Im.html
     """
-    spec = _col2im_spec(x, image_shape, block_shape)
+    spec = col2im_spec(x, image_shape, block_shape)
     image, block = spec.shape[2:], integers(block_shape)
     rank = len(block)
     dilations, strides, pads = dilations or [1] * rank, strides or [1] * rank, pads or [0] * (2 * rank)
     padded = [size + pads[i] + pads[i + rank] for i, size in enumerate(image)]
-    counts = [(padded[i] - dilations[i] * (block[i] - 1) - 1) // strides[i] + 1 for i in range(rank)]
-    if prod(counts) != x.shape[2]:
-        raise InvalidArgument(f"Col2Im: expected {prod(counts)} blocks of {braced(block)} in an image {braced(image)}, got {x.shape[2]}")
+    counts = block_counts(x, image, block, dilations, strides, pads)
     columns = x.reshape(*spec.shape[:2], prod(block), *counts)
     framed = xp.zeros((*spec.shape[:2], *padded), x.dtype)
     for i, offsets in enumerate(product(*map(range, block))):

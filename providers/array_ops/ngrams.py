@@ -14,11 +14,12 @@ from onnxgpu.providers.array_ops.host_values import braced
 from onnxgpu.providers.array_ops.registry import operator
 
 FLOAT = np.dtype(np.float32)
+MODES = ("TF", "IDF", "TFIDF")
 Pool = Mapping[tuple[Hashable, ...], int]
 
 
 @lru_cache(maxsize=64)
-def _pool(tokens: tuple[Hashable, ...], starts: tuple[int, ...], indexes: tuple[int, ...]) -> Pool:
+def ngram_pool(tokens: tuple[Hashable, ...], starts: tuple[int, ...], indexes: tuple[int, ...]) -> Pool:
     """Output position of each n-gram: those of length n are `tokens[starts[n-1]:starts[n]]`, n tokens each."""
     pool: dict[tuple[Hashable, ...], int] = {}
     for length, (start, stop) in enumerate(zip(starts, (*starts[1:], len(tokens)), strict=True), 1):
@@ -35,13 +36,18 @@ def _ngrams(row: Sequence[Hashable], shortest: int, longest: int, max_skip: int)
                 yield tuple(row[first : first + reach : stride])
 
 
-def _spec(x: Array, *, ngram_indexes: Sequence[int], **_: Any) -> Spec:
+def ngram_spec(x: Array, *, ngram_indexes: Sequence[int], **_: Any) -> Spec:
+    """A count a place for each row of tokens.
+
+    Raises:
+        InvalidArgument: the tokens are in other than one or two axes.
+    """
     if x.ndim not in (1, 2):
         raise InvalidArgument(f"TfIdfVectorizer: expected an input of shape [C] or [N,C], got {braced(x.shape)}")
     return Spec((*x.shape[:-1], max(ngram_indexes, default=-1) + 1), FLOAT)
 
 
-@operator("TfIdfVectorizer", since=9, specs=_spec)
+@operator("TfIdfVectorizer", since=9, specs=ngram_spec)
 def tf_idf_vectorizer(
     xp: Any,
     x: Array,
@@ -61,11 +67,11 @@ def tf_idf_vectorizer(
 
     Spec: https://onnx.ai/onnx/operators/onnx__TfIdfVectorizer.html
     """
-    if mode not in ("TF", "IDF", "TFIDF"):
-        raise InvalidArgument(f"TfIdfVectorizer: expected mode 'TF', 'IDF' or 'TFIDF', got {mode!r}")
-    result = xp.empty(_spec(x, ngram_indexes=ngram_indexes).shape, FLOAT) if out is None else out
+    if mode not in MODES:
+        raise InvalidArgument(f"TfIdfVectorizer: expected mode {', '.join(MODES)}, got {mode!r}")
+    result = xp.empty(ngram_spec(x, ngram_indexes=ngram_indexes).shape, FLOAT) if out is None else out
     result.fill(0)
-    pool = _pool(tuple(pool_strings or pool_int64s), tuple(ngram_counts), tuple(ngram_indexes))
+    pool = ngram_pool(tuple(pool_strings or pool_int64s), tuple(ngram_counts), tuple(ngram_indexes))
     counts = result.reshape(-1, result.shape[-1])
     for row, tokens in zip(counts, x.reshape(-1, x.shape[-1]).tolist(), strict=True):
         for ngram in _ngrams(tokens, min_gram_length, max_gram_length, max_skip_count):

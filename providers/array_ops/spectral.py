@@ -119,14 +119,25 @@ def stft(
     return stored(xp, xp.stack((spectrum.real, spectrum.imag), axis=-1), signal.dtype, out)
 
 
-def _mel_specs(bins: Any, dft_length: Any, *_: Any, output_datatype: int = 1) -> Spec:
+def mel_specs(bins: Any, dft_length: Any, *_: Any, output_datatype: int = 1) -> Spec:
+    """A weight for each bin of the spectrum and each triangle."""
     return Spec((number(dft_length, 0) // 2 + 1, number(bins, 0)), dtype_of(output_datatype))
 
 
-_MEL_INPUTS = ("num_mel_bins", "dft_length", "sample_rate", "lower_edge_hertz", "upper_edge_hertz")
+MEL_INPUTS = ("num_mel_bins", "dft_length", "sample_rate", "lower_edge_hertz", "upper_edge_hertz")
 
 
-@operator("MelWeightMatrix", since=17, specs=_mel_specs, host=_MEL_INPUTS)
+def mel_corners(bins: int, length: int, rate: int, lower_edge: Array, upper_edge: Array) -> np.ndarray:
+    """The bins of the spectrum at which the triangles begin, are 1 and end, int64 [bins + 2]."""
+    edges = np.array([float(np.asarray(edge).reshape(-1)[0]) for edge in (lower_edge, upper_edge)])
+    low, high = 2595 * np.log10(1 + edges / 700)
+    mels = np.arange(bins + 2) * ((high - low) / (bins + 2)) + low
+    hertz = 700 * (10 ** (mels / 2595) - 1)
+    corners: np.ndarray = ((length + 1) * hertz // rate).astype(np.int64)
+    return corners
+
+
+@operator("MelWeightMatrix", since=17, specs=mel_specs, host=MEL_INPUTS)
 def mel_weight_matrix(
     xp: Any,
     num_mel_bins: Array,
@@ -139,12 +150,8 @@ def mel_weight_matrix(
     out: Array = None,
 ) -> Array:
     """Triangles on the mel scale over the bins of a spectrum. Spec: https://onnx.ai/onnx/operators/onnx__MelWeightMatrix.html"""
-    bins, length = number(num_mel_bins, 0), number(dft_length, 0)
-    edges = np.array([float(np.asarray(edge).reshape(-1)[0]) for edge in (lower_edge_hertz, upper_edge_hertz)])
-    low, high = 2595 * np.log10(1 + edges / 700)
-    mels = np.arange(bins + 2) * ((high - low) / (bins + 2)) + low
-    hertz = 700 * (10 ** (mels / 2595) - 1)
-    corners = ((length + 1) * hertz // number(sample_rate, 1)).astype(np.int64)
+    length = number(dft_length, 0)
+    corners = mel_corners(number(num_mel_bins, 0), length, number(sample_rate, 1), lower_edge_hertz, upper_edge_hertz)
     frequencies = np.arange(length // 2 + 1)[:, None]
     left, centre, right = corners[:-2], corners[1:-1], corners[2:]
     rising = np.where(left == centre, 1.0, (frequencies - left) / np.maximum(centre - left, 1))

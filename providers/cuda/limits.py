@@ -9,7 +9,6 @@ from onnxgpu.providers.cuda.operators.elementwise import shift_refusal
 
 _ALWAYS = {
     ("", "ImageDecoder"): "images are decoded on the host",
-    ("", "TfIdfVectorizer"): "n-grams are looked up on the host",
     ("ai.onnx.ml", "CategoryMapper"): "keys are looked up on the host",
     ("ai.onnx.ml", "LabelEncoder"): "keys are looked up on the host",
     ("ai.onnx.ml", "SVMClassifier"): "its votes are counted on the host",

@@ -33,6 +33,7 @@ CASES = [
     Case("Col2Im", [counting((1, 9, 4)), ints(5, 5), ints(3, 3)], {"strides": [2, 2]}),
     Case("Col2Im", [counting((1, 4, 25)), ints(5, 5), ints(2, 2)], {"pads": [1, 0, 0, 1]}, oracle="onnxruntime"),
     Case("Col2Im", [counting((1, 4, 9)), ints(5, 5), ints(2, 2)], {"dilations": [2, 2]}),
+    Case("Col2Im", [(counting((2, 12, 9)) / 8).astype("float16"), ints(4, 4), ints(2, 2)], oracle="reference"),
     Case("Col2Im", [counting((1, 8, 27)), ints(4, 4, 4), ints(2, 2, 2)]),
     *(Case("Trilu", [counting((2, 3, 4)), np.array(k)], {"upper": upper}) for upper in (0, 1) for k in (-9, -1, 0, 2, 9)),
     Case("Trilu", [counting((4, 3))]),

@@ -41,6 +41,8 @@ CASES = [
     Case("Unique", [counting((0,))], outputs=4),
     Case("Unique", [counting((0, 3))], {"axis": 0}, outputs=4),
     Case("Unique", [X]),
+    *(Case("Unique", [RNG.integers(0, 900, (50, 70)).astype("f")], {"sorted": s}, outputs=4) for s in (0, 1)),
+    Case("Unique", [np.array([2.0, np.nan, -0.0, np.inf, 0.0, np.nan, 2.0], "f")], outputs=4, oracle="reference"),
     Case("Unique", [X], outputs=3),
     *(Case("Unique", [X.astype(kind)], outputs=4, oracle="reference") for kind in (d.name for d in NATIVE if d.kind != "O")),
     Case(

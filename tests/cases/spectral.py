@@ -43,5 +43,6 @@ CASES = [
     Case("STFT", [normal(1, 32, 2), scalar(8, "int64"), uniform(16), scalar(16, "int64")], {"onesided": 0}, opset=17, **_CLOSE),
     Case("STFT", [normal(2, 2000, 1), scalar(160, "int64"), uniform(400)], opset=17, oracle="reference", **_CLOSE),
     Case("MelWeightMatrix", [scalar(8, "int64"), scalar(32, "int64"), scalar(8192, "int64"), scalar(0.0), scalar(4096.0)], opset=17),
+    Case("MelWeightMatrix", [scalar(300, "int64"), scalar(1024, "int64"), scalar(16000, "int64"), scalar(20.0), scalar(7900.0)], opset=17),
     Case("MelWeightMatrix", [scalar(20, "int64"), scalar(64, "int64"), scalar(16000, "int64"), scalar(100.0), scalar(7000.0)], opset=17),
 ]

@@ -74,6 +74,8 @@ CASES = [
         for mode in ("TF", "IDF", "TFIDF")
     ),
     Case("TfIdfVectorizer", [TOKENS[0]], NGRAMS | {"mode": "TF", "min_gram_length": 2}),
+    Case("TfIdfVectorizer", [TOKENS.astype(np.int32)], NGRAMS | {"mode": "TF", "max_skip_count": 2}),
+    Case("TfIdfVectorizer", [np.tile(TOKENS, (1, 90))], NGRAMS | {"mode": "TFIDF", "weights": [1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]}),
     Case(
         "TfIdfVectorizer",
         [words("a", "b", "a", "c")],

@@ -42,6 +42,12 @@ def constant_of_shape(xp: Any, sizes: Array, *, value: Array = None, out: Array 
     return result
 
 
+def filled(out: Array, value: Any) -> Array:
+    """`out`, a dense array, with one value all over."""
+    FILL.instance().launch(blocks_for(-(-out.nbytes // 16)), THREADS, out, sixteen_bytes(value, out.dtype), out.nbytes)
+    return out
+
+
 def _other_precision(operation: Operation) -> str | None:
     return None if operation.attributes.get("stash_type", 1) == 1 else "counts float16 and bfloat16 in float32"
 
