@@ -40,7 +40,7 @@ __device__ inline void for_each_in_spans(const Team& team, int span, Start start
 }
 
 template <typename T, typename P, bool is_wide>
-__global__ void __launch_bounds__(ROW_THREADS<T>) normalize_held_groups(
+__global__ void __launch_bounds__(ROW_THREADS<T>, 1) normalize_held_groups(
     const T* __restrict__ x, const T* __restrict__ skip, const T* __restrict__ before, const P* __restrict__ scale, const P* __restrict__ bias,
     T* __restrict__ y, T* __restrict__ summed, long long rows, int count, int positions, int groups, bool by_group, bool is_silu,
     bool skip_repeats, double epsilon
@@ -49,7 +49,7 @@ __global__ void __launch_bounds__(ROW_THREADS<T>) normalize_held_groups(
     using A = accumulator_t<T>;
     __shared__ A sums[WARP], sums_of_squares[WARP];
     const Team team(rows, count);
-    const int width = count / positions, group = team.row % groups;
+    const int width = count / positions, group = team.row - quotient(team.row, groups) * groups;
     typename Team::Values values;
     team.with_row(x + team.begin, [&](int n, int k, A value) { values[n][k] = value; });
     if (skip && !skip_repeats) team.with_row(skip + team.begin, [&](int n, int k, A value) { values[n][k] += value; });
@@ -88,8 +88,8 @@ struct Group {
     };
 
     __device__ Group(long long positions, long long channels, long long groups, bool channels_last)
-        : positions(positions), channels(channels), width(channels / groups), sample(blockIdx.x / groups), group(blockIdx.x % groups),
-          channels_last(channels_last) {}
+        : positions(positions), channels(channels), width(quotient(channels, groups)), sample(quotient(blockIdx.x, groups)),
+          group(blockIdx.x - sample * groups), channels_last(channels_last) {}
 
     __device__ Place place(long long i) const {
         const long long row = quotient(i, channels_last ? width : positions);

@@ -11,7 +11,7 @@
 #include "rows.cuh"
 
 template <typename T, bool is_centred, bool is_wide>
-__global__ void __launch_bounds__(ROW_THREADS<T>) normalize_rows(
+__global__ void __launch_bounds__(ROW_THREADS<T>, 1) normalize_rows(
     const T* __restrict__ x, const T* __restrict__ skip, const T* __restrict__ bias_in, const T* __restrict__ scale, const T* __restrict__ bias,
     T* __restrict__ y, T* __restrict__ summed, accumulator_t<T>* __restrict__ mean, accumulator_t<T>* __restrict__ deviation, long long rows,
     int count, double epsilon
@@ -48,7 +48,7 @@ __global__ void __launch_bounds__(ROW_THREADS<T>) normalize_rows(
 }
 
 template <typename T, bool is_centred>
-__global__ void __launch_bounds__(ROW_THREADS<T>) normalize_long_rows(
+__global__ void __launch_bounds__(ROW_THREADS<T>, 1) normalize_long_rows(
     const T* __restrict__ x, const T* __restrict__ skip, const T* __restrict__ bias_in, const T* __restrict__ scale, const T* __restrict__ bias,
     T* __restrict__ y, T* __restrict__ summed, accumulator_t<T>* __restrict__ mean, accumulator_t<T>* __restrict__ deviation, long long rows,
     int count, double epsilon

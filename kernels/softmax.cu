@@ -46,7 +46,7 @@ template <bool is_logarithm, typename A> struct Normalized {
 };
 
 template <typename T, bool is_logarithm, bool is_wide>
-__global__ void __launch_bounds__(ROW_THREADS<T>) softmax_rows(const T* __restrict__ x, T* __restrict__ y, long long rows, int count) {
+__global__ void __launch_bounds__(ROW_THREADS<T>, 1) softmax_rows(const T* __restrict__ x, T* __restrict__ y, long long rows, int count) {
     using Team = RowTeam<T, is_wide>;
     using A = accumulator_t<T>;
     __shared__ A maxima[WARP], sums[WARP];
@@ -72,7 +72,7 @@ __global__ void __launch_bounds__(ROW_THREADS<T>) softmax_rows(const T* __restri
 }
 
 template <typename T, bool is_logarithm, bool is_wide>
-__global__ void __launch_bounds__(ROW_THREADS<T>) softmax_long_rows(const T* __restrict__ x, T* __restrict__ y, long long rows, int count) {
+__global__ void __launch_bounds__(ROW_THREADS<T>, 1) softmax_long_rows(const T* __restrict__ x, T* __restrict__ y, long long rows, int count) {
     using Team = RowTeam<T, is_wide>;
     using A = accumulator_t<T>;
     __shared__ A maxima[WARP], sums[WARP];
@@ -103,7 +103,7 @@ __global__ void __launch_bounds__(COLUMN_THREADS) softmax_columns(
     using A = accumulator_t<T>;
     __shared__ A maxima[COLUMN_THREADS], sums[COLUMN_THREADS];
     const long long column = static_cast<long long>(blockIdx.x) * blockDim.x + threadIdx.x;
-    const long long begin = column / inner * inner * count + column % inner;
+    const long long outer = quotient(column, inner), begin = outer * inner * count + column - outer * inner;
     const int last = column < columns ? count : 0;
 
     Powers<A> powers;

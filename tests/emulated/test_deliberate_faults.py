@@ -70,8 +70,8 @@ FAULTS = [
     Fault(
         "index: columns of a strided axis overlap",
         "softmax.cu",
-        "column / inner * inner * count",
-        "column / inner * count",
+        "begin = outer * inner * count",
+        "begin = outer * count",
         "Softmax strided",
     ),
     Fault(
