@@ -114,7 +114,6 @@ def edited(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable
         assert fault.old in text, f"{fault.file} has changed: bring the fault up to date"
         (folder / fault.file).write_text(text.replace(fault.old, fault.new, 1))
         monkeypatch.setattr(kernels, "FOLDER", folder)
-        monkeypatch.setattr(generated, "FOLDER", folder)
         _forget()
 
     yield edit
