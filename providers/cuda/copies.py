@@ -38,6 +38,11 @@ class Copies:
         self._in_flight: deque[tuple[Any, Any]] = deque()
         self._lock = threading.Lock()
         self._awaited = _Awaited()
+        self._has_new_memory = False
+
+    def note_new_memory(self) -> None:
+        """Memory was taken from the pool: kernels that used it before, for another value, may not be done."""
+        self._has_new_memory = True
 
     def upload(self, target: Any, source: np.ndarray, *, unused: bool = False) -> None:
         """Copy to the device; kernels that are launched afterwards see the elements, and `source` may change at once.
@@ -50,7 +55,8 @@ class Copies:
         if not source.nbytes:
             return
         streams = self._streams
-        if not unused:
+        if not unused or self._has_new_memory:
+            self._has_new_memory = False  # before the copies follow: another thread may take more memory meanwhile
             streams.copies_follow()
         if source.nbytes > STAGED_BYTES:
             dense = np.ascontiguousarray(source)

@@ -12,6 +12,7 @@ from onnxgpu.providers.cuda.addresses import address_of
 from onnxgpu.providers.cuda.failures import launched, translated
 from onnxgpu.providers.cuda.launches import Launch, written_down
 from onnxgpu.providers.cuda.narrow import NarrowArray
+from onnxgpu.providers.cuda.remembered import Remembered
 
 
 class CupyKernel:
@@ -22,16 +23,18 @@ class CupyKernel:
         module: `cupy`.
         device: the `cupy.cuda.Device`.
         operation: for messages.
+        host_inputs: positions of inputs on the host, whose values decide.
     """
 
-    def __init__(self, kernel: Kernel, module: Any, device: Any, operation: Operation) -> None:
+    def __init__(self, kernel: Kernel, module: Any, device: Any, operation: Operation, host_inputs: frozenset[int]) -> None:
         self._kernel, self._module, self._device, self._label = kernel, module, device, str(operation)
         self.copies = getattr(kernel, "copies", False)
         self.launches_many: bool = getattr(kernel, "launches_many", False)
+        self._outputs = kernel.outputs if host_inputs else Remembered(kernel.outputs)
 
     def outputs(self, inputs: Sequence[Value]) -> Sequence[Spec] | None:
         """See `onnxgpu.provider.Kernel`."""
-        return self._kernel.outputs(inputs)
+        return self._outputs(inputs)
 
     def workspace(self, inputs: Sequence[Value]) -> int:
         """See `onnxgpu.provider.Kernel`."""
@@ -81,7 +84,7 @@ class CupyKernel:
         """A result as an array of CuPy: operators also give NumPy's scalars and arrays where they only read host inputs."""
         if isinstance(value, (list, tuple)):
             return [self._on_device(item) for item in value]
-        return value if value is None or isinstance(value, NarrowArray) else self._module.asarray(value)
+        return value if value is None or isinstance(value, (NarrowArray, self._module.ndarray)) else self._module.asarray(value)
 
 
 def _refuse(size: int) -> Any:

@@ -42,6 +42,15 @@ _BODY_HOST = {"Loop": {"body": ((0, 1), (0,))}}
 """A loop's iteration number and condition are the host's; what it carries from one iteration to the next stays on the device."""
 
 
+class _Innermost(threading.local):
+    """The provider whose streams and memory the calling thread uses now, while it launches."""
+
+    provider: CUDAProvider | None = None
+
+
+_innermost = _Innermost()
+
+
 class CUDAProvider(Provider):
     """Operators of `array_ops` on one GPU, through CuPy."""
 
@@ -133,7 +142,8 @@ class CUDAProvider(Provider):
     @contextmanager
     def launching(self) -> Iterator[None]:
         """On the provider's streams, and in its memory."""
-        before, self._thread.is_launching = getattr(self._thread, "is_launching", False), True
+        before, outer = getattr(self._thread, "is_launching", False), _innermost.provider
+        self._thread.is_launching, _innermost.provider = True, self
         with self._streams, self._memory.used():
             if self._is_loose:
                 self._streams.copies_follow()
@@ -145,7 +155,7 @@ class CUDAProvider(Provider):
                 self._is_loose = True
                 raise
             finally:
-                self._thread.is_launching = before
+                self._thread.is_launching, _innermost.provider = before, outer
 
     def completed(self) -> None:
         """Nobody else knows the streams, unless the user gave one."""
@@ -162,10 +172,16 @@ class CUDAProvider(Provider):
 
     def allocate(self, spec: Spec) -> Array:
         """See `onnxgpu.provider.Provider`."""
-        with self._explained(f"allocating {spec.nbytes:,} bytes"), self._memory.used():
-            array = typed(self._cupy.empty(spec.shape, stored_dtype(spec.dtype)), spec.dtype)
-            self._streams.copies_follow()  # kernels that used the memory before, for another value, may not be done
-            return array
+        try:
+            if _innermost.provider is self:
+                array = self._new(spec)
+            else:
+                with self._streams, self._memory.used():
+                    array = self._new(spec)
+        except Exception as error:
+            raise translated(error, f"allocating {spec.nbytes:,} bytes on {self.place}", self._cupy, self._memory.statistics) from error
+        self._copies.note_new_memory()
+        return array
 
     def view(self, memory: Array, offset: int, spec: Spec) -> Array:
         """See `onnxgpu.provider.Provider`."""
@@ -264,6 +280,9 @@ class CUDAProvider(Provider):
             if not getattr(self._thread, "is_launching", False):
                 self._streams.synchronize()  # who reads it next has streams of its own
 
+    def _new(self, spec: Spec) -> Array:
+        return typed(self._cupy.ndarray(spec.shape, stored_dtype(spec.dtype)), spec.dtype)
+
     @contextmanager
     def _explained(self, what: str) -> Iterator[None]:
         """On the provider's streams; what fails is explained."""
@@ -312,7 +331,7 @@ class CUDAProvider(Provider):
 
     def _built(self, claim: Claim, operation: Operation) -> CupyKernel:
         with self._streams, self._memory.used():
-            return CupyKernel(claim.build(), self._cupy, self._device, operation)
+            return CupyKernel(claim.build(), self._cupy, self._device, operation, claim.host_inputs)
 
 
 @cache

@@ -117,9 +117,12 @@ class Stub:
     def __init__(self, launch: Callable[..., Any]) -> None:
         self.launch = launch
 
+    def outputs(self, inputs: Any) -> None:
+        """Not known."""
+
 
 def of(launch: Callable[..., Any], cp: Any) -> CupyKernel:
-    return CupyKernel(Stub(launch), cp, cp.cuda.Device(), Operation("Stub", (), (), name="here"))  # type: ignore[arg-type]
+    return CupyKernel(Stub(launch), cp, cp.cuda.Device(), Operation("Stub", (), (), name="here"), frozenset())  # type: ignore[arg-type]
 
 
 def test_a_kernel_that_allocates_or_computes_with_cupy_is_launched_every_time(cp: Any) -> None:

@@ -95,7 +95,7 @@ def check_kernel(case: Case, claim: Claim | Refusal, device: Any, cp: Any) -> No
     What the kernel says it would launch on the same arrays again is as many launches, with the same result.
     """
     assert isinstance(claim, Claim), claim.reason
-    kernel = CupyKernel(claim.build(), cp, cp.cuda.Device(), operation_of(case))
+    kernel = CupyKernel(claim.build(), cp, cp.cuda.Device(), operation_of(case), claim.host_inputs)
     inputs = [x if x is None or i in claim.host_inputs else typed(cp.asarray(bits_of(x)), x.dtype) for i, x in enumerate(case.inputs)]
     given = [None if i in claim.absorbed_inputs else x for i, x in enumerate(inputs)]
     specs = kernel.outputs(given)

@@ -11,6 +11,7 @@ import numpy as np
 from onnxgpu.log import logger
 from onnxgpu.provider import Array, Kernel, Operation, Spec, Value
 from onnxgpu.providers.cuda.device import cupy
+from onnxgpu.providers.cuda.remembered import Remembered
 
 Plans = TypeVar("Plans")
 """A library's plans for one device."""
@@ -46,6 +47,7 @@ class LibraryKernel:
 
     def __init__(self, kernel: Kernel, own: Callable[[], Kernel], operation: Operation) -> None:
         self._kernel, self._own, self._operation = kernel, own(), operation
+        self._workspace = Remembered(self._wanted)
         self._has_told = False
         self.launches_many: bool = getattr(kernel, "launches_many", False)
 
@@ -55,6 +57,9 @@ class LibraryKernel:
 
     def workspace(self, inputs: Sequence[Value]) -> int:
         """What the library wants: what ours may want is allocated where it turns out at the launch that it has to run."""
+        return self._workspace(inputs)
+
+    def _wanted(self, inputs: Sequence[Value]) -> int:
         try:
             return self._kernel.workspace(inputs)
         except NotCovered:
