@@ -310,7 +310,7 @@ class CUDAProvider(Provider):
     def _selection(self) -> Selection:
         from onnxgpu.providers.cuda.libraries.selection import Selection
 
-        return Selection(self._cupy, self.place.index, self.options)
+        return Selection(self._cupy, self._device.id, self.options)
 
     @cached_property
     def _streams(self) -> Streams:
