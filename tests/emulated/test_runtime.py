@@ -96,7 +96,7 @@ class TestStreams:
     @pytest.mark.parametrize("graphs", [None, 0, 1])
     def test_threads_share_a_session(self, lazy: Any, graphs: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
         """Graphs are captured beside the other threads' runs."""
-        monkeypatch.setattr(cuda_device, "_users_before", set())  # other tests import CuPy
+        monkeypatch.setattr(cuda_device, "has_other_users", lambda: False)  # other tests import CuPy
         ours = session(DEEP, {} if graphs is None else {"enable_cuda_graph": graphs})
         lazy.counters(clear=True)
         expected = {seed: ort.InferenceSession(model(DEEP), providers=[CPU]).run(None, deep(seed)) for seed in range(4)}
