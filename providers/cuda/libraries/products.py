@@ -113,7 +113,7 @@ class Product:
             outputs = [self._xp.empty(spec.shape, spec.dtype)]
         operands = (*inputs[:2], inputs[2] if len(inputs) > 2 else None, outputs[0])
         a, b, added, out = addresses = [0 if x is None else int(x.data.ptr) for x in operands]
-        key = (*[_layout_of(x) for x in operands], _alignment(addresses), room)
+        key = (*[_layout_of(x) for x in operands], alignment_of(addresses), room)
         direct = self._direct.get(key)
         if direct is None:
             self._decide(inputs, outputs[0], scratch, room, key)
