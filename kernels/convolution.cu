@@ -33,7 +33,7 @@ __global__ void __launch_bounds__(Shape::threads, (sizeof(T) == 8 ? 256 : 512) /
     const int first_row = blockIdx.x % tiles_down * Shape::rows, first_column = blockIdx.x / tiles_down * Shape::columns;
     const int phases = is_transposed ? p.axis[0].stride * p.axis[1].stride * p.axis[2].stride : 1;
     const int weights_of_map = is_transposed ? p.taps() : p.channels * p.taps(), weights_of_channel = is_transposed ? p.maps * p.taps() : p.taps();
-    const long long results = static_cast<long long>(p.batch) * p.groups * p.maps * p.output_size();
+    const long long output_size = p.output_size();
 
     for (int task = blockIdx.z; task < p.groups * phases; task += gridDim.z) {
         const int of_group = task / phases;
@@ -85,30 +85,56 @@ __global__ void __launch_bounds__(Shape::threads, (sizeof(T) == 8 ? 256 : 512) /
             __syncthreads();
         }
 
+long long target[Shape::thread_columns];  // within map 0; -1 for none
+        int map[Shape::thread_rows];
 #pragma unroll
-        for (int j = 0; j < Shape::thread_columns; j += group) {
+        for (int j = 0; j < Shape::thread_columns; ++j) {
             const int place = first_column + place_of<A, Shape::thread_columns, Shape::columns>(across, j);
-            long long target[group];
+            target[j] = place >= windows ? -1 : j % group > 0 && is_packed ? target[j - j % group] + j % group : target_of(p, walks, place);
+        }
 #pragma unroll
-            for (int k = 0; k < group; ++k)
-                target[k] = k > 0 && is_packed ? target[0] + k : place + k < windows ? target_of(p, walks, place + k) : -1;
-            if (target[0] < 0) continue;
+        for (int i = 0; i < Shape::thread_rows; ++i) {
+            const int row = first_row + place_of<A, Shape::thread_rows, Shape::rows>(down, i);
+            map[i] = row < p.maps ? of_group * p.maps + row : -1;
+        }
+        if (partial) {
+            const long long results = static_cast<long long>(p.batch) * p.groups * p.maps * output_size;
+#pragma unroll
+            for (int i = 0; i < Shape::thread_rows; ++i)
+#pragma unroll
+                for (int j = 0; j < Shape::thread_columns; ++j)
+                    if (map[i] >= 0 && target[j] >= 0) static_cast<A*>(partial)[blockIdx.y * results + target[j] + map[i] * output_size] = sum[i][j];
+            continue;
+        }
+        if (ending.bias) {
 #pragma unroll
             for (int i = 0; i < Shape::thread_rows; ++i) {
-                const int row = first_row + place_of<A, Shape::thread_rows, Shape::rows>(down, i), map = of_group * p.maps + row;
-                if (row >= p.maps) continue;
-                const long long of_map = static_cast<long long>(map) * p.output_size();
-                const A added = partial ? A(0) : ending.bias_of(map);
+                const A added = map[i] >= 0 ? widen(ending.bias[map[i]]) : A(0);
+#pragma unroll
+                for (int j = 0; j < Shape::thread_columns; ++j) sum[i][j] += added;
+            }
+        }
+        if (ending.residual) {
+#pragma unroll
+            for (int i = 0; i < Shape::thread_rows; ++i)
+#pragma unroll
+                for (int j = 0; j < Shape::thread_columns; ++j)
+                    if (map[i] >= 0 && target[j] >= 0) sum[i][j] += widen(ending.residual[target[j] + map[i] * output_size]);
+        }
+        ending.activation(sum);
+#pragma unroll
+        for (int i = 0; i < Shape::thread_rows; ++i) {
+            if (map[i] < 0) continue;
+#pragma unroll
+            for (int j = 0; j < Shape::thread_columns; j += group) {
+                T* to = y + target[j] + map[i] * output_size;
                 Pack<T, group> result;
 #pragma unroll
                 for (int k = 0; k < group; ++k) {
-                    if (target[k] < 0) continue;
-                    const long long to = target[k] + of_map;
-                    if (partial) static_cast<A*>(partial)[blockIdx.y * results + to] = sum[i][j + k];
-                    else if (is_packed) result.element[k] = ending(sum[i][j + k], added, to);
-                    else y[to] = ending(sum[i][j + k], added, to);
+                    result.element[k] = narrow<T>(sum[i][j + k]);
+                    if (!is_packed && target[j + k] >= 0) y[target[j + k] + map[i] * output_size] = result.element[k];
                 }
-                if (is_packed && !partial) *reinterpret_cast<Pack<T, group>*>(y + target[0] + of_map) = result;
+                if (is_packed && target[j] >= 0) *reinterpret_cast<Pack<T, group>*>(to) = result;
             }
         }
     }
@@ -121,6 +147,8 @@ template <typename T> __global__ void __launch_bounds__(256) combine_convolution
     for_each_index(count, [=](long long i) {
         A sum = 0;
         for (int part = 0; part < parts; ++part) sum += static_cast<const A*>(partial)[part * count + i];
-        y[i] = ending(sum, ending.bias_of(static_cast<unsigned>(i) / output_size % maps), i);
+        sum += ending.bias_of(static_cast<unsigned>(i) / output_size % maps) + (ending.residual ? widen(ending.residual[i]) : A(0));
+        ending.activation(sum);
+        y[i] = narrow<T>(sum);
     });
 }

@@ -4,7 +4,6 @@
 
 #pragma once
 
-#include "functions.cuh"
 #include "scalar.cuh"
 
 // Of one spatial axis. Element k of window number o is input element o · stride - begin + k · dilation. Of a transposed convolution,
@@ -24,18 +23,36 @@ struct Convolution {
 
 __device__ inline bool is_within(int place, int size) { return static_cast<unsigned>(place) < static_cast<unsigned>(size); }
 
+// visit(value) for each value of an array of any rank, in registers.
+template <typename A, typename Visit> __device__ inline void for_each_value(A& value, const Visit& visit) { visit(value); }
+template <typename Inner, int count, typename Visit> __device__ inline void for_each_value(Inner (&values)[count], const Visit& visit) {
+#pragma unroll
+    for (int i = 0; i < count; ++i) for_each_value(values[i], visit);
+}
+
+__device__ inline float reciprocal(float x) { return __fdividef(1.0f, x); }
+__device__ inline double reciprocal(double x) { return 1.0 / x; }
+
 // Activations, as two forms with an optional factor x (of x as `slope` leaves it): clip(factor · x + offset, low, high), negative x
 // multiplied with `slope` before, and the sigmoid of rate · x.
-template <typename A> struct Activation {
-    A slope, factor, offset, low, high, rate, is_gate, is_curved;
+enum ActivationForm { NO_ACTIVATION, STRAIGHT, CURVED };
 
-    __device__ A operator()(A x) const {
-        if (is_curved != A(0)) {
-            const A gate = sigmoid(rate * x);
-            return is_gate != A(0) ? x * gate : gate;
+template <typename A> struct Activation {
+    A slope, factor, offset, low, high, rate, is_gate, form;
+
+    template <typename Values> __device__ void operator()(Values& values) const {
+        if (form == A(STRAIGHT)) {
+            for_each_value(values, [this](A& x) {
+                const A bent = x < A(0) ? slope * x : x, line = factor * bent + offset;
+                const A gate = line < low ? low : line > high ? high : line;
+                x = is_gate != A(0) ? bent * gate : gate;
+            });
+        } else if (form == A(CURVED)) {
+            for_each_value(values, [this](A& x) {
+                const A gate = reciprocal(A(1) + exponential(-rate * x));
+                x = is_gate != A(0) ? x * gate : gate;
+            });
         }
-        const A bent = x < A(0) ? slope * x : x, gate = clip(factor * bent + offset, low, high);
-        return is_gate != A(0) ? bent * gate : gate;
     }
 };
 
@@ -45,9 +62,6 @@ template <typename T> struct Ending {
     Activation<accumulator_t<T>> activation;
 
     __device__ accumulator_t<T> bias_of(int map) const { return bias ? widen(bias[map]) : accumulator_t<T>(0); }
-    __device__ T operator()(accumulator_t<T> sum, accumulator_t<T> added, long long index) const {
-        return narrow<T>(activation(sum + added + (residual ? widen(residual[index]) : accumulator_t<T>(0))));
-    }
 };
 
 // Neighbouring results that one store writes.

@@ -52,7 +52,7 @@ __global__ void __launch_bounds__(Shape::threads, 512 / Shape::threads) convolve
     __shared__ Taps<MaskedTap, depth> taps[2];
     __shared__ Lines<T, Shape::rows, depth> rows[2];
     __shared__ Lines<T, Shape::columns, depth> columns[2];
-    Held<T, held> of_map, of_window;
+    Held<T, held> of_weights, of_window;
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, quad = lane / 4, inner = lane % 4 * 2;
     const int warp_row = warp / Shape::across * (Shape::rows / Shape::down), warp_column = warp % Shape::across * (Shape::columns / Shape::across);
     const int my_row = threadIdx.x / (depth / held), row_depth = threadIdx.x % (depth / held) * held;
@@ -61,6 +61,7 @@ __global__ void __launch_bounds__(Shape::threads, 512 / Shape::threads) convolve
     const int first_row = blockIdx.x % tiles_down * Shape::rows, first_column = blockIdx.x / tiles_down * Shape::columns;
     const int phases = is_transposed ? p.axis[0].stride * p.axis[1].stride * p.axis[2].stride : 1;
     const int weights_of_map = is_transposed ? p.taps() : p.channels * p.taps(), weights_of_channel = is_transposed ? p.maps * p.taps() : p.taps();
+    const long long output_size = p.output_size();
 
     for (int task = blockIdx.z; task < p.groups * phases; task += gridDim.z) {
         const int group = task / phases;
@@ -77,18 +78,18 @@ __global__ void __launch_bounds__(Shape::threads, 512 / Shape::threads) convolve
             for (int n = 0; n < held; n += width) {
                 const int k = first + row_depth + n;
                 if (!is_transposed && is_vectored && k + width <= row_end) {
-                    of_map.vector[n / width] = load_vector(weights + k);
+                    of_weights.vector[n / width] = load_vector(weights + k);
                 } else {
 #pragma unroll
                     for (int e = 0; e < width; ++e)
-                        of_map.vector[n / width].element[e] =
+                        of_weights.vector[n / width].element[e] =
                             k + e < row_end ? weights[is_transposed ? table.weight[row_depth + n + e] : k + e] : narrow<T>(0.0f);
                 }
             }
             of_window.load([&](int n) { return column.element(table.tap[column_depth + n]); });
         };
         const auto store = [&](int to) {
-            of_map.store(&rows[to].value[my_row][row_depth]);
+            of_weights.store(&rows[to].value[my_row][row_depth]);
             of_window.store(&columns[to].value[my_column][column_depth]);
         };
         float sum[Shape::row_fragments][Shape::column_fragments][4] = {};
@@ -127,34 +128,52 @@ __global__ void __launch_bounds__(Shape::threads, 512 / Shape::threads) convolve
             __syncthreads();
         }
 
+// Of fragment j this thread has columns `inner` and `inner + 1`, of fragment i the rows `quad` and `quad + 8`.
+        long long target[Shape::column_fragments][2];  // within map 0; -1 for none
+        int map[Shape::row_fragments][2];
 #pragma unroll
         for (int j = 0; j < Shape::column_fragments; ++j) {
             const int place = first_column + warp_column + j * 8 + inner;
-            if (place >= windows) continue;
-            const long long first = target_of(p, walks, place);
-            const long long second = is_paired ? first + 1 : place + 1 < windows ? target_of(p, walks, place + 1) : -1;
-#pragma unroll
-            for (int i = 0; i < 2 * Shape::row_fragments; ++i) {
-                const int row = first_row + warp_row + i / 2 * 16 + i % 2 * 8 + quad, map = group * p.maps + row;
-                if (row >= p.maps) continue;
-                const long long of_map_in_y = static_cast<long long>(map) * p.output_size();
-                const float(&values)[4] = sum[i / 2][j];
-                const float low = values[i % 2 * 2], high = values[i % 2 * 2 + 1];
-                if (partial) {
-                    float* of_part = static_cast<float*>(partial) + blockIdx.y * (static_cast<long long>(p.batch) * p.groups * p.maps * p.output_size());
-                    of_part[first + of_map_in_y] = low;
-                    if (second >= 0) of_part[second + of_map_in_y] = high;
-                    continue;
-                }
-                const float added = ending.bias_of(map);
-                const T result = ending(low, added, first + of_map_in_y);
-                if (is_paired) {
-                    *reinterpret_cast<Pack<T, 2>*>(y + first + of_map_in_y) = {{result, ending(high, added, second + of_map_in_y)}};
-                } else {
-                    y[first + of_map_in_y] = result;
-                    if (second >= 0) y[second + of_map_in_y] = ending(high, added, second + of_map_in_y);
-                }
-            }
+            target[j][0] = place < windows ? target_of(p, walks, place) : -1;
+            target[j][1] = is_paired && place < windows ? target[j][0] + 1 : place + 1 < windows ? target_of(p, walks, place + 1) : -1;
         }
+#pragma unroll
+        for (int i = 0; i < 2 * Shape::row_fragments; ++i) {
+            const int row = first_row + warp_row + i / 2 * 16 + i % 2 * 8 + quad;
+            map[i / 2][i % 2] = row < p.maps ? group * p.maps + row : -1;
+        }
+        // visit(sum, map, place in y) for all that this thread has.
+        const auto for_each_sum = [&](const auto& visit) {
+#pragma unroll
+            for (int i = 0; i < Shape::row_fragments; ++i)
+#pragma unroll
+                for (int j = 0; j < Shape::column_fragments; ++j)
+#pragma unroll
+                    for (int n = 0; n < 4; ++n)
+                        if (map[i][n / 2] >= 0 && target[j][n % 2] >= 0)
+                            visit(sum[i][j][n], map[i][n / 2], target[j][n % 2] + map[i][n / 2] * output_size);
+        };
+        if (partial) {
+            float* of_part = static_cast<float*>(partial) + blockIdx.y * (p.batch * (p.groups * p.maps * output_size));
+            for_each_sum([&](float value, int, long long to) { of_part[to] = value; });
+            continue;
+        }
+        if (ending.bias) for_each_sum([&](float& value, int of_map, long long) { value += widen(ending.bias[of_map]); });
+        if (ending.residual) for_each_sum([&](float& value, int, long long to) { value += widen(ending.residual[to]); });
+        ending.activation(sum);
+        if (!is_paired) {
+            for_each_sum([&](float value, int, long long to) { y[to] = narrow<T>(value); });
+            continue;
+        }
+#pragma unroll
+        for (int i = 0; i < Shape::row_fragments; ++i)
+#pragma unroll
+            for (int j = 0; j < Shape::column_fragments; ++j)
+#pragma unroll
+                for (int n = 0; n < 2; ++n) {
+                    if (map[i][n] < 0 || target[j][0] < 0) continue;
+                    const Pack<T, 2> result = {{narrow<T>(sum[i][j][2 * n]), narrow<T>(sum[i][j][2 * n + 1])}};
+                    *reinterpret_cast<Pack<T, 2>*>(y + target[j][0] + map[i][n] * output_size) = result;
+                }
     }
 }

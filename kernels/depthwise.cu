@@ -6,65 +6,90 @@
 //   launch    any: depthwise_strips has a strip of DOWN rows a thread, and of as many columns as 4 bytes hold, neighbouring threads
 //             neighbouring columns; depthwise has an output a thread
 //
-// depthwise_strips reads each row of its strip once and adds it to all sums that it is part of, so that what a thread reads is in
-// registers, and what its neighbours read as well is in the cache of the multiprocessor. Memory-bound.
+// depthwise_strips reads many rows of its strip before it uses the first, and adds each to all sums that it is part of; what its
+// neighbours read as well is in the cache of the multiprocessor. Memory-bound.
 
 #include "convolution.cuh"
+#include "division.cuh"
 #include "vector.cuh"
+
+struct StripNumbers {
+    Division strip_width, strips, maps, maps_of_group;  // in strips: a row of them, a map; maps of the result, and of a group
+};
 
 template <typename T, int kernel, int stride>
 __global__ void __launch_bounds__(256) depthwise_strips(
-    const T* __restrict__ x, const T* __restrict__ w, T* __restrict__ y, Convolution p, Ending<T> ending, long long count, bool is_packed
+    const T* __restrict__ x, const T* __restrict__ w, T* __restrict__ y, Convolution p, StripNumbers numbers, Ending<T> ending, long long count,
+    bool is_packed
 ) {
     using A = accumulator_t<T>;
     constexpr int down = stride == 1 ? 8 : 4, across = sizeof(T) == 2 ? 2 : 1;
     constexpr int rows_read = (down - 1) * stride + kernel, columns_read = (across - 1) * stride + kernel;
+    constexpr int rows_at_once = kernel == 3 ? rows_read : 4;  // in flight
     const Axis vertical = p.axis[1], horizontal = p.axis[2];
-    const unsigned strips = (vertical.out_size + down - 1) / down, strip_width = (horizontal.out_size + across - 1) / across;
-    const int maps = p.groups * p.maps;
     for_each_index(count, [=](long long index) {
-        const unsigned item = static_cast<unsigned>(index), above = item / strip_width, plane = above / strips;
-        const int first_row = (above - plane * strips) * down, first_column = (item - above * strip_width) * across;
-        const int map = plane % maps, top = first_row * stride - vertical.begin, left = first_column * stride - horizontal.begin;
-        const T* from = x + static_cast<long long>(plane / maps * p.groups + map / p.maps) * p.input_size() + left;
+        const unsigned item = static_cast<unsigned>(index), above = numbers.strip_width(item), plane = numbers.strips(above);
+        const unsigned sample = numbers.maps(plane);
+        const int first_row = (above - plane * numbers.strips.divisor) * down, first_column = (item - above * numbers.strip_width.divisor) * across;
+        const int map = plane - sample * numbers.maps.divisor, top = first_row * stride - vertical.begin;
+        const int left = first_column * stride - horizontal.begin;
+        const T* from = x + static_cast<long long>(sample * p.groups + numbers.maps_of_group(map)) * p.input_size();
+        from += top * horizontal.size + left;
         const A added = ending.bias_of(map);
-        A weight[kernel][kernel], sum[down][across] = {};
         bool is_inside[columns_read];
+#pragma unroll
+        for (int c = 0; c < columns_read; ++c) is_inside[c] = is_within(left + c, horizontal.size);
+        A weight[kernel][kernel], sum[down][across];
 #pragma unroll
         for (int i = 0; i < kernel; ++i)
 #pragma unroll
             for (int j = 0; j < kernel; ++j) weight[i][j] = widen(w[(map * kernel + i) * kernel + j]);
+        for_each_value(sum, [=](A& value) { value = added; });
 #pragma unroll
-        for (int c = 0; c < columns_read; ++c) is_inside[c] = is_within(left + c, horizontal.size);
+        for (int first = 0; first < rows_read; first += rows_at_once) {
+            T value[rows_at_once][columns_read];
 #pragma unroll
-        for (int r = 0; r < rows_read; ++r) {
-            const bool is_row = is_within(top + r, vertical.size);
-            A value[columns_read];
+            for (int r = 0; r < rows_at_once; ++r) {
+                const bool is_row = first + r < rows_read && is_within(top + first + r, vertical.size);
 #pragma unroll
-            for (int c = 0; c < columns_read; ++c) value[c] = is_row && is_inside[c] ? widen(from[(top + r) * horizontal.size + c]) : A(0);
-#pragma unroll
-            for (int t = 0; t < down; ++t) {
-                const int i = r - t * stride;
-                if (i < 0 || i >= kernel) continue;
-#pragma unroll
-                for (int j = 0; j < kernel; ++j)
-#pragma unroll
-                    for (int a = 0; a < across; ++a) sum[t][a] += weight[i][j] * value[a * stride + j];
+                for (int c = 0; c < columns_read; ++c)
+                    value[r][c] = is_row && is_inside[c] ? from[(first + r) * horizontal.size + c] : narrow<T>(A(0));
             }
-        }
-        long long to = static_cast<long long>(plane * vertical.out_size + first_row) * horizontal.out_size + first_column;
 #pragma unroll
-        for (int t = 0; t < down; ++t, to += horizontal.out_size) {
-            if (first_row + t >= vertical.out_size) continue;
+            for (int r = 0; r < rows_at_once; ++r)
+#pragma unroll
+                for (int t = 0; t < down; ++t) {
+                    const int i = first + r - t * stride;
+                    if (i < 0 || i >= kernel) continue;
+#pragma unroll
+                    for (int j = 0; j < kernel; ++j)
+#pragma unroll
+                        for (int a = 0; a < across; ++a) sum[t][a] += weight[i][j] * widen(value[r][a * stride + j]);
+                }
+        }
+        const long long to = static_cast<long long>(plane * vertical.out_size + first_row) * horizontal.out_size + first_column;
+        const int rows_left = vertical.out_size - first_row, columns_left = horizontal.out_size - first_column;
+        if (ending.residual) {
+#pragma unroll
+            for (int t = 0; t < down; ++t)
+#pragma unroll
+                for (int a = 0; a < across; ++a)
+                    if (t < rows_left && a < columns_left) sum[t][a] += widen(ending.residual[to + t * horizontal.out_size + a]);
+        }
+        ending.activation(sum);
+#pragma unroll
+        for (int t = 0; t < down; ++t) {
+            if (t >= rows_left) continue;
+            T* line = y + to + t * horizontal.out_size;
             if (is_packed) {
                 Pack<T, across> result;
 #pragma unroll
-                for (int a = 0; a < across; ++a) result.element[a] = ending(sum[t][a], added, to + a);
-                *reinterpret_cast<Pack<T, across>*>(y + to) = result;
+                for (int a = 0; a < across; ++a) result.element[a] = narrow<T>(sum[t][a]);
+                *reinterpret_cast<Pack<T, across>*>(line) = result;
             } else {
 #pragma unroll
                 for (int a = 0; a < across; ++a)
-                    if (first_column + a < horizontal.out_size) y[to + a] = ending(sum[t][a], added, to + a);
+                    if (a < columns_left) line[a] = narrow<T>(sum[t][a]);
             }
         }
     });
@@ -106,6 +131,8 @@ __global__ void __launch_bounds__(256) depthwise(
                 }
             }
         }
-        y[index] = ending(sum, ending.bias_of(map), index);
+        sum += ending.bias_of(map) + (ending.residual ? widen(ending.residual[index]) : A(0));
+        ending.activation(sum);
+        y[index] = narrow<T>(sum);
     });
 }

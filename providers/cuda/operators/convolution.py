@@ -43,7 +43,7 @@ _MOST_MASKED = 31
 _HALVES = ("__half", "__nv_bfloat16")
 _KERNELS, _STRIDES = ("3", "5", "7"), ("1", "2")
 
-STRIPS = Template("depthwise.cu", "depthwise_strips<{T}, {kernel}, {stride}>", "pppsslb", T=FLOATS, kernel=_KERNELS, stride=_STRIDES)
+STRIPS = Template("depthwise.cu", "depthwise_strips<{T}, {kernel}, {stride}>", "pppssslb", T=FLOATS, kernel=_KERNELS, stride=_STRIDES)
 DEPTHWISE = Template("depthwise.cu", "depthwise<{T}, {transposed}>", "pppssl", T=FLOATS, transposed=("false", "true"))
 CONVOLVE = Template(
     "convolution.cu", "convolve<{instance}, {transposed}>", "ppppssib", transposed=("false", "true"),
@@ -106,8 +106,8 @@ class _Geometry:
         axes = [(1, 1, 1, 1, 1, 0)] * (_MOST_AXES - len(self.axes)) + list(self.axes)
         return by_value(np.array([*(number for axis in axes for number in axis), batch, self.groups, self.channels, self.maps], np.int32))
 
-    def strips(self, item_bytes: int) -> tuple[int, int, int] | None:
-        """For `depthwise_strips`: size and stride of its windows, and how many strips a map has; None if it has no such windows."""
+    def strips(self, item_bytes: int) -> tuple[int, int, int, int] | None:
+        """For `depthwise_strips`: size and stride of its windows, and strips above and beside each other; None for other windows."""
         axes = [(1, 1, 1, 1, 1, 0)] * (_MOST_AXES - len(self.axes)) + list(self.axes)
         (kernel, stride, dilation), rest = axes[1][2:5], axes[0]
         if self.transposed or rest[:3] != (1, 1, 1) or axes[2][2:5] != (kernel, stride, dilation):
@@ -115,7 +115,7 @@ class _Geometry:
         if str(kernel) not in _KERNELS or str(stride) not in _STRIDES or dilation != 1:
             return None
         down, across = 8 if stride == 1 else 4, 2 if item_bytes == 2 else 1
-        return kernel, stride, -(-axes[1][1] // down) * -(-axes[2][1] // across)
+        return kernel, stride, -(-axes[1][1] // down), -(-axes[2][1] // across)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,19 +161,20 @@ class _Activation:
         step = (activation_step(given, "0") or "Identity 0").split()
         name, arguments = step[0], [float(word[1:]) for word in step[2:]]
         low, high = (*arguments, 0.0, 0.0)[:2]
-        straight = {
+        straight, curved = 1.0, 2.0
+        forms = {
             "Identity": (1.0, 1.0, 0.0, -inf, inf, 0.0, 0.0, 0.0),
-            "Relu": (1.0, 1.0, 0.0, 0.0, inf, 0.0, 0.0, 0.0),
-            "Clip": (1.0, 1.0, 0.0, low, high, 0.0, 0.0, 0.0),
-            "LeakyRelu": (low, 1.0, 0.0, -inf, inf, 0.0, 0.0, 0.0),
-            "HardSigmoid": (1.0, low, high, 0.0, 1.0, 0.0, 0.0, 0.0),
-            "HardSwish": (1.0, 1.0 / 6.0, 0.5, 0.0, 1.0, 0.0, 1.0, 0.0),
-            "Sigmoid": (0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 1.0),
-            "Silu": (0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0),
-            "QuickGelu": (0.0, 0.0, 0.0, 0.0, 0.0, low, 1.0, 1.0),
+            "Relu": (1.0, 1.0, 0.0, 0.0, inf, 0.0, 0.0, straight),
+            "Clip": (1.0, 1.0, 0.0, low, high, 0.0, 0.0, straight),
+            "LeakyRelu": (low, 1.0, 0.0, -inf, inf, 0.0, 0.0, straight),
+            "HardSigmoid": (1.0, low, high, 0.0, 1.0, 0.0, 0.0, straight),
+            "HardSwish": (1.0, 1.0 / 6.0, 0.5, 0.0, 1.0, 0.0, 1.0, straight),
+            "Sigmoid": (0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, curved),
+            "Silu": (0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0, curved),
+            "QuickGelu": (0.0, 0.0, 0.0, 0.0, 0.0, low, 1.0, curved),
         }
-        self._numbers = straight.get(name, straight["Identity"])
-        self.step = None if name in straight else " ".join(step)
+        self._numbers = forms.get(name, forms["Identity"])
+        self.step = None if name in forms else " ".join(step)
 
     def ending(self, dtype: np.dtype, bias: Array | None, residual: Array | None) -> np.void:
         """`Ending` of convolution.cuh."""
@@ -287,11 +288,12 @@ def _convolve(geometry: _Geometry, x: Array, w: Array, ending: np.void, out: Arr
             kernel = DEPTHWISE.instance(T=x.dtype, transposed=transposed)
             kernel.launch(blocks_for(out.size), THREADS, x, w, out, structure, ending, out.size)
             return
-        size, stride, per_map = strips
-        count = batch * geometry.shape[1] * per_map
+        size, stride, above, beside = strips
+        count = batch * geometry.shape[1] * above * beside
+        numbers = _divisions(beside, above, geometry.shape[1], geometry.maps)
         is_packed = geometry.shape[-1] % 2 == 0 and out.data.ptr % 4 == 0
         kernel = STRIPS.instance(T=x.dtype, kernel=size, stride=stride)
-        kernel.launch(blocks_for(count), THREADS, x, w, out, structure, ending, count, is_packed)
+        kernel.launch(blocks_for(count), THREADS, x, w, out, structure, numbers, ending, count, is_packed)
         return
     tiling = _tiling(geometry, batch, x.itemsize)
     partial = workspace if tiling.parts > 1 else None
@@ -309,3 +311,10 @@ def _convolve(geometry: _Geometry, x: Array, w: Array, ending: np.void, out: Arr
     if tiling.parts > 1:
         sizes = out.size, geometry.shape[1], geometry.positions, tiling.parts
         COMBINE.instance(T=x.dtype).launch(blocks_for(out.size), THREADS, out, partial, ending, *sizes)
+
+
+def _divisions(*divisors: int) -> np.void:
+    """Structures `Division` of division.cuh."""
+    shifts = [(divisor - 1).bit_length() for divisor in divisors]
+    fields = [(d, ((1 << 32) * ((1 << shift) - d)) // d + 1, shift) for d, shift in zip(divisors, shifts, strict=True)]
+    return by_value(np.array(fields, np.uint32))
