@@ -104,9 +104,13 @@ def generated_programs() -> Iterator[Program]:
     floats, integers = _alone(FORMS), _alone(INTEGER_FORMS)
     floats["Chain"] = ("Mul 0 1", "Add %0 =0.5", "Sigmoid %1", "Mul %0 %2", "Clip %3 =0 =6", "Add %4 2")
     for name, expressions in (*((name, floats) for name in sorted(FLOAT_NAMES)), *((name, integers) for name in sorted(INTEGER_NAMES))):
-        parts = [source(steps, dtype_named(name), 3 if key == "Chain" else arity(key), 0, 3, key) for key, steps in expressions.items()]
-        kernels = tuple(f"{key}_{form}" for key in expressions for form in ("dense", "broadcast"))
-        yield Program(f"generated for {name}", "\n".join(parts), plain=kernels)
+        dtype, forms = dtype_named(name), ("dense", "broadcast")
+        parts = [source(steps, dtype, 3 if key == "Chain" else arity(key), 0, 3, key) for key, steps in expressions.items()]
+        kernels = [f"{key}_{form}" for key in expressions for form in forms]
+        if expressions is floats:
+            parts.append(source(floats["Chain"], dtype, 3, 0, 3, "WideChain", width=16 // dtype.itemsize))
+            kernels += [f"WideChain_{form}" for form in forms]
+        yield Program(f"generated for {name}", "\n".join(parts), plain=tuple(kernels))
 
 
 def _alone(forms: Iterable[str]) -> dict[str, tuple[str, ...]]:

@@ -1,7 +1,7 @@
 // Applies a function of several operands to every element: what generated kernels are made of.
 //
 //   elementwise_dense       all operands have the result's shape, or one element (the bits of `scalars` say which)
-//   elementwise_broadcast   operands of any strides over up to MOST_AXES collapsed axes
+//   elementwise_broadcast   operands of any strides over up to MOST_AXES collapsed axes, 16 bytes a load where `width` says that they can be
 //   launch                  any number of blocks and threads: both walk the range with a grid-stride loop
 //
 // The function takes and gives accumulators: float for float16 and bfloat16. The result may be written over an operand.
@@ -64,19 +64,59 @@ __device__ inline void elementwise_dense(const Operands<T, N>& x, T* y, long lon
     }
 }
 
-template <typename T, typename Function, int N, int axes>
+// Where the operands' elements lie for number `index` of the result, counted in `width` neighbours along the innermost axis.
+template <int axes, int width, int N> __device__ inline void locate(const Layout<N>& layout, long long index, long long (&offset)[N]) {
+#pragma unroll
+    for (int axis = MOST_AXES - 1; axis >= MOST_AXES - axes; --axis) {
+        const int together = axis == MOST_AXES - 1 ? width : 1;
+        const long long size = layout.sizes[axis] / together, rest = axis == MOST_AXES - axes ? 0 : quotient(index, size);
+        const long long place = (index - rest * size) * together;
+#pragma unroll
+        for (int n = 0; n < N; ++n) offset[n] += place * layout.strides[n][axis];
+        index = rest;
+    }
+}
+
+// Where `width` is not 1, the innermost axis and all strides but along it are multiples of it, and along it they are 1 or 0.
+template <typename T, typename Function, int N, int axes, int width>
 __device__ inline void elementwise_broadcast(const Operands<T, N>& x, T* y, const Layout<N>& layout, long long count) {
     using A = accumulator_t<T>;
-    for (long long i = thread_index(); i < count; i += thread_count()) {
-        long long rest = i, offset[N] = {};
+    A values[N];
+    if constexpr (width > 1) {
+        static_assert(width == Vector<T>::count, "a load is a vector");
+        constexpr int last = MOST_AXES - 1;
+        bool is_aligned = is_vector_aligned(y);
 #pragma unroll
-        for (int axis = MOST_AXES - 1; axis >= MOST_AXES - axes; --axis) {
-            const long long size = layout.sizes[axis], index = rest % size;
-            rest /= size;
+        for (int n = 0; n < N; ++n) is_aligned = is_aligned && (!layout.strides[n][last] || is_vector_aligned(x.data[n]));
+        if (is_aligned) {
+            for (long long v = thread_index(); v < count / width; v += thread_count()) {
+                long long offset[N] = {};
+                locate<axes, width>(layout, v, offset);
+                Vector<T> in[N], out;
 #pragma unroll
-            for (int n = 0; n < N; ++n) offset[n] += index * layout.strides[n][axis];
+                for (int n = 0; n < N; ++n) {
+                    if (layout.strides[n][last]) {
+                        in[n] = load_vector(x.data[n] + offset[n]);
+                    } else {
+                        const T repeated = x.data[n][offset[n]];
+#pragma unroll
+                        for (int k = 0; k < width; ++k) in[n].element[k] = repeated;
+                    }
+                }
+#pragma unroll
+                for (int k = 0; k < width; ++k) {
+#pragma unroll
+                    for (int n = 0; n < N; ++n) values[n] = widen(in[n].element[k]);
+                    out.element[k] = narrow<T>(apply(Function(), values));
+                }
+                store_vector(y + v * width, out);
+            }
+            return;
         }
-        A values[N];
+    }
+    for (long long i = thread_index(); i < count; i += thread_count()) {
+        long long offset[N] = {};
+        locate<axes, 1>(layout, i, offset);
 #pragma unroll
         for (int n = 0; n < N; ++n) values[n] = widen(x.data[n][offset[n]]);
         y[i] = narrow<T>(apply(Function(), values));

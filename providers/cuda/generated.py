@@ -67,12 +67,14 @@ extern "C" __global__ void __launch_bounds__(256) {name}_dense(Operands<{T}, {N}
     elementwise_dense<{T}, {name}, {N}, {scalars}>(x, y, count);
 }}
 extern "C" __global__ void __launch_bounds__(256) {name}_broadcast(Operands<{T}, {N}> x, {T}* y, Layout<{N}> layout, long long count) {{
-    elementwise_broadcast<{T}, {name}, {N}, {axes}>(x, y, layout, count);
+    elementwise_broadcast<{T}, {name}, {N}, {axes}, {width}>(x, y, layout, count);
 }}
 """
 
 
-def source(steps: Sequence[str], dtype: np.dtype, operands: int, scalars: int = 0, axes: int = 1, name: str = "Expression") -> str:
+def source(
+    steps: Sequence[str], dtype: np.dtype, operands: int, scalars: int = 0, axes: int = 1, name: str = "Expression", width: int = 1
+) -> str:
     """The CUDA C++ of an expression: the kernels `<name>_dense` and `<name>_broadcast`.
 
     Args:
@@ -82,6 +84,7 @@ def source(steps: Sequence[str], dtype: np.dtype, operands: int, scalars: int = 
         scalars: bit n is set if operand n has one element (for the kernel `dense`).
         axes: collapsed axes of the result (for the kernel `broadcast`).
         name: what the function object is called.
+        width: elements of a load (for the kernel `broadcast`).
 
     Raises:
         InvalidGraph: a step is no known operator, or has the wrong operands.
@@ -97,6 +100,7 @@ def source(steps: Sequence[str], dtype: np.dtype, operands: int, scalars: int = 
         N=operands,
         scalars=scalars,
         axes=axes,
+        width=width,
     )
 
 
@@ -141,18 +145,20 @@ def evaluate(steps: Sequence[str], inputs: Sequence[Array], out: Array) -> None:
     expression, layouts = tuple(steps), tuple([(x.shape, x.strides) for x in inputs])
     launch = _launch_for(layouts, out.shape, out.itemsize)
     device = cupy().cuda.runtime.getDevice()
-    kernel = _compiled(expression, out.dtype, len(inputs), launch.scalars, launch.axes, launch.name, device, compiles_checked())
+    shape = (launch.scalars, launch.axes, launch.width)
+    kernel = _compiled(expression, out.dtype, len(inputs), shape, launch.name, device, compiles_checked())
     pointers = pack(f"{len(inputs)}Q", *[x.data.ptr for x in inputs])
     kernel.launch(launch.blocks, _THREADS, pointers, out, *launch.layout, out.size)
 
 
 @dataclass(frozen=True, slots=True)
 class _Launch:
-    """Which kernel suits operands of certain layouts, and its launch; see `source` for `scalars` and `axes`."""
+    """Which kernel suits operands of certain layouts, and its launch; see `source` for `scalars`, `axes` and `width`."""
 
     name: str
     scalars: int
     axes: int
+    width: int
     blocks: int
     layout: tuple[np.void, ...]
 
@@ -163,9 +169,12 @@ def _launch_for(layouts: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...], sh
     size = prod(shape)
     if all(prod(each) == 1 or (each == shape and _is_dense(each, strides, itemsize)) for each, strides in layouts):
         scalars = 0 if size == 1 else sum(1 << n for n, (each, _) in enumerate(layouts) if prod(each) == 1)
-        return _Launch("dense", scalars, 1, _blocks_for(size, per_thread=max(1, 16 // itemsize)), ())
+        return _Launch("dense", scalars, 1, 1, _blocks_for(size, per_thread=max(1, 16 // itemsize)), ())
     sizes, joined = collapsed(shape, [_steps_over(each, strides, len(shape), itemsize) for each, strides in layouts])
-    return _Launch("broadcast", 0, len(sizes), _blocks_for(size), (layout_of(sizes, joined),))
+    width = max(1, 16 // itemsize)
+    if sizes[-1] % width or not all(steps[-1] in (0, 1) and not any(step % width for step in steps[:-1] if steps[-1]) for steps in joined):
+        width = 1
+    return _Launch("broadcast", 0, len(sizes), width, _blocks_for(size, width), (layout_of(sizes, joined),))
 
 
 def _blocks_for(size: int, per_thread: int = 1) -> int:
@@ -231,7 +240,8 @@ def layout_of(sizes: Sequence[int], strides: Sequence[Sequence[int]]) -> np.void
 
 @cache
 def _compiled(
-    steps: tuple[str, ...], dtype: np.dtype, operands: int, scalars: int, axes: int, name: str, device: int, checked: bool
+    steps: tuple[str, ...], dtype: np.dtype, operands: int, shape: tuple[int, int, int], name: str, device: int, checked: bool
 ) -> Function:
-    kernel = compiled(source(steps, dtype, operands, scalars, axes)).get_function(f"Expression_{name}")
+    scalars, axes, width = shape
+    kernel = compiled(source(steps, dtype, operands, scalars, axes, width=width)).get_function(f"Expression_{name}")
     return Function(kernel, f"Expression_{name}", "spl" if name == "dense" else "spsl")

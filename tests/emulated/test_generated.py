@@ -87,6 +87,25 @@ def test_shapes_that_broadcast(cp: Any, device: Any, shapes: Any, transposed: bo
     np.testing.assert_allclose(out.get(), expected(x, y), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("checked", [False, True])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("start", [0, 1])
+@pytest.mark.parametrize("shapes", [((2, 3, 16), (3, 1)), ((5, 16), (16,)), ((3, 1, 8), (4, 8)), ((3, 12), (3, 1)), ((2, 3, 5), (3, 1))])
+def test_broadcast_operands_16_bytes_a_load(
+    cp: Any, device: Any, shapes: tuple[tuple[int, ...], ...], start: int, dtype: Any, checked: bool
+) -> None:
+    """Where the innermost axis allows it, and the addresses."""
+    device.configure(replace(PLAIN, checked=checked, schedule=7))
+    rng = np.random.default_rng(0)
+    x, y = (rng.standard_normal(shape).astype(dtype) for shape in shapes)
+    moved = cp.empty(x.size + start, dtype)[start:].reshape(x.shape)
+    moved[...] = cp.asarray(x)
+    out = cp.empty(np.broadcast_shapes(*shapes), dtype)
+    evaluate(CHAIN, [moved, cp.asarray(y)], out)
+    tolerance = {4: 1e-5, 8: 1e-12, 2: 2e-2}[np.dtype(dtype).itemsize]
+    np.testing.assert_allclose(out.get().astype(np.float64), expected(x, y), rtol=tolerance, atol=tolerance)
+
+
 def test_a_chain_of_a_model_is_one_launch(device: Any) -> None:
     text = "g (float[2,3,40] x, float[40] y) => (float[2,3,40] z) { a = Mul (x, y) b = Sigmoid (a) c = Mul (a, b) z = Add (c, x) }"
     session = ort.InferenceSession(model(text), providers=[CUDA, CPU])
