@@ -16,6 +16,13 @@ def _pool(name: str, kernel: list[int], opset: int, x: np.ndarray = _X, outputs:
     return Case(name, [x], {"kernel_shape": kernel, **attributes}, opset=opset, outputs=outputs)
 
 
+_HALF = normal(2, 3, 5, dtype="float16")
+
+
+def _cubic_norms(x: np.ndarray) -> np.ndarray:
+    return np.asarray((abs(x.astype("d")) ** 3).sum(-1, keepdims=True) ** (1 / 3)).astype(x.dtype)
+
+
 _UNPOOLED = normal(1, 2, 2, 2)
 _PLACES = np.array([[[[5, 7], [13, 15]], [[16, 18], [26, 31]]]], np.int64)
 _ROIS = np.array([[0.5, 1.0, 6.0, 7.5], [2.0, 0.0, 3.5, 8.0], [-1.0, -1.0, 9.0, 10.0]], "f")
@@ -63,6 +70,8 @@ CASES = [
     Case("GlobalLpPool", [_X], opset=2),
     Case("GlobalLpPool", [_X], {"p": 1}, opset=2),
     Case("GlobalLpPool", [_X], {"p": 3}, opset=2),
+    Case("GlobalLpPool", [normal(2, 3, 33, 40)], {"p": 4}, opset=2),
+    Case("GlobalLpPool", [_HALF], {"p": 3}, opset=22, expected=[_cubic_norms(_HALF)], note="no oracle has float16"),
     Case("MaxUnpool", [_UNPOOLED, _PLACES], {"kernel_shape": [2, 2], "strides": [2, 2]}, opset=11),
     Case(
         "MaxUnpool",

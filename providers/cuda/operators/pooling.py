@@ -12,7 +12,7 @@ import numpy as np
 from onnxgpu.provider import Array, Operation
 from onnxgpu.providers.array_ops.unpooling import pooled_shape
 from onnxgpu.providers.array_ops.windows import spatial_sizes, windows_over
-from onnxgpu.providers.cuda.kernels import C_TYPES, FLOAT_NAMES, FLOATS, THREADS, Template, blocks_for, dense
+from onnxgpu.providers.cuda.kernels import C_TYPES, FLOAT_NAMES, FLOATS, MOST_BLOCKS, THREADS, Template, blocks_for, dense, whole_warps
 from onnxgpu.providers.cuda.operators.reductions import reduced
 from onnxgpu.providers.cuda.registry import array_specs, operator
 from onnxgpu.providers.cuda.windows import MOST_WINDOW_AXES, NO_AXIS, UNITS, structure_of_windows
@@ -30,6 +30,7 @@ _SUMS = (*(f"Mean, {windows}" for windows in _WINDOWS), *(f"{norm}, {i}, 0" for 
 MAXIMA = Template("pooling.cu", "pool_maxima<{T}, {windows}>", "ppsl", T=_MAXIMA, windows=_WINDOWS)
 MAXIMA_WITH_INDICES = Template("pooling.cu", "pool_maxima_with_indices<{T}, {index}>", "pppslb", T=_MAXIMA, index=_INDICES)
 SUMS = Template("pooling.cu", "pool_sums<{T}, {sums}>", "ppsldb", T=FLOATS, sums=_SUMS)
+POWER_NORMS = Template("power_norms.cu", "power_norms<{T}>", "pplld", T=FLOATS)
 UNPOOL = Template("pooling.cu", "scatter_maxima<{unit}>", "pppsl", unit=tuple(UNITS.values()))
 
 _MANY = 1 << 29
@@ -160,16 +161,15 @@ def global_max_pool(xp: Any, x: Array, *, out: Array = None) -> Array:
     return reduced(xp, "ReduceMax", x, _spatial_axes(x), 1, out)
 
 
-@operator(
-    "GlobalLpPool",
-    since=1,
-    specs=array_specs("GlobalLpPool"),
-    types=FLOAT_NAMES,
-    when=lambda operation: None if operation.attributes.get("p", 2) in (1, 2) else "takes the norms with p 1 and 2",
-)
+@operator("GlobalLpPool", since=1, specs=array_specs("GlobalLpPool"), types=FLOAT_NAMES)
 def global_lp_pool(xp: Any, x: Array, *, p: float = 2, out: Array = None) -> Array:
-    """The L1 or L2 norm of each channel. Spec: https://onnx.ai/onnx/operators/onnx__GlobalLpPool.html"""
-    return reduced(xp, f"ReduceL{p:.0f}", x, _spatial_axes(x), 1, out)
+    """The Lp norm of each channel. Spec: https://onnx.ai/onnx/operators/onnx__GlobalLpPool.html"""
+    if p in (1, 2):
+        return reduced(xp, f"ReduceL{p:.0f}", x, _spatial_axes(x), 1, out)
+    y = xp.empty((*x.shape[:2], *(1 for _ in _spatial_axes(x))), x.dtype) if out is None else out
+    count = prod(x.shape[2:])
+    POWER_NORMS.instance(T=x.dtype).launch(min(y.size, MOST_BLOCKS), whole_warps(count, 512), dense(xp, x), y, y.size, count, p)
+    return y
 
 
 @operator("MaxUnpool", since=9, specs=array_specs("MaxUnpool"), host=("output_shape",), types=FLOAT_NAMES, when=_refusal)
