@@ -43,7 +43,8 @@ def test_a_step_that_is_none(step: str) -> None:
 def test_threads_are_as_many_as_loads() -> None:
     layout, shape = ((512, 512), (2048, 4)), (512, 512)
     assert _launch_for((layout, layout), shape, 4).blocks == 512 * 512 // 4 // 256
-    assert _launch_for((layout, ((512,), (4,))), shape, 4).blocks == 512 * 512 // 256
+    assert _launch_for((layout, ((512,), (4,))), shape, 4).blocks == 512 * 512 // 4 // 256
+    assert _launch_for((((512, 511), (2044, 4)), ((511,), (4,))), (512, 511), 4).blocks == 512 * 511 // 256
 
 
 @pytest.mark.parametrize(
