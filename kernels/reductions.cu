@@ -100,7 +100,7 @@ __global__ void __launch_bounds__(COLUMN_THREADS) reduce_columns(
         if (is_inside) {
             const T* source = x + shape.begin(result);
             offset = finite_shift<A>(shift, result);
-#pragma unroll 4
+#pragma unroll Reduction::loads
             for (long long i = first + threadIdx.y; i < last; i += blockDim.y)
                 value = combine(value, Reduction::term(from_element<A>(source[shape.offset(i)]), offset));
         }
