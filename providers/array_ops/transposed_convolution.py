@@ -126,10 +126,15 @@ def conv_transpose(
 
 
 def _dynamic_specs(x: Array, w: Array, pads: Array = None, b: Array = None, **attributes: Any) -> Spec:
-    return transposed_specs(x, w, b, **attributes, pads=_dynamic_pads(x, pads))
+    return transposed_specs(x, w, b, **attributes, pads=dynamic_pads(x, pads))
 
 
-def _dynamic_pads(x: Array, pads: Array | None) -> Sequence[int]:
+def dynamic_pads(x: Array, pads: Array | None) -> Sequence[int]:
+    """The pads that ConvTransposeWithDynamicPads is given as an input.
+
+    Raises:
+        InvalidArgument: there are none, or not two for each spatial axis.
+    """
     expected = 2 * len(spatial_sizes("ConvTransposeWithDynamicPads", x))
     if pads is None or pads.size != expected:
         found = "none" if pads is None else f"{pads.size}"
@@ -138,7 +143,7 @@ def _dynamic_pads(x: Array, pads: Array | None) -> Sequence[int]:
 
 
 @operator("ConvTransposeWithDynamicPads", domain="com.microsoft", specs=_dynamic_specs, host=("pads",))
-def conv_transpose_with_dynamic_pads(
+def conv_transpose_withdynamic_pads(
     xp: Any,
     x: Array,
     w: Array,
@@ -164,7 +169,7 @@ def conv_transpose_with_dynamic_pads(
         group=group,
         kernel_shape=kernel_shape,
         output_padding=output_padding,
-        pads=_dynamic_pads(x, pads),
+        pads=dynamic_pads(x, pads),
         strides=strides,
         out=out,
     )

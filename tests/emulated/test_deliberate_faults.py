@@ -14,7 +14,8 @@ import pytest
 
 import onnxgpu as ort
 from onnxgpu.execute.fixed import FixedPlan
-from onnxgpu.provider import Spec
+from onnxgpu.provider import Operation, Spec
+from onnxgpu.providers.array_ops.convolution import conv
 from onnxgpu.providers.cuda import generated, kernels, weights
 from onnxgpu.providers.cuda.copies import Copies
 from onnxgpu.providers.cuda.narrow import stored_dtype, typed
@@ -100,6 +101,25 @@ FAULTS = [
     ),
     Fault("alignment: vectors from any address", "elementwise.cuh", "is_aligned ? count / width : 0", "count / width", "Add shifted"),
     Fault("index: the wrong size of an axis", "elementwise.cuh", "index = rest % size;", "index = rest % (size + 1);", "Add broadcast"),
+    Fault(
+        "missing barrier: between the slices of a convolution",
+        "convolution.cu",
+        "first + 2 * depth, end);\n            }\n            __syncthreads();",
+        "first + 2 * depth, end);\n            }",
+        "Conv",
+    ),
+    Fault(
+        "race: the taps that are read are written over",
+        "convolution_fragments.cu",
+        "taps[current].write",
+        "taps[1 - current].write",
+        "Conv of halves",
+    ),
+    Fault("lanes: a column of the fragment that is not theirs", "fragments.cuh", "(column + n % 2) * 4", "column * 4", "Conv of halves"),
+    Fault("index: taps behind the depth are read", "convolution_columns.cuh", "{0, 1u << MOST_MASKED}", "{0, 0}", "Conv of halves"),
+    Fault(
+        "off by one: a strip's row behind the map", "depthwise.cu", "if (t >= rows_left)", "if (t > rows_left)", "Conv of single channels"
+    ),
 ]
 
 
@@ -127,6 +147,7 @@ def _forget() -> None:
 
 def launches(cp: Any) -> dict[str, Callable[[], None]]:
     """What is run for an operator; raises where a result is wrong."""
+    from onnxgpu.providers.cuda.operators.convolution import Conv
     from onnxgpu.providers.cuda.operators.normalization import layer_normalization
     from onnxgpu.providers.cuda.operators.quantization import DynamicQuantizeLinear
     from onnxgpu.providers.cuda.operators.softmax import softmax
@@ -173,7 +194,19 @@ def launches(cp: Any) -> dict[str, Callable[[], None]]:
         generated.evaluate(("Add 0 1",), [cp.asarray(x), cp.asarray(y)], out)
         same(out, x + y)
 
+    def convolved(x_shape: tuple[int, ...], w_shape: tuple[int, ...], dtype: Any, group: int = 1) -> None:
+        attributes: dict[str, Any] = {"pads": [1, 1, 1, 1], "group": group}
+        x, w = rng.standard_normal(x_shape).astype(dtype), rng.standard_normal(w_shape).astype(dtype)
+        kernel = Conv(cp, Operation("Conv", (None, None), (None,), attributes=attributes, version=11))
+        expected, operands = conv(np, x.astype(np.float32), w.astype(np.float32), **attributes), [cp.asarray(x), cp.asarray(w)]
+        out, room = cp.empty(expected.shape, dtype), cp.empty(max(1, kernel.workspace(operands)), np.uint8)
+        kernel.launch(operands, [out], room)
+        np.testing.assert_allclose(cp.asnumpy(out), expected, rtol=1e-2, atol=2e-2 * np.abs(expected).max())
+
     return {
+        "Conv": lambda: convolved((1, 9, 5, 7), (40, 9, 3, 3), np.float32),
+        "Conv of halves": lambda: convolved((1, 9, 5, 7), (20, 9, 3, 3), np.float16),
+        "Conv of single channels": lambda: convolved((2, 3, 7, 5), (3, 1, 3, 3), np.float32, 3),
         "Softmax": long_rows, "Softmax of short rows": lambda: rows(2), "Softmax strided": lambda: rows(1),
         "DynamicQuantizeLinear": quantized, "LayerNormalization": normalized, "Add": added,
         "Add shifted": lambda: added(100, 1), "Add broadcast": broadcast,

@@ -7,7 +7,7 @@ from the input as they are needed (`convolution.cu`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf, prod
 from typing import Any
 
@@ -17,7 +17,7 @@ from onnxgpu.dtypes import name_of
 from onnxgpu.errors import InvalidArgument
 from onnxgpu.provider import Array, Operation, Spec, Value
 from onnxgpu.providers.array_ops.convolution import conv_specs, convolution_windows
-from onnxgpu.providers.array_ops.transposed_convolution import transposed_layout, transposed_specs
+from onnxgpu.providers.array_ops.transposed_convolution import dynamic_pads, transposed_layout, transposed_specs
 from onnxgpu.providers.cuda.generated import evaluate
 from onnxgpu.providers.cuda.kernels import C_TYPES, FLOAT_NAMES, FLOATS, THREADS, Template, blocks_for, by_value, dense
 from onnxgpu.providers.cuda.operators.matrix_products import activation_refusal, activation_step
@@ -265,6 +265,50 @@ class ConvTranspose(Conv):
         axes = (tuple(x.shape[2:]), layout.output, windows.kernel, windows.strides, windows.dilations, windows.begin)
         shape = (x.shape[0], w.shape[1] * groups, *layout.output)
         return _Geometry(tuple(zip(*axes, strict=True)), shape, groups, x.shape[1] // groups, w.shape[1], True)
+
+
+def _dynamic_refusal(operation: Operation) -> str | None:
+    x, w, _, b = (*operation.inputs, None, None)[:4]
+    return _refusal(replace(operation, inputs=(x, w, b)))
+
+
+@operator("ConvTransposeWithDynamicPads", domain="com.microsoft", host=("pads",), types=FLOAT_NAMES, when=_dynamic_refusal)
+class ConvTransposeWithDynamicPads:
+    """ConvTranspose whose pads are an input, int64. Spec: onnxruntime's ContribOperators.md"""
+
+    input_names = ("x", "w", "pads", "b")
+    required_inputs = 2
+
+    def __init__(self, xp: Any, operation: Operation) -> None:
+        self._xp, self._operation = xp, operation
+        self._kernels: dict[tuple[int, ...], ConvTranspose] = {}
+
+    def outputs(self, inputs: Sequence[Value]) -> Sequence[Spec]:
+        """(N, M, …)."""
+        kernel, operands = self._padded(inputs)
+        return kernel.outputs(operands)
+
+    def workspace(self, inputs: Sequence[Value]) -> int:
+        """That of ConvTranspose."""
+        kernel, operands = self._padded(inputs)
+        return kernel.workspace(operands)
+
+    def launch(self, inputs: Sequence[Value], outputs: Sequence[Array] | None, workspace: Array | None) -> Sequence[Value]:
+        """See `onnxgpu.provider.Kernel`."""
+        kernel, operands = self._padded(inputs)
+        return kernel.launch(operands, outputs, workspace)
+
+    def _padded(self, inputs: Sequence[Value]) -> tuple[ConvTranspose, Sequence[Value]]:
+        """ConvTranspose with these pads, and what it takes."""
+        x, w, pads, b = (*inputs, None, None)[:4]
+        numbers = tuple(dynamic_pads(x, pads))
+        known = self._kernels.get(numbers)
+        if known is None:
+            if len(self._kernels) >= _MOST_PREPARED:
+                self._kernels.clear()
+            attributes = {**self._operation.attributes, "pads": numbers}
+            known = self._kernels[numbers] = ConvTranspose(self._xp, replace(self._operation, attributes=attributes))
+        return known, (x, w, b)
 
 
 def _samples(geometry: _Geometry, x: Value) -> int:
