@@ -81,10 +81,10 @@ class Recurrent:
     def __init__(self, xp: Any, operation: Operation) -> None:
         self.xp, self.attributes = xp, operation.attributes
         self._output_count = len(operation.outputs)
-        self._layout = int(operation.attributes.get("layout", 0))
+        self.layout = int(operation.attributes.get("layout", 0))
         self._direction = operation.attributes.get("direction", "forward")
 
-    def multiplier(self, a: Array, b: Array, out: Array) -> Work:
+    def multiplier(self, a: Array, b: Array, out: Array, scratch: Mapping[str, Array]) -> Work:
         """What writes the matrix product of a and b, as often as it is called within a launch."""
         return partial(product, self.xp, a, b, out)
 
@@ -106,7 +106,7 @@ class Recurrent:
             InvalidArgument: shapes or attributes do not fit.
         """
         x, w, r = inputs[:3]
-        specs = recurrent_specs(x, w, r, layout=self._layout, output_count=self._output_count)
+        specs = recurrent_specs(x, w, r, layout=self.layout, output_count=self._output_count)
         if specs is None:
             raise InvalidArgument(f"{self.name}: expected X, W and R of rank 3, got shapes {[list(each.shape) for each in (x, w, r)]}")
         directions_of(self.name, self._direction, w)
@@ -122,7 +122,7 @@ class Recurrent:
 
     def workspace(self, inputs: Sequence[Value]) -> int:
         """Bytes for the gates of all steps, what one step's products give, and the states."""
-        return sum(map(_room, self._sizes(inputs).values()))
+        return sum(map(_room, self.sizes(inputs).values()))
 
     def launch(self, inputs: Sequence[Value], outputs: Sequence[Array] | None, workspace: Array | None) -> Sequence[Value]:
         """See `onnxgpu.provider.Kernel`."""
@@ -133,7 +133,7 @@ class Recurrent:
         tensors = dict(zip(self.input_names, given + [None] * (len(self.input_names) - len(given)), strict=True))
         y, lasts = results[0], results[1:]
         firsts = [tensors[name] for name in self.states]
-        if self._layout:
+        if self.layout:
             y, lasts = y.transpose(1, 2, 0, 3), [last.swapaxes(0, 1) for last in lasts]
             firsts = [None if first is None else first.swapaxes(0, 1) for first in firsts]
         if not y.size:
@@ -143,7 +143,7 @@ class Recurrent:
         scratch = self._arrays(inputs, workspace)
         functions, is_default = self._functions(y.shape[1])
         x, w, r = (dense(xp, value) for value in inputs[:3])
-        self.multiplier(x.reshape(-1, x.shape[2]), w.reshape(-1, w.shape[2]).T, scratch["inputs"])()
+        self.multiplier(x.reshape(-1, x.shape[2]), w.reshape(-1, w.shape[2]).T, scratch["inputs"], scratch)()
         instance = {"T": x.dtype, "is_default": "true" if is_default else "false"}
         run = _Run(
             tensors, scratch, r.swapaxes(1, 2), y, [*lasts, None, None], firsts, (self._structure(y, lasts, firsts), functions), instance
@@ -156,8 +156,8 @@ class Recurrent:
 
     def of_state(self, run: _Run, weights: Array, out: Array) -> Part:
         """The product of the hidden state before a step with some of the recurrence's weights; none where the state is zero."""
-        first = None if run.firsts[0] is None else self.multiplier(run.firsts[0], weights, out)
-        rest = self.multiplier(run.scratch["hidden"], weights, out)
+        first = None if run.firsts[0] is None else self.multiplier(run.firsts[0], weights, out, run.scratch)
+        rest = self.multiplier(run.scratch["hidden"], weights, out, run.scratch)
 
         def part(step: int) -> None:
             if step:
@@ -179,7 +179,7 @@ class Recurrent:
         """`Step` of the kernels."""
         steps, directions, batch, size = y.shape
         width = directions * self.gates * size
-        from_step, from_batch = (width, steps * width) if self._layout else (batch * width, width)
+        from_step, from_batch = (width, steps * width) if self.layout else (batch * width, width)
         first = next((_strides(state)[:2] for state in firsts if state is not None), [0, 0])
         last = _strides(lasts[0])[:2] if lasts else [0, 0]
         y_step, y_direction, y_batch, _ = _strides(y)
@@ -205,9 +205,10 @@ class Recurrent:
             fields += [_KINDS[kind], alpha, beta]
         return structure(*fields), [name.lower() for name in names] == [name.lower() for name in defaults]
 
-    def _sizes(self, inputs: Sequence[Value]) -> Sizes:
+    def sizes(self, inputs: Sequence[Value]) -> Sizes:
+        """Name → shape and dtype of everything in the workspace."""
         x, w, r = inputs[:3]
-        steps, batch = x.shape[self._layout], x.shape[1 - self._layout]
+        steps, batch = x.shape[self.layout], x.shape[1 - self.layout]
         projected = (x.shape[0] * x.shape[1], w.shape[0] * w.shape[1]), x.dtype
         return {"inputs": projected, **(self.scratch(w.shape[0], batch, r.shape[2], x.dtype) if steps else {})}
 
@@ -215,7 +216,7 @@ class Recurrent:
         """The scratch arrays, in `workspace` or in memory of their own."""
         memory = self.xp.empty(self.workspace(inputs), np.uint8) if workspace is None else workspace
         arrays, start = {}, 0
-        for name, (shape, dtype) in self._sizes(inputs).items():
+        for name, (shape, dtype) in self.sizes(inputs).items():
             arrays[name] = memory[start : start + Spec(shape, dtype).nbytes].view(dtype).reshape(shape)
             start += _room((shape, dtype))
         return arrays
@@ -275,7 +276,7 @@ class GRU(Recurrent):
             whole = self.of_state(run, run.weights, scratch["recurrence"])
             return whole, self.by_kernel(GRU_STEP, run, run.y, run.lasts[0], None, None)
         update, reset, candidate = (scratch[name] for name in ("update", "reset", "candidate"))
-        multiply = self.multiplier(reset, run.weights[..., 2 * size :], candidate)
+        multiply = self.multiplier(reset, run.weights[..., 2 * size :], candidate, scratch)
 
         def of_reset(step: int) -> None:
             if step or run.firsts[0] is not None:
