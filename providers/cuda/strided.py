@@ -12,6 +12,7 @@ import numpy as np
 
 from onnxgpu.provider import Array
 from onnxgpu.providers.cuda.device import cupy
+from onnxgpu.providers.cuda.divisions import divisions
 from onnxgpu.providers.cuda.generated import collapsed
 from onnxgpu.providers.cuda.kernels import MOST_BLOCKS, THREADS, Template, blocks_for, by_value
 from onnxgpu.providers.cuda.launches import make
@@ -142,16 +143,23 @@ def _tiles(unit: int, sizes: list[int], to: list[int], start: list[int], column:
 
 def axes_of(sizes: Sequence[int], start: Sequence[int] = (), to: Sequence[int] = ()) -> np.void:
     """The structure `Axes` of `axes.cuh`: sizes and strides in units, the innermost axis last."""
-    return structure_of(sizes, start, to)
+    return _axes(tuple(sizes), tuple(start), tuple(to))
+
+
+@lru_cache(maxsize=4096)
+def _axes(sizes: tuple[int, ...], start: tuple[int, ...], to: tuple[int, ...]) -> np.void:
+    by_size = np.zeros((MOST_AXES, 3), np.uint32)
+    by_size[: len(sizes)] = divisions(*sizes)
+    return by_value(np.frombuffer(structure_of(sizes, start, to).tobytes() + by_size.tobytes(), np.uint8))
 
 
 def structure_of(*columns: Sequence[int]) -> np.void:
     """A structure of a number of axes and arrays of `MOST_AXES` integers, as `Frame` of `pad.cu` is."""
-    return _axes(*map(tuple, columns))
+    return _structure(*map(tuple, columns))
 
 
 @lru_cache(maxsize=4096)
-def _axes(*columns: tuple[int, ...]) -> np.void:
+def _structure(*columns: tuple[int, ...]) -> np.void:
     rows = np.zeros((len(columns), MOST_AXES), np.int64)
     for row, values in zip(rows, columns, strict=True):
         row[: len(values)] = values

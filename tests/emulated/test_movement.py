@@ -11,6 +11,7 @@ import pytest
 
 import onnxgpu.providers.cuda.operators  # noqa: F401  registers the operators
 from onnxgpu.provider import Operation, Spec, ValueInfo
+from onnxgpu.providers.cuda.divisions import divisions
 from onnxgpu.providers.cuda.provider import CUDAProvider
 from onnxgpu.providers.cuda.registry import REGISTRY
 from onnxgpu.providers.cuda.strided import copied, copy
@@ -199,3 +200,14 @@ def test_chooses(kind: str, cp: Any, checked: None) -> None:
 def test_fills(size: int, cp: Any, checked: None) -> None:
     found = run(cp, "ConstantOfShape", [np.array([size])], host=(0,), value=np.array([259], "i2"))
     np.testing.assert_array_equal(found, np.full(size, 259, "i2"))
+
+
+@pytest.mark.parametrize("divisor", [1, 2, 3, 7, 641, 65535, 65536, 65537, (1 << 30) - 1, 1 << 30, (1 << 31) - 1])
+def test_division_by_multiplying(divisor: int) -> None:
+    """As `Division` of division.cuh does it."""
+    known, multiplier, shift = map(int, divisions(divisor)[0])
+    most = (1 << 31) - 1
+    for multiple in (0, 1, 2, most // divisor // 2, most // divisor):
+        for n in (multiple * divisor - 1, multiple * divisor, multiple * divisor + divisor - 1):
+            if 0 <= n <= most:
+                assert ((n * multiplier >> 32) + n) >> shift == n // known == n // divisor

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from onnxgpu.provider import Array, Operation
 from onnxgpu.providers.array_ops.complex_numbers import DOMAIN, complex_product_spec
 from onnxgpu.providers.cuda.generated import collapsed, strides_over
-from onnxgpu.providers.cuda.kernels import FLOAT_NAMES, FLOATS, THREADS, Template, blocks_for, by_value, dense
+from onnxgpu.providers.cuda.kernels import FLOAT_NAMES, FLOATS, THREADS, Template, blocks_for, dense
 from onnxgpu.providers.cuda.registry import operator
-from onnxgpu.providers.cuda.strided import MOST_AXES
+from onnxgpu.providers.cuda.strided import MOST_AXES, axes_of
 
 MULTIPLY = Template("complex_products.cu", "multiply_complex<{T}, {is_conjugate}>", "pppsl", T=FLOATS, is_conjugate=("false", "true"))
 
@@ -21,10 +19,10 @@ def _multiplied(xp: Any, a: Array, b: Array, is_conjugate: str, out: Array | Non
     result = xp.empty(spec.shape, spec.dtype) if out is None else out
     left, right = dense(xp, a), dense(xp, b)
     sizes, strides = collapsed(spec.shape[:-1], [strides_over(x, spec.shape)[:-1] for x in (left, right)])
-    padding = [0] * (MOST_AXES - len(sizes))
-    axes = by_value(np.array([len(sizes), *(number for each in (sizes, *strides) for number in (*each, *padding))], np.int64))
     count = result.size // 2
-    MULTIPLY.instance(T=a.dtype, is_conjugate=is_conjugate).launch(blocks_for(count), THREADS, left, right, result, axes, count)
+    MULTIPLY.instance(T=a.dtype, is_conjugate=is_conjugate).launch(
+        blocks_for(count), THREADS, left, right, result, axes_of(sizes, *strides), count
+    )
     return result
 
 

@@ -18,6 +18,7 @@ from onnxgpu.errors import InvalidArgument
 from onnxgpu.provider import Array, Operation, Spec, Value
 from onnxgpu.providers.array_ops.convolution import conv_specs, convolution_windows
 from onnxgpu.providers.array_ops.transposed_convolution import dynamic_pads, transposed_layout, transposed_specs
+from onnxgpu.providers.cuda.divisions import divisions
 from onnxgpu.providers.cuda.generated import evaluate
 from onnxgpu.providers.cuda.kernels import C_TYPES, FLOAT_NAMES, FLOATS, THREADS, Template, blocks_for, by_value, dense
 from onnxgpu.providers.cuda.operators.matrix_products import activation_refusal, activation_step
@@ -334,7 +335,7 @@ def _convolve(geometry: _Geometry, x: Array, w: Array, ending: np.void, out: Arr
             return
         size, stride, above, beside = strips
         count = batch * geometry.shape[1] * above * beside
-        numbers = _divisions(beside, above, geometry.shape[1], geometry.maps)
+        numbers = by_value(divisions(beside, above, geometry.shape[1], geometry.maps))
         is_packed = geometry.shape[-1] % 2 == 0 and out.data.ptr % 4 == 0
         kernel = STRIPS.instance(T=x.dtype, kernel=size, stride=stride)
         kernel.launch(blocks_for(count), THREADS, x, w, out, structure, numbers, ending, count, is_packed)
@@ -355,10 +356,3 @@ def _convolve(geometry: _Geometry, x: Array, w: Array, ending: np.void, out: Arr
     if tiling.parts > 1:
         sizes = out.size, geometry.shape[1], geometry.positions, tiling.parts
         COMBINE.instance(T=x.dtype).launch(blocks_for(out.size), THREADS, out, partial, ending, *sizes)
-
-
-def _divisions(*divisors: int) -> np.void:
-    """Structures `Division` of division.cuh."""
-    shifts = [(divisor - 1).bit_length() for divisor in divisors]
-    fields = [(d, ((1 << 32) * ((1 << shift) - d)) // d + 1, shift) for d, shift in zip(divisors, shifts, strict=True)]
-    return by_value(np.array(fields, np.uint32))
