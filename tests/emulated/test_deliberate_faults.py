@@ -100,7 +100,7 @@ FAULTS = [
         "Add",
     ),
     Fault("alignment: vectors from any address", "elementwise.cuh", "is_aligned ? count / width : 0", "count / width", "Add shifted"),
-    Fault("index: the wrong size of an axis", "elementwise.cuh", "index = rest % size;", "index = rest % (size + 1);", "Add broadcast"),
+    Fault("index: the wrong size of an axis", "elementwise.cuh", "(index - rest * size)", "(index - rest * (size - 1))", "Add broadcast"),
     Fault(
         "missing barrier: between the slices of a convolution",
         "convolution.cu",
