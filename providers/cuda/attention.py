@@ -21,9 +21,14 @@ _TILES = ("64, 32", "128, 32", "256, 8")
 _WIDE_TILES = ("64, 32", "128, 8")
 _INSTANCES = tuple(f"{T}, {tile}" for T in FLOATS for tile in (_WIDE_TILES if T == "double" else _TILES))
 
+HALVES = ("__half", "__nv_bfloat16")
+_BIAS_TYPES = tuple(f"{T}, {bias}" for T in HALVES for bias in (T, "float"))
+
 ATTEND = Template("attention.cu", "attend<{instance}>", "ppppps", instance=_INSTANCES)
 COMBINE = Template("attention.cu", "combine_attention<{T}>", "ppis", T=FLOATS)
 WEIGH = Template("attention_scores.cu", "weigh_keys<{T}, {group}>", "ppis", T=FLOATS, group=("32", "128"))
+BIAS = Template("attention_scores.cu", "write_bias<{types}>", "ppls", types=_BIAS_TYPES)
+CLEAR = Template("attention_scores.cu", "clear_unseen<{T}>", "ps", T=HALVES)
 
 _THREADS = 128
 _ENOUGH_BLOCKS = 256
@@ -119,6 +124,32 @@ def weigh_keys(scores: Array, weights: Array, problem: np.void, dtype: np.dtype)
     group = 32 if keys * scores.itemsize <= _BYTES_OF_A_WARP else _THREADS
     blocks = min(_MOST_ROW_BLOCKS, -(-lines * group // _THREADS))
     WEIGH.instance(T=dtype, group=group).launch(blocks, _THREADS, scores, weights, pitch, problem)
+
+
+def write_bias(bias: Array, is_seen: Array, problem: np.void, dtype: np.dtype) -> None:
+    """Write what is added to the scores for all that `seen` has but the cap and the sink.
+
+    Args:
+        bias: (batch, heads, S, T) with dense rows, of `dtype` or float32; -65504 or -1e30 at least.
+        is_seen: (batch, heads, S), bool: whether a query sees any key.
+        problem: of `described`, with the batch and the heads of the bias.
+        dtype: float16 or bfloat16, of the queries.
+    """
+    types = f"{C_TYPES[name_of(dtype)]}, {C_TYPES[name_of(bias.dtype)]}"
+    blocks = min(_MOST_ROW_BLOCKS, -(-is_seen.size * 32 // _THREADS))
+    BIAS.instance(types=types).launch(blocks, _THREADS, bias, is_seen, bias.strides[2] // bias.itemsize, problem)
+
+
+def clear_unseen(xp: Any, out: Array, is_seen: Array) -> None:
+    """Write zeros where a query sees no key.
+
+    Args:
+        xp: CuPy.
+        out: (batch, heads, S, E), float16 or bfloat16.
+        is_seen: (batch or 1, heads or 1, S), bool.
+    """
+    problem = described(xp, out, out, out, out, 1.0, Seen(is_seen.reshape((*is_seen.shape, 1))))
+    CLEAR.instance(T=out.dtype).launch(min(_MOST_ROW_BLOCKS, -(-prod(out.shape[:3]) * 32 // _THREADS)), _THREADS, out, problem)
 
 
 def check_heads(q: Array, k: Array, v: Array) -> None:

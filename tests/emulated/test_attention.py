@@ -12,11 +12,15 @@ import pytest
 
 import onnxgpu as ort
 from onnxgpu.dtypes import dtype_named
+from onnxgpu.errors import EPFail
 from onnxgpu.explain import explanation
+from onnxgpu.operators import Registry
 from onnxgpu.provider import Claim, Operation, ValueInfo
 from onnxgpu.providers.cuda.attention import Seen, attend
-from onnxgpu.providers.cuda.libraries import attention_products, cublas
+from onnxgpu.providers.cuda.emulator.cudnn_graphs import InterpretedGraph
+from onnxgpu.providers.cuda.libraries import attention_products, cublas, found, fused_attention, graphs
 from onnxgpu.providers.cuda.libraries.attention import LibraryAttention, Scratch
+from onnxgpu.providers.cuda.libraries.attention_graphs import Attention, Tensor
 from onnxgpu.providers.cuda.libraries.kernel import Context, NotCovered
 from tests.emulated import LIBRARIES_MISSING, PLAIN
 
@@ -128,9 +132,16 @@ def arrays_of(problem: Problem, dtype: np.dtype) -> dict[str, Any]:
 
 
 def by_products(cp: Any, dtype: str) -> LibraryAttention:
+    return library_kernel(attention_products.REGISTRY, Context(cp, lambda: cublas.plans(0), False), dtype)
+
+
+def fused(cp: Any, dtype: str) -> LibraryAttention:
+    return library_kernel(fused_attention.REGISTRY, Context(cp, lambda: graphs.plans(0), False), dtype)
+
+
+def library_kernel(registry: Registry, context: Context[Any], dtype: str) -> LibraryAttention:
     value = ValueInfo("value", dtype_named(dtype), (2, 4, None, 16))
-    context = Context(cp, lambda: cublas.plans(0), False)
-    claim = attention_products.REGISTRY.claim(context, Operation("Attention", (value,) * 3, (value,), version=23))
+    claim = registry.claim(context, Operation("Attention", (value,) * 3, (value,), version=23))
     assert isinstance(claim, Claim), claim.reason
     kernel = claim.build()
     assert isinstance(kernel, LibraryAttention)
@@ -174,6 +185,93 @@ class TestProblems:
         check(lambda *arguments: kernel.attend(Scratch(cp, None), *arguments), cp, problem, dtype)
 
 
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("problem", PROBLEMS, ids=str)
+def test_fused(problem: Problem, dtype: str, mode: str, device: Any, cp: Any, exact_bounds: None) -> None:
+    """By a graph of cuDNN's."""
+    device.configure(MODES[mode])
+    kernel = fused(cp, dtype)
+
+    def run() -> None:
+        check(lambda *arguments: kernel.attend(Scratch(cp, None), *arguments), cp, problem, dtype)
+
+    if problem.seen.cap or problem.seen.sink is not None or problem.has_sinks:
+        with pytest.raises(NotCovered, match="no cap and no sink"):
+            run()
+    else:
+        run()
+
+
+@pytest.mark.usefixtures("device")
+class TestGraphs:
+    def test_which_plans_are_made(self, cp: Any) -> None:
+        """What cuDNN has itself is no bias."""
+        made: list[Any] = []
+
+        class Plans:
+            def first(self, problems: Any) -> Any:
+                made.extend(problems)
+                return graphs.plans(0).first(problems)
+
+        kernel = library_kernel(fused_attention.REGISTRY, Context(cp, Plans, False), "float16")
+        by_name = {problem.name: problem for problem in PROBLEMS}
+        seen = []
+        for name in ("plain", "causal", "causal behind a past", "causal from the middle", "mask of a row", "added float mask"):
+            made.clear()
+            check(lambda *arguments: kernel.attend(Scratch(cp, None), *arguments), cp, by_name[name], "float16")
+            seen.append((made[-1].diagonal, made[-1].bias and made[-1].bias.shape, made[-1].bias_dtype))
+        assert seen == [
+            ("", None, ""),
+            ("TOP_LEFT", None, ""),
+            ("BOTTOM_RIGHT", None, ""),
+            ("", (1, 1, 5, 13), "float16"),
+            ("TOP_LEFT", (1, 1, 5, 13), "float16"),
+            ("", (2, 1, 5, 13), "float"),
+        ]
+
+    @pytest.mark.parametrize(
+        "problem",
+        [
+            Problem("head of 20", size=20),
+            Problem("values of 12", value_size=12),
+            Problem("a large bias", mask="bool", mask_shape=(1, 13)),
+        ],
+        ids=str,
+    )
+    def test_what_it_does_not_have(self, problem: Problem, cp: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(fused_attention, "MOST_BIAS", 128)
+        kernel = fused(cp, "float16")
+        with pytest.raises(NotCovered, match=r"multiples of 16 bytes|too large"):
+            check(lambda *arguments: kernel.attend(Scratch(cp, None), *arguments), cp, problem, "float16")
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"y": Tensor((2, 4, 5, 24), (480, 120, 24, 1))},
+            {"v": Tensor((2, 2, 12, 16), (384, 192, 16, 1))},
+            {"diagonal": "BOTTOM_RIGHT", "bias": Tensor((1, 1, 5, 13), (80, 80, 16, 1)), "bias_dtype": "float16"},
+            {"bias": Tensor((2, 1, 5, 16), (80, 80, 16, 1)), "bias_dtype": "float16"},
+            {"bias": Tensor((1, 1, 5, 13), (80, 80, 16, 1)), "bias_dtype": "bfloat16"},
+            {"diagonal": "BOTTOM_RIGHT", "q": Tensor((2, 4, 15, 16), (960, 240, 16, 1)), "y": Tensor((2, 4, 15, 16), (960, 240, 16, 1))},
+            {"q": Tensor((2, 4, 5, 16), (324, 80, 16, 1))},
+        ],
+    )
+    def test_a_graph_that_does_not_fit_is_refused(self, change: dict[str, Any]) -> None:
+        queries, keys = Tensor((2, 4, 5, 16), (320, 80, 16, 1)), Tensor((2, 2, 13, 16), (416, 208, 16, 1))
+        problem = Attention("float16", queries, keys, keys, queries, 0.25)
+        InterpretedGraph(described(problem))
+        with pytest.raises(EPFail, match="has operands that do not fit"):
+            InterpretedGraph(described(replace(problem, **change)))
+
+
+def described(problem: Attention) -> str:
+    module = found.cudnn().module
+    graph = graphs.empty_graph(module)
+    problem.describe(module, graph)
+    return repr(graph)
+
+
 @pytest.mark.usefixtures("device")
 class TestProducts:
     @pytest.mark.parametrize("dtype", ["double", "bfloat16"])
@@ -197,7 +295,7 @@ class TestProducts:
 class TestSessions:
     def test_which_one_runs(self, device: Any) -> None:
         made = session("float")
-        assert reason(made).endswith("; by cuBLASLt 13.2.0")
+        assert "; by cuBLASLt 13.2.0" in reason(made)
         feeds = queries_keys_values(np.float32)
         for _ in range(2):
             made.run(None, feeds)
@@ -208,6 +306,20 @@ class TestSessions:
         own = session("float", enable_cublas=0)
         assert "; by onnxgpu's own kernel: " in reason(own) and "enable_cublas is off" in reason(own)
         np.testing.assert_allclose(own.run(None, feeds)[0], result, rtol=1e-5, atol=1e-5)
+
+    def test_float16(self, device: Any) -> None:
+        made, feeds = session("float16"), queries_keys_values(np.float16)
+        assert "; by cuDNN graphs of front end" in reason(made)
+        for _ in range(2):
+            made.run(None, feeds)
+        device.counters(clear=True)
+        result = made.run(None, feeds)[0]
+        counted = device.counters()
+        assert (counted["library_calls"], counted["launches"], counted["allocations"]) == (1, 0, 0)
+        others = [session("float16", enable_cudnn=0), session("float16", enable_cudnn=0, enable_cublas=0)]
+        assert "; by cuBLASLt" in reason(others[0]) and "; by onnxgpu's own kernel: enable_cudnn is off" in reason(others[1])
+        for other in others:
+            np.testing.assert_allclose(other.run(None, feeds)[0], result, rtol=4e-3, atol=4e-3)
 
     def test_one_query_is_our_own_kernels(self, device: Any) -> None:
         made, feeds = session("float"), queries_keys_values(np.float32)

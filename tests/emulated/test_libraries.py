@@ -239,7 +239,7 @@ class TestConvolutions:
     def test_a_graph_that_does_not_fit_is_refused(self) -> None:
         module = found.cudnn().module
         graph = graphs.empty_graph(module)
-        convolution_graphs.describe(module, graph, replace(SMALL, y=(1, 4, 5, 5)))
+        replace(SMALL, y=(1, 4, 5, 5)).describe(module, graph)
         with pytest.raises(EPFail, match=r"conv_fprop.0 of a cuDNN graph has operands that do not fit: \[1, 3, 5, 5\], \[4, 3, 3, 3\], "):
             InterpretedGraph(repr(graph))
 

@@ -12,7 +12,7 @@ import pytest
 import onnxgpu.providers.cuda.operators  # noqa: F401  registers the operators
 from onnxgpu.provider import Claim, Refusal
 from onnxgpu.providers.cuda.kernel import CupyKernel
-from onnxgpu.providers.cuda.libraries import attention_products, convolution_products, convolutions, products, recurrent
+from onnxgpu.providers.cuda.libraries import attention_products, convolution_products, convolutions, fused_attention, products, recurrent
 from onnxgpu.providers.cuda.libraries.selection import Selection
 from onnxgpu.providers.cuda.narrow import bits_of, stored_dtype, typed
 from onnxgpu.providers.cuda.registry import REGISTRY
@@ -26,10 +26,11 @@ LIBRARIES = (
     ("enable_cublas", products.REGISTRY),
     ("enable_cublas", convolution_products.PRODUCTS),
     ("enable_cublas", recurrent.REGISTRY),
+    ("enable_cudnn", fused_attention.REGISTRY),
     ("enable_cublas", attention_products.REGISTRY),
     ("enable_cudnn", convolutions.REGISTRY),
 )
-NOT_COVERED = ("takes no empty", "whose gradient has this size", "one query or no key")
+NOT_COVERED = ("takes no empty", "whose gradient has this size", "one query or no key", "no cap and no sink", "multiples of 16 bytes")
 OWN = {(entry.domain, entry.operator) for entry in REGISTRY.entries()}
 SIZED_BY_DATA = {"Compress", "NonMaxSuppression", "NonZero", "Unique"}
 """Their outputs' size, and nothing else, comes to the host."""

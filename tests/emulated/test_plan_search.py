@@ -162,7 +162,7 @@ class TestBackend:
 
         monkeypatch.setenv("ONNXGPU_CACHE", str(folder))
         monkeypatch.setattr(graphs, "cudnn", lambda: Found("cuDNN", None, module, "9.0.0"))
-        monkeypatch.setattr(graphs, "describe", lambda module, graph, convolution: None)
+        monkeypatch.setattr(Convolution, "describe", lambda convolution, module, graph: None)
         monkeypatch.setattr(Graph, "__repr__", lambda graph: "a graph")
         return graphs.Backend(0, is_exhaustive=is_exhaustive, time=time), timed
 
@@ -193,7 +193,7 @@ def test_good_plans_stand_before_generic_ones() -> None:
     """A convolution alone that a heuristic names before one with all that follows."""
     made: list[tuple[str, bool]] = []
 
-    def make(convolution: Convolution, fallback: bool) -> Any:
+    def make(convolution: Any, fallback: bool) -> Any:
         made.append((convolution.activation, fallback))
         if convolution.activation and not fallback:
             raise NotCovered("no")

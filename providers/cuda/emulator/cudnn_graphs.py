@@ -13,6 +13,7 @@ from math import inf, prod
 from typing import Any
 
 from onnxgpu.errors import EPFail
+from onnxgpu.providers.cuda.emulator.cudnn_attention import attend, attention_fits
 from onnxgpu.providers.cuda.emulator.install import installed
 
 _MOST_AXES = 8
@@ -83,7 +84,9 @@ class InterpretedGraph:
             raise EPFail(f"a cuDNN graph was given no address for {missing[0]}")
         for node in self._nodes:
             operands = [self._tensors[name].at(addresses, workspace) for name in (*node["inputs"].values(), *node["outputs"].values())]
-            if node["type"] == "POINTWISE":
+            if node["type"] == "SDPA":
+                error = attend(device.library, stream, node, operands)
+            elif node["type"] == "POINTWISE":
                 error = _pointwise(device.library, stream, node, operands)
             else:
                 error = _convolution(device.library, stream, node, operands)
@@ -116,6 +119,8 @@ class InterpretedGraph:
             is_gradient = node["type"] == "CONV_DGRAD"
             x, y = (output, inputs[0]) if is_gradient else (inputs[0], output)
             fits = _windows_fit(x.shape, inputs[1].shape, y.shape, node["params"])
+        elif node["type"] == "SDPA":
+            fits = attention_fits(node, self._tensors)
         else:
             raise EPFail(f"a cuDNN graph has a node of type {node['type']}, which the emulated device does not interpret")
         if not fits:

@@ -9,6 +9,9 @@ from typing import Any
 
 Sizes = tuple[int, ...]
 
+X, W, BIAS, RESIDUAL, Y = 1, 2, 3, 4, 5
+"""Numbers of the tensors, by which a graph is given their addresses."""
+
 _EPILOGUE = ("activation", "activation_alpha", "activation_beta")
 
 ACTIVATIONS = ("", "Relu", "Clip", "Sigmoid")
@@ -52,40 +55,45 @@ class Convolution:
         """The convolution alone."""
         return replace(self, has_bias=False, has_residual=False, activation="", high=0.0)
 
+    def describe(self, cudnn: Any, graph: Any) -> None:
+        """Put it into `graph`, an empty `cudnn.pygraph` that computes in float32."""
+        dtype = data_type(cudnn, self.dtype)
 
-X, W, BIAS, RESIDUAL, Y = 1, 2, 3, 4, 5
-"""Numbers of the tensors, by which a graph is given their addresses."""
+        def tensor(name: str, uid: int, shape: Sizes) -> Any:
+            return graph.tensor(name=name, uid=uid, dim=list(shape), stride=dense_strides(shape), data_type=dtype)
 
+        geometry = {
+            "pre_padding": list(self.before),
+            "post_padding": list(self.after),
+            "stride": list(self.strides),
+            "dilation": list(self.dilations),
+        }
+        x, w = tensor("X", X, self.x), tensor("W", W, self.w)
+        if self.transposed:
+            y = graph.conv_dgrad(loss=x, filter=w, **geometry)
+            y.set_dim(list(self.y))
+            y.set_stride(dense_strides(self.y))
+        else:
+            y = graph.conv_fprop(image=x, weight=w, **geometry)
+        if self.has_residual:
+            y = graph.add(a=y, b=tensor("residual", RESIDUAL, self.y))
+        if self.has_bias:
+            shape = (1, self.y[1], *(1 for _ in self.before))
+            y = graph.bias(input=y, bias=tensor("bias", BIAS, shape))
+        y = _activated(graph, y, self)
+        # Without strides of its own the result of a fused graph is channels-last.
+        y.set_name("Y").set_uid(Y).set_output(True).set_data_type(dtype)
+        y.set_dim(list(self.y)).set_stride(dense_strides(self.y))
 
-def describe(cudnn: Any, graph: Any, convolution: Convolution) -> None:
-    """Put `convolution` into `graph`, an empty `cudnn.pygraph` that computes in float32."""
-    dtype = data_type(cudnn, convolution.dtype)
-
-    def tensor(name: str, uid: int, shape: Sizes) -> Any:
-        return graph.tensor(name=name, uid=uid, dim=list(shape), stride=dense_strides(shape), data_type=dtype)
-
-    geometry = {
-        "pre_padding": list(convolution.before),
-        "post_padding": list(convolution.after),
-        "stride": list(convolution.strides),
-        "dilation": list(convolution.dilations),
-    }
-    x, w = tensor("X", X, convolution.x), tensor("W", W, convolution.w)
-    if convolution.transposed:
-        y = graph.conv_dgrad(loss=x, filter=w, **geometry)
-        y.set_dim(list(convolution.y))
-        y.set_stride(dense_strides(convolution.y))
-    else:
-        y = graph.conv_fprop(image=x, weight=w, **geometry)
-    if convolution.has_residual:
-        y = graph.add(a=y, b=tensor("residual", RESIDUAL, convolution.y))
-    if convolution.has_bias:
-        shape = (1, convolution.y[1], *(1 for _ in convolution.before))
-        y = graph.bias(input=y, bias=tensor("bias", BIAS, shape))
-    y = _activated(graph, y, convolution)
-    # Without strides of its own the result of a fused graph is channels-last.
-    y.set_name("Y").set_uid(Y).set_output(True).set_data_type(dtype)
-    y.set_dim(list(convolution.y)).set_stride(dense_strides(convolution.y))
+    def tensor_bytes(self) -> dict[int, int]:
+        """Number of each tensor of the graph → its size."""
+        width = 4 if self.dtype == "float" else 2
+        shapes = {X: self.x, W: self.w, Y: self.y}
+        if self.has_bias:
+            shapes[BIAS] = self.y[1:2]
+        if self.has_residual:
+            shapes[RESIDUAL] = self.y
+        return {number: prod(shape) * width for number, shape in shapes.items()}
 
 
 def split_attributes(attributes: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -96,17 +104,6 @@ def split_attributes(attributes: Mapping[str, Any]) -> tuple[dict[str, Any], dic
     geometry = {name: value for name, value in attributes.items() if name not in (*_EPILOGUE, "activation_params")}
     given = zip(_EPILOGUE[1:], attributes.get("activation_params", ()), strict=False)
     return geometry, {name: attributes[name] for name in _EPILOGUE if name in attributes} | dict(given)
-
-
-def tensor_bytes(convolution: Convolution) -> dict[int, int]:
-    """Number of each tensor of the graph → its size."""
-    width = 4 if convolution.dtype == "float" else 2
-    shapes = {X: convolution.x, W: convolution.w, Y: convolution.y}
-    if convolution.has_bias:
-        shapes[BIAS] = convolution.y[1:2]
-    if convolution.has_residual:
-        shapes[RESIDUAL] = convolution.y
-    return {number: prod(shape) * width for number, shape in shapes.items()}
 
 
 def data_type(cudnn: Any, name: str) -> Any:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -20,10 +20,11 @@ from onnxgpu.log import logger
 from onnxgpu.providers.cuda.cache import cache_folder
 from onnxgpu.providers.cuda.capture import forbid, keep
 from onnxgpu.providers.cuda.device import cupy, is_emulated
-from onnxgpu.providers.cuda.libraries.convolution_graphs import Convolution, describe, tensor_bytes
 from onnxgpu.providers.cuda.libraries.found import cudnn
 from onnxgpu.providers.cuda.libraries.kernel import NotCovered
-from onnxgpu.providers.cuda.libraries.plan_search import build, build_fastest
+from onnxgpu.providers.cuda.libraries.plan_search import Problem, build, build_fastest
+
+SomeProblem = TypeVar("SomeProblem", bound=Problem)
 
 _MOST_PLANS = 1024
 _DIGEST_BYTES = 32
@@ -48,25 +49,25 @@ class Plans:
         make: builds one of the heuristics', or of the generic ones, or raises NotCovered.
     """
 
-    def __init__(self, make: Callable[[Convolution, bool], Plan]) -> None:
+    def __init__(self, make: Callable[[Problem, bool], Plan]) -> None:
         self._make = make
-        self._plans: dict[tuple[Convolution, bool], Plan | str] = {}
+        self._plans: dict[tuple[Problem, bool], Plan | str] = {}
 
-    def plan(self, convolution: Convolution, *, fallback: bool = False) -> Plan:
-        """The plan for `convolution`; of the generic ones with `fallback`.
+    def plan(self, problem: Problem, *, fallback: bool = False) -> Plan:
+        """The plan for `problem`; of the generic ones with `fallback`.
 
         Raises:
             NotCovered: cuDNN has none for it.
             NotCapturable: it has to be made, and this thread is capturing.
         """
-        key = (convolution, fallback)
+        key = (problem, fallback)
         known = self._plans.get(key)
         if known is None:
             forbid("it makes a cuDNN plan")
             if len(self._plans) >= _MOST_PLANS:
                 self._plans.clear()
             try:
-                known = self._make(convolution, fallback)
+                known = self._make(problem, fallback)
             except NotCovered as error:
                 known = str(error)
             self._plans[key] = known
@@ -74,8 +75,8 @@ class Plans:
             raise NotCovered(known)
         return known
 
-    def first(self, convolutions: Iterable[Convolution]) -> tuple[Plan, Convolution]:
-        """The first convolution that a heuristic has a plan for, else that has a generic one, and its plan.
+    def first(self, problems: Iterable[SomeProblem]) -> tuple[Plan, SomeProblem]:
+        """The first problem that a heuristic has a plan for, else that has a generic one, and its plan.
 
         cuDNN does not have all that follows a convolution for all shapes: what it has a good plan for stands before what it has with
         all that follows.
@@ -86,9 +87,9 @@ class Plans:
         """
         reason = ""
         for fallback in (False, True):
-            for convolution in convolutions:
+            for problem in problems:
                 try:
-                    return self.plan(convolution, fallback=fallback), convolution
+                    return self.plan(problem, fallback=fallback), problem
                 except NotCovered as error:
                     reason = reason or str(error)
         raise NotCovered(reason)
@@ -134,11 +135,11 @@ class Backend:
             (facts["name"].decode(), f"{facts['major']}.{facts['minor']}", cudnn().version, str(self._cudnn.__version__))
         )
 
-    def plan(self, convolution: Convolution, fallback: bool) -> Plan:
+    def plan(self, problem: Problem, fallback: bool) -> Plan:
         """See `Plans`."""
         with self._handle() as handle:
-            graph = self._described(handle, convolution)
-            path = self._path(repr(graph), convolution, fallback)
+            graph = self._described(handle, problem)
+            path = self._path(repr(graph), problem, fallback)
             kept = _read(path)
             if kept is not None:
                 try:
@@ -148,21 +149,21 @@ class Backend:
                 except Exception as error:  # a file of another build of cuDNN: its plan is built anew and takes the file's place
                     logger.info("the cuDNN plan %s cannot be used (%s) and is built anew", path, error)
             if self._is_exhaustive and not fallback:
-                graph = self._fastest(handle, convolution)
+                graph = self._fastest(handle, problem)
             else:
-                build(self._cudnn, graph, convolution, fallback=fallback)
+                build(self._cudnn, graph, problem, fallback=fallback)
             _write(path, bytes(graph.serialize()))
             return BackendPlan(self, graph)
 
-    def _described(self, handle: Any, convolution: Convolution) -> Any:
+    def _described(self, handle: Any, problem: Problem) -> Any:
         graph = empty_graph(self._cudnn, handle=handle)
-        describe(self._cudnn, graph, convolution)
+        problem.describe(self._cudnn, graph)
         return graph
 
-    def _fastest(self, handle: Any, convolution: Convolution) -> Any:
+    def _fastest(self, handle: Any, problem: Problem) -> Any:
         """Timed on the current stream, on memory that is given back."""
         xp = cupy()
-        sizes = tensor_bytes(convolution)
+        sizes = problem.tensor_bytes()
         memory = {number: xp.zeros(size, np.uint8) for number, size in sizes.items()}
         addresses = {number: int(array.data.ptr) for number, array in memory.items()}
         self._cudnn.set_stream(handle=handle, stream=xp.cuda.get_current_stream().ptr)
@@ -172,7 +173,7 @@ class Backend:
             workspace = int(room.data.ptr) + -int(room.data.ptr) % _ALIGNMENT
             return self._time(lambda: graph.execute_plan_at_index(addresses, workspace, index, handle=handle))
 
-        return build_fastest(self._cudnn, lambda: self._described(handle, convolution), convolution, attempt)
+        return build_fastest(self._cudnn, lambda: self._described(handle, problem), problem, attempt)
 
     @contextmanager
     def _handle(self) -> Iterator[Any]:
@@ -187,9 +188,9 @@ class Backend:
         finally:
             self._idle.append(handle)
 
-    def _path(self, text: str, convolution: Convolution, fallback: bool) -> Path:
+    def _path(self, text: str, problem: Problem, fallback: bool) -> Path:
         kind = "generic" if fallback else "fastest" if self._is_exhaustive else "heuristic"
-        key = hashlib.sha256("\n".join((self._identity, text, str(convolution.tf32), kind)).encode()).hexdigest()
+        key = hashlib.sha256("\n".join((self._identity, text, str(problem.tf32), kind)).encode()).hexdigest()
         return cache_folder() / "cudnn" / f"{key[:32]}.plan"
 
     def execute(self, graph: Any, addresses: dict[int, int], workspace: int, stream: int) -> None:
@@ -233,12 +234,12 @@ def _milliseconds(run: Callable[[], None]) -> float:
     return float(sorted(taken)[_TIMED_RUNS // 2])
 
 
-def _interpreted(convolution: Convolution, fallback: bool) -> Plan:
+def _interpreted(problem: Problem, fallback: bool) -> Plan:
     from onnxgpu.providers.cuda.emulator.cudnn_graphs import InterpretedGraph
 
     module = cudnn().module
     graph = empty_graph(module)
-    describe(module, graph, convolution)
+    problem.describe(module, graph)
     return InterpretedGraph(repr(graph))
 
 

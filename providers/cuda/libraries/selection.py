@@ -17,6 +17,7 @@ from onnxgpu.providers.cuda.libraries import (
     convolutions,
     cublas,
     found,
+    fused_attention,
     graphs,
     products,
     recurrent,
@@ -67,6 +68,7 @@ class Selection:
             _Library("enable_cublas", found.cublas_lt, products.REGISTRY, products_of),
             _Library("enable_cublas", found.cublas_lt, convolution_products.registry_for(capability, tf32), products_of),
             _Library("enable_cublas", found.cublas_lt, recurrent.REGISTRY, products_of),
+            _Library("enable_cudnn", found.cudnn, fused_attention.REGISTRY, Context(xp, partial(graphs.plans, device), tf32)),
             _Library("enable_cublas", found.cublas_lt, attention_products.REGISTRY, products_of),
             _Library("enable_cudnn", found.cudnn, convolutions.REGISTRY, Context(xp, partial(graphs.plans, device, search), tf32)),
         )

@@ -62,9 +62,10 @@ template <typename Function> void for_each(const Index& sizes, Function function
     }
 }
 
+// Of the element, or where the index has fewer axes, of the first of the rest.
 int64_t place(const GraphTensor& x, const Index& index) {
     int64_t at = 0;
-    for (int axis = 0; axis < x.rank; ++axis) at += (x.dim[axis] == 1 ? 0 : index[axis]) * x.stride[axis];
+    for (size_t axis = 0; axis < index.size(); ++axis) at += (x.dim[axis] == 1 ? 0 : index[axis]) * x.stride[axis];
     return at;
 }
 
@@ -116,6 +117,35 @@ int convolve(GraphTensor x, GraphTensor w, GraphTensor y, Index padding, Index s
     return 0;
 }
 
+// softmax(scale q kᵀ + bias) v, each row by itself; a row that sees nothing, or adds infinities alone, gives NaN, as a GPU may.
+int attend(GraphTensor q, GraphTensor k, GraphTensor v, GraphTensor bias, GraphTensor y, double scale, bool is_causal, bool from_last) {
+    for (const GraphTensor* each : {&q, &k, &v, &bias, &y})
+        if (each->data)
+            if (const int error = check(*each)) return error;
+    const int64_t keys = k.dim[2], size = q.dim[3], group = q.dim[1] / k.dim[1];
+    std::vector<double> weights(keys);
+    for_each({y.dim[0], y.dim[1], y.dim[2]}, [&](const Index& row) {
+        const int64_t batch = row[0], head = row[1], query = row[2], last = !is_causal ? keys - 1 : query + (from_last ? keys - y.dim[2] : 0);
+        const int64_t of_query = place(q, row), of_keys = place(k, {batch, head / group, 0}), of_values = place(v, {batch, head / group, 0});
+        double greatest = -INFINITY, sum = 0;
+        for (int64_t key = 0; key < keys; ++key) {
+            double score = 0;
+            for (int64_t i = 0; i < size; ++i) score += load(q, of_query + i * q.stride[3]) * load(k, of_keys + key * k.stride[2] + i * k.stride[3]);
+            score *= scale;
+            if (bias.data) score += load(bias, place(bias, {batch, head, query, key}));
+            weights[key] = key > last ? -INFINITY : score;
+            greatest = std::max(greatest, weights[key]);
+        }
+        for (double& weight : weights) sum += weight = std::exp(weight - greatest);
+        for (int64_t i = 0; i < y.dim[3]; ++i) {
+            double value = 0;
+            for (int64_t key = 0; key < keys; ++key) value += weights[key] * load(v, of_values + key * v.stride[2] + i * v.stride[3]);
+            store(y, place(y, row) + i * y.stride[3], value / sum);
+        }
+    });
+    return 0;
+}
+
 double pointwise(const char* mode, double a, double b, double slope, double low, double high) {
     const auto is = [=](const char* name) { return !strcmp(mode, name); };
     if (is("add") || is("bias")) return a + b;
@@ -138,6 +168,15 @@ int emulated_convolution(
     const int spatial = x->rank - 2;
     return submit(stream, [=, x = *x, w = *w, y = *y, p = Index(padding, padding + spatial), s = Index(stride, stride + spatial),
                            d = Index(dilation, dilation + spatial)] { return convolve(x, w, y, p, s, d, is_gradient); });
+}
+
+// `bias` is null, or broadcasts over batch and heads.
+int emulated_attention(
+    void* stream, const GraphTensor* q, const GraphTensor* k, const GraphTensor* v, const GraphTensor* bias, const GraphTensor* y, double scale,
+    int is_causal, int from_last
+) {
+    const GraphTensor added = bias ? *bias : GraphTensor{};
+    return submit(stream, [=, q = *q, k = *k, v = *v, y = *y] { return attend(q, k, v, added, y, scale, is_causal, from_last); });
 }
 
 // `b` is null for operations with one operand; it broadcasts.
