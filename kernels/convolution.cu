@@ -51,13 +51,13 @@ __global__ void __launch_bounds__(Shape::threads, (sizeof(T) == 8 ? 256 : 512) /
         A sum[Shape::thread_rows][Shape::thread_columns] = {};
 
         __syncthreads();  // the block may still read what it multiplied before
-        taps[0].write(p, walks, weights_of_channel, begin, end);
+        taps[0].template write<is_transposed>(p, walks, weights_of_channel, begin, end);
         __syncthreads();
         from_weights.load(left, begin);
         from_input.load(right, begin);
         from_weights.store(rows[0]);
         from_input.store(columns[0]);
-        taps[1].write(p, walks, weights_of_channel, begin + depth, end);
+        taps[1].template write<is_transposed>(p, walks, weights_of_channel, begin + depth, end);
         __syncthreads();
         for (int first = begin; first < end; first += depth) {
             const int current = ready;
@@ -80,7 +80,7 @@ __global__ void __launch_bounds__(Shape::threads, (sizeof(T) == 8 ? 256 : 512) /
             if (!is_last) {
                 from_weights.store(rows[ready]);
                 from_input.store(columns[ready]);
-                taps[current].write(p, walks, weights_of_channel, first + 2 * depth, end);
+                taps[current].template write<is_transposed>(p, walks, weights_of_channel, first + 2 * depth, end);
             }
             __syncthreads();
         }

@@ -4,6 +4,7 @@
 
 #pragma once
 
+#include "division.cuh"
 #include "scalar.cuh"
 
 // Of one spatial axis. Element k of window number o is input element o · stride - begin + k · dilation. Of a transposed convolution,
@@ -15,6 +16,7 @@ struct Axis {
 struct Convolution {
     Axis axis[3];
     int batch, groups, channels, maps;  // channels and maps of a group
+    Division line, face, kernel;        // by the taps along the last axis, along the last two, along all
 
     __device__ int input_size() const { return axis[0].size * axis[1].size * axis[2].size; }
     __device__ int output_size() const { return axis[0].out_size * axis[1].out_size * axis[2].out_size; }

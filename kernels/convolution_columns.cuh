@@ -7,6 +7,7 @@
 #pragma once
 
 #include "convolution.cuh"
+#include "vector.cuh"
 
 // One axis in one phase: `count` windows, each `step` after the one before, of `taps` elements, each `apart` from the one before.
 struct Walk {
@@ -78,8 +79,8 @@ template <typename Tap, int depth> struct Taps {
     alignas(16) Tap tap[depth];
     int weight[depth];
 
-    // Threads [0, depth) write an element each.
-    __device__ void write(const Convolution& p, const Walks& walks, int weights_of_channel, int first, int end) {
+    // Threads [0, depth) write an element each. The phases of a transposed convolution have taps of their own, by which is divided slowly.
+    template <bool is_transposed> __device__ void write(const Convolution& p, const Walks& walks, int weights_of_channel, int first, int end) {
         const int k = first + static_cast<int>(threadIdx.x);
         if (threadIdx.x >= depth) return;
         if (k >= end) {
@@ -88,8 +89,10 @@ template <typename Tap, int depth> struct Taps {
             return;
         }
         const unsigned line = walks.axis[2].taps, face = line * walks.axis[1].taps, whole = face * walks.axis[0].taps;
-        const unsigned channel = k / whole, rest = k % whole;
-        const int number[3] = {static_cast<int>(rest / face), static_cast<int>(rest % face / line), static_cast<int>(rest % line)};
+        const auto quotient = [](unsigned n, unsigned divisor, const Division& division) { return is_transposed ? n / divisor : division(n); };
+        const unsigned channel = quotient(k, whole, p.kernel), rest = k - channel * whole;
+        const unsigned outer = quotient(rest, face, p.face), of_face = rest - outer * face, middle = quotient(of_face, line, p.line);
+        const int number[3] = {static_cast<int>(outer), static_cast<int>(middle), static_cast<int>(of_face - middle * line)};
         int of_kernel[3];
 #pragma unroll
         for (int n = 0; n < 3; ++n) of_kernel[n] = walks.axis[n].tap_first + number[n] * walks.axis[n].tap_step;
@@ -123,12 +126,12 @@ template <typename T> struct Column {
 };
 
 template <typename T> struct MaskedColumn {
-    const T* from;
+    Address from;      // as a number, so that one multiplication gives the address of an element
     unsigned outside;  // the bits of taps that lie outside of the input
 
     __device__ MaskedColumn(const T* x, const Convolution& p, const Walks& walks, int group, int number, int columns) {
         const Column<T> column(x, p, walks, group, number, columns);
-        from = column.from;
+        from = reinterpret_cast<Address>(column.from);
         outside = 1u << MOST_MASKED;
         unsigned bit = 1;
 #pragma unroll
@@ -136,7 +139,10 @@ template <typename T> struct MaskedColumn {
             for (int tap = 0; tap < walks.axis[n].taps; ++tap, bit <<= 1)
                 if (!is_within(column.place[n] + tap * walks.axis[n].apart, p.axis[n].size)) outside |= bit;
     }
-    __device__ T element(const MaskedTap& tap) const { return tap.bits & outside ? narrow<T>(accumulator_t<T>(0)) : from[tap.input]; }
+    __device__ T element(const MaskedTap& tap) const {
+        const Address address = from + static_cast<long long>(tap.input) * static_cast<long long>(sizeof(T));
+        return tap.bits & outside ? narrow<T>(accumulator_t<T>(0)) : __ldg(reinterpret_cast<const T*>(address));
+    }
 };
 
 // Where the result of a column lies within y, for map 0.

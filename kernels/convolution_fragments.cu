@@ -2,7 +2,7 @@
 //
 //   launch    convolve_fragments: (tiles, parts, groups · phases) blocks of Shape::threads; all else as in convolution.cu
 //   kernels   of at most MOST_MASKED taps along all axes together
-//   is_paired whether neighbouring results are stored two at once; is_vectored: whether weights are read 16 bytes at once
+//   is_paired whether neighbouring results are stored two at once
 //
 // Each thread reads neighbouring depths of one column, and of one map, into registers while the slice before is multiplied.
 
@@ -21,18 +21,20 @@ template <int rows_, int columns_, int down_, int across_> struct FragmentTile {
 using SmallFragments = FragmentTile<64, 64, 2, 2>;
 using LargeFragments = FragmentTile<128, 128, 4, 4>;
 
-// Depths of one row or column, on their way to shared memory.
-template <typename T, int count> struct Held {
-    static constexpr int width = Vector<T>::count;
-    Vector<T> vector[count / width];
+// How the weights of a map lie: neighbouring depths are neighbours, and a multiple of 16 bytes; or neighbours; or apart, as those of a
+// transposed convolution are.
+enum Weights { IN_VECTORS, IN_ELEMENTS, TRANSPOSED };
 
-    template <typename Source> __device__ void load(const Source& source) {
+template <typename T, Weights weights> struct Unit { using type = T; };
+template <typename T> struct Unit<T, IN_VECTORS> { using type = unsigned; };
+
+// Depths of one row or column, on their way to shared memory. They stay as they were loaded, so that nothing waits for them.
+template <typename E, int bytes> struct Held {
+    Vector<E> vector[bytes / VECTOR_BYTES];
+
+    template <typename T> __device__ void store(T* target) const {
 #pragma unroll
-        for (int n = 0; n < count; ++n) vector[n / width].element[n % width] = source(n);
-    }
-    __device__ void store(T* target) const {
-#pragma unroll
-        for (int n = 0; n < count; n += width) store_vector(target + n, vector[n / width]);
+        for (int n = 0; n < bytes / VECTOR_BYTES; ++n) store_vector(reinterpret_cast<E*>(target) + n * Vector<E>::count, vector[n]);
     }
 };
 
@@ -43,16 +45,18 @@ template <typename T, int size, int depth> struct Lines {
     __device__ unsigned pair(int line, int k) const { return *reinterpret_cast<const unsigned*>(&value[line][k]); }
 };
 
-template <typename T, typename Shape, bool is_transposed>
+template <typename T, typename Shape, Weights how>
 __global__ void __launch_bounds__(Shape::threads, 512 / Shape::threads) convolve_fragments(
     const T* __restrict__ x, const T* __restrict__ w, T* __restrict__ y, void* __restrict__ partial, Convolution p, Ending<T> ending, int span,
-    bool is_paired, bool is_vectored
+    bool is_paired
 ) {
     constexpr int depth = Shape::depth, held = Shape::held, width = Vector<T>::count;
+    constexpr bool is_transposed = how == TRANSPOSED;
     __shared__ Taps<MaskedTap, depth> taps[2];
     __shared__ Lines<T, Shape::rows, depth> rows[2];
     __shared__ Lines<T, Shape::columns, depth> columns[2];
-    Held<T, held> of_weights, of_window;
+    Held<typename Unit<T, how>::type, held * sizeof(T)> of_weights;
+    Held<T, held * sizeof(T)> of_window;
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, quad = lane / 4, inner = lane % 4 * 2;
     const int warp_row = warp / Shape::across * (Shape::rows / Shape::down), warp_column = warp % Shape::across * (Shape::columns / Shape::across);
     const int my_row = threadIdx.x / (depth / held), row_depth = threadIdx.x % (depth / held) * held;
@@ -77,16 +81,17 @@ __global__ void __launch_bounds__(Shape::threads, 512 / Shape::threads) convolve
 #pragma unroll
             for (int n = 0; n < held; n += width) {
                 const int k = first + row_depth + n;
-                if (!is_transposed && is_vectored && k + width <= row_end) {
-                    of_weights.vector[n / width] = load_vector(weights + k);
+                if constexpr (how == IN_VECTORS) {
+                    of_weights.vector[n / width] = k < row_end ? load_vector(reinterpret_cast<const unsigned*>(weights + k)) : Vector<unsigned>{};
                 } else {
 #pragma unroll
                     for (int e = 0; e < width; ++e)
                         of_weights.vector[n / width].element[e] =
                             k + e < row_end ? weights[is_transposed ? table.weight[row_depth + n + e] : k + e] : narrow<T>(0.0f);
                 }
+#pragma unroll
+                for (int e = 0; e < width; ++e) of_window.vector[n / width].element[e] = column.element(table.tap[column_depth + n + e]);
             }
-            of_window.load([&](int n) { return column.element(table.tap[column_depth + n]); });
         };
         const auto store = [&](int to) {
             of_weights.store(&rows[to].value[my_row][row_depth]);
@@ -95,11 +100,11 @@ __global__ void __launch_bounds__(Shape::threads, 512 / Shape::threads) convolve
         float sum[Shape::row_fragments][Shape::column_fragments][4] = {};
 
         __syncthreads();  // the block may still read what it multiplied before
-        taps[0].write(p, walks, weights_of_channel, begin, end);
+        taps[0].template write<is_transposed>(p, walks, weights_of_channel, begin, end);
         __syncthreads();
         load(taps[0], begin);
         store(0);
-        taps[1].write(p, walks, weights_of_channel, begin + depth, end);
+        taps[1].template write<is_transposed>(p, walks, weights_of_channel, begin + depth, end);
         __syncthreads();
         int current = 0;
         for (int first = begin; first < end; first += depth, current = 1 - current) {
@@ -123,7 +128,7 @@ __global__ void __launch_bounds__(Shape::threads, 512 / Shape::threads) convolve
             }
             if (!is_last) {
                 store(1 - current);
-                taps[current].write(p, walks, weights_of_channel, first + 2 * depth, end);
+                taps[current].template write<is_transposed>(p, walks, weights_of_channel, first + 2 * depth, end);
             }
             __syncthreads();
         }

@@ -10,7 +10,6 @@
 // neighbours read as well is in the cache of the multiprocessor. Memory-bound.
 
 #include "convolution.cuh"
-#include "division.cuh"
 #include "vector.cuh"
 
 struct StripNumbers {

@@ -111,8 +111,8 @@ FAULTS = [
     Fault(
         "race: the taps that are read are written over",
         "convolution_fragments.cu",
-        "taps[current].write",
-        "taps[1 - current].write",
+        "taps[current].template",
+        "taps[1 - current].template",
         "Conv of halves",
     ),
     Fault("lanes: a column of the fragment that is not theirs", "fragments.cuh", "(column + n % 2) * 4", "column * 4", "Conv of halves"),

@@ -51,8 +51,8 @@ CONVOLVE = Template(
     instance=tuple(f"{T}, {tile}" for T in FLOATS for tile in _PLAIN_TILES if tile != "LargeTile" or T == "float"),
 )  # fmt: skip
 FRAGMENTS = Template(
-    "convolution_fragments.cu", "convolve_fragments<{T}, {tile}, {transposed}>", "ppppssibb",
-    T=_HALVES, tile=_FRAGMENT_TILES[1:], transposed=("false", "true"),
+    "convolution_fragments.cu", "convolve_fragments<{T}, {tile}, {weights}>", "ppppssib",
+    T=_HALVES, tile=_FRAGMENT_TILES[1:], weights=("IN_VECTORS", "IN_ELEMENTS", "TRANSPOSED"),
 )  # fmt: skip
 COMBINE = Template("convolution.cu", "combine_convolution<{T}>", "ppsliii", T=FLOATS)
 
@@ -105,7 +105,9 @@ class _Geometry:
     def structure(self, batch: int) -> np.void:
         """`Convolution` of convolution.cuh, for so many samples."""
         axes = [(1, 1, 1, 1, 1, 0)] * (_MOST_AXES - len(self.axes)) + list(self.axes)
-        return by_value(np.array([*(number for axis in axes for number in axis), batch, self.groups, self.channels, self.maps], np.int32))
+        numbers = [*(number for axis in axes for number in axis), batch, self.groups, self.channels, self.maps]
+        taps = [prod(axis[2] for axis in axes[first:]) for first in (2, 1, 0)]
+        return by_value(np.concatenate((np.array(numbers, np.int32).view(np.uint32), divisions(*taps).reshape(-1))))
 
     def strips(self, item_bytes: int) -> tuple[int, int, int, int] | None:
         """For `depthwise_strips`: size and stride of its windows, and strips above and beside each other; None for other windows."""
@@ -346,9 +348,9 @@ def _convolve(geometry: _Geometry, x: Array, w: Array, ending: np.void, out: Arr
     arguments = x, w, out, partial, structure, ending, tiling.span
     if "Fragments" in tiling.tile:
         is_paired = not geometry.transposed and geometry.positions % 2 == 0 and out.data.ptr % 4 == 0
-        is_vectored = prod(w.shape[1:]) % 8 == 0 and w.data.ptr % 16 == 0
-        kernel = FRAGMENTS.instance(T=x.dtype, tile=tiling.tile, transposed=transposed)
-        kernel.launch(grid, threads, *arguments, is_paired, is_vectored)
+        is_vectored = prod(w.shape[1:]) * x.itemsize % 16 == 0 and w.data.ptr % 16 == 0
+        weights = "TRANSPOSED" if geometry.transposed else "IN_VECTORS" if is_vectored else "IN_ELEMENTS"
+        FRAGMENTS.instance(T=x.dtype, tile=tiling.tile, weights=weights).launch(grid, threads, *arguments, is_paired)
     else:
         is_packed = not geometry.transposed and geometry.positions % 4 == 0 and out.data.ptr % (4 * x.itemsize) == 0
         kernel = CONVOLVE.instance(instance=f"{C_TYPES[name_of(x.dtype)]}, {tiling.tile}", transposed=transposed)
