@@ -154,9 +154,9 @@ def fused_matmul_operands(xp: Any, a: Array, b: Array, flags: dict[str, int]) ->
     if flags["transBatchB"]:
         right = xp.moveaxis(right, 0, -2)
     if flags["transA"] and len(left.shape) > 1:
-        left = xp.swapaxes(left, -1, -2)
+        left = left.swapaxes(-1, -2)
     if flags["transB"] and len(right.shape) > 1:
-        right = xp.swapaxes(right, -1, -2)
+        right = right.swapaxes(-1, -2)
     return left, right
 
 

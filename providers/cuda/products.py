@@ -9,6 +9,7 @@ import numpy as np
 
 from onnxgpu.dtypes import name_of
 from onnxgpu.provider import Array
+from onnxgpu.providers.cuda.addresses import broadcast_to
 from onnxgpu.providers.cuda.generated import MOST_AXES, collapsed, layout_of
 from onnxgpu.providers.cuda.kernels import Template, by_value
 
@@ -65,7 +66,7 @@ def product(
         return
     if b.ndim == 2 and out.ndim > 2 and a.flags.c_contiguous and out.flags.c_contiguous and (c is None or c.ndim < 2):
         a, out = a.reshape(-1, a.shape[-1]), out.reshape(-1, out.shape[-1])
-    c = None if c is None else xp.broadcast_to(c, out.shape)
+    c = None if c is None else broadcast_to(xp, c, out.shape)
     if out.shape[-1] < out.shape[-2] and out.shape[-1] <= 8:
         a, b = b.swapaxes(-1, -2), a.swapaxes(-1, -2)
         out, c = out.swapaxes(-1, -2), None if c is None else c.swapaxes(-1, -2)

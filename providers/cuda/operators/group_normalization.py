@@ -11,6 +11,7 @@ from onnxgpu.errors import InvalidArgument
 from onnxgpu.provider import Array, Operation, Spec
 from onnxgpu.providers.array_ops.normalization import checked_channels
 from onnxgpu.providers.array_ops.specs import like_first
+from onnxgpu.providers.cuda.addresses import broadcast_to
 from onnxgpu.providers.cuda.kernels import C_TYPES, FLOAT_NAMES, FLOATS, Template, dense, whole_warps
 from onnxgpu.providers.cuda.registry import operator
 from onnxgpu.providers.cuda.rows import teams
@@ -156,7 +157,7 @@ def skip_group_norm(
     """`group_norm` of x + skip + bias, and that sum; skip may also be (N, C), one number a channel. Spec: onnxruntime's operator schemas"""
     _check_parameters(x, gamma, beta, channels_last, "SkipGroupNorm")
     if skip.ndim > 2:
-        skip = xp.broadcast_to(skip, x.shape)
+        skip = broadcast_to(xp, skip, x.shape)
     given = _skip_specs(x, output_count=output_count)
     outputs = tuple(xp.empty(spec.shape, spec.dtype) for spec in given) if out is None else out if isinstance(out, tuple) else (out,)
     summed = outputs[1] if output_count > 1 else None

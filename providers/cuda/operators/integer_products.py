@@ -12,6 +12,7 @@ from onnxgpu.dtypes import name_of
 from onnxgpu.provider import Array, Operation, Spec, ValueInfo
 from onnxgpu.providers.array_ops.matrix_products import matmul_shape
 from onnxgpu.providers.array_ops.quantization import dynamic_quantize_linear
+from onnxgpu.providers.cuda.addresses import broadcast_to
 from onnxgpu.providers.cuda.generated import MOST_AXES
 from onnxgpu.providers.cuda.kernels import C_TYPES, Template
 from onnxgpu.providers.cuda.products import MOST_BATCHES, TILES, batches_of, strides_of, structure, tile_for
@@ -60,7 +61,7 @@ def _multiply(
         a, target = a[None], target[..., None, :]
     if b.ndim == 2 and target.ndim > 2 and a.flags.c_contiguous and target.flags.c_contiguous and not any(map(_steps, (a_zero, a_scale))):
         a, target = a.reshape(-1, a.shape[-1]), target.reshape(-1, target.shape[-1])
-    c = None if c is None else xp.broadcast_to(c, target.shape)
+    c = None if c is None else broadcast_to(xp, c, target.shape)
     (rows, columns), batches = target.shape[-2:], prod(target.shape[:-2])
     tile, tiles = tile_for(rows, columns, batches, is_wide=True)
     steps = (_steps(x) for x in (a_zero, b_zero, a_scale, b_scale))

@@ -12,6 +12,7 @@ from onnxgpu.errors import InvalidArgument
 from onnxgpu.provider import Array, Operation, Spec
 from onnxgpu.providers.array_ops.axes import normalized_axis
 from onnxgpu.providers.array_ops.normalization import layer_specs, root_mean_square_specs, simplified_specs
+from onnxgpu.providers.cuda.addresses import broadcast_to
 from onnxgpu.providers.cuda.kernels import FLOAT_NAMES, FLOATS, Template, dense
 from onnxgpu.providers.cuda.registry import operator
 from onnxgpu.providers.cuda.rows import teams
@@ -156,7 +157,7 @@ def _skip_launch(
 ) -> None:
     """Normalise x + skip + bias over the last axis into `out`: the result; mean, inverse deviation and sum if there is room for them."""
     result, mean, deviation, summed = (*out, None, None, None)[:4]
-    inputs = x, xp.broadcast_to(skip, x.shape), bias, scale, shift
+    inputs = x, broadcast_to(xp, skip, x.shape), bias, scale, shift
     _launch_rows(xp, inputs, (result, summed), (mean, deviation), x.shape[-1], centred, epsilon)
 
 

@@ -12,7 +12,7 @@ from onnxgpu.dtypes import name_of
 from onnxgpu.errors import InvalidArgument
 from onnxgpu.provider import Array, Operation, Spec, Value
 from onnxgpu.providers.array_ops.packed_products import LEVELS, not_prepacked
-from onnxgpu.providers.cuda.kernels import C_TYPES, Template
+from onnxgpu.providers.cuda.kernels import C_TYPES, Template, dense
 from onnxgpu.providers.cuda.products import TILES, structure, tile_for
 from onnxgpu.providers.cuda.registry import operator
 
@@ -37,7 +37,7 @@ _TOGETHER = 8
 def _multiply(xp: Any, a: Array, weights: str, stored: np.void, bias: Array | None, columns: int, out: Array | None, eights: bool) -> Array:
     """a (…, K) times what `stored` describes, (…, N); `eights` says that eight weights at a time are one aligned load."""
     result = xp.empty((*a.shape[:-1], columns), a.dtype) if out is None else out
-    a = xp.ascontiguousarray(a)
+    a = dense(xp, a)
     depth, rows = a.shape[-1], prod(a.shape[:-1])
     if result.size == 0:
         return result
