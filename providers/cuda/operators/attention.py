@@ -1,4 +1,4 @@
-"""Attention of ai.onnx, and onnxruntime's Attention, MultiHeadAttention and GroupQueryAttention: one kernel for all.
+"""Attention of ai.onnx, and onnxruntime's Attention and MultiHeadAttention: one kernel for all.
 
 What gives scores out, or has caches of a form of its own, is left to `array_ops`.
 """
