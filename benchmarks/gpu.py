@@ -143,8 +143,10 @@ def measured_operator(case: OperatorCase, cp: Any, stream: Any, clock: Clock | N
     if find_spec("torch"):
         sides["torch"] = in_torch(case, cp, feeds, stream)
     if case.has_own_kernels:
-        own = {"enable_cublas": 0, "enable_cudnn": 0}
-        sides["own kernels"] = Bound(onnxgpu, cp, model, feeds, stream, own)
+        own = Bound(onnxgpu, cp, model, feeds, stream, {"enable_cublas": 0, "enable_cudnn": 0})
+        row["own error"] = max_error(own.results(), expected)
+        row["right"] = row["own error"] <= TOLERANCE[case.dtype]
+        sides["own kernels"] = own
     sides |= in_onnxruntime(cp, model, feeds, stream)
     row |= compared(clock, sides, options.rounds, options.runs)
     row["GB/s"] = traffic / row["onnxgpu_ms"] / 1e6

@@ -38,12 +38,13 @@ def run_suite() -> Row:
         paths = [Path(folder, f"{part}.json") for part in range(cores())]
         script = str(ROOT / "benchmarks" / "placement.py")
         commands = [[sys.executable, script, "--part", f"{part + 1}/{len(paths)}", "--json", str(path)] for part, path in enumerate(paths)]
-        for process, path in zip(
-            [_started(command, ONNXGPU_CUDA=os.environ.get("ONNXGPU_CUDA", "")) for command in commands], paths, strict=True
-        ):
-            said = process.communicate()[0]
+        environment = {"ONNXGPU_CUDA": os.environ.get("ONNXGPU_CUDA", ""), "PYTHONFAULTHANDLER": "1"}
+        started = [_started(command, **environment) for command in commands]
+        outputs = [process.communicate()[0] for process in started]
+        for process, path, output in zip(started, paths, outputs, strict=True):
             if not path.exists():
-                return {"passed": False, "summary": f"benchmarks/placement.py failed: {said[-300:]}"}
+                summary = f"benchmarks/placement.py ended with status {process.returncode}"
+                return {"passed": False, "summary": summary, "said": output[-3000:]}
             found = json.loads(path.read_text())
             counts.update({name: found[name] for name in _COUNTS})
             wrong |= found["wrong_cases"]

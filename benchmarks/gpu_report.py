@@ -91,7 +91,8 @@ def document(result: Mapping[str, Any]) -> None:
     for part in TABLES:
         if result[part]:
             columns = {key: head for key, head in DOCUMENTED[part].items() if any(key in row for row in result[part].values())}
-            rows = [[name, *(_short(row.get(key)) for key in columns)] for name, row in result[part].items()]
+            timed = {name: row for name, row in result[part].items() if columns.keys() & row.keys() - {"max_error"}}
+            rows = [[name, *(_short(row.get(key)) for key in columns)] for name, row in timed.items()]
             parts.append(markdown_table(["", *columns.values()], rows))
     replace_measured(DOCUMENT, "gpu.py", "\n\n".join(parts))
 

@@ -9,23 +9,28 @@ import numpy as np
 import pytest
 
 import onnxgpu.providers.cuda.operators  # noqa: F401  registers the operators
-from onnxgpu.provider import Claim
+from onnxgpu.provider import Claim, Refusal
 from onnxgpu.providers.cuda.provider import CUDAProvider
 from tests.cases import Case, all_cases
 from tests.cases.oracles import expected_outputs
 from tests.cases.tolerances import assert_same
 from tests.test_operator_cases import operation_of
 
+OWN = {"enable_cublas": 0, "enable_cudnn": 0}
 
+
+@pytest.mark.parametrize("options", [{}, OWN], ids=["libraries", "own"])
 @pytest.mark.parametrize("case", all_cases(), ids=str)
-def test_kernel(case: Case, cp: Any) -> None:
+def test_kernel(case: Case, options: dict[str, int], cp: Any) -> None:
     """Given memory is written, and the inputs stay as they were."""
-    provider, expected = CUDAProvider(), expected_outputs(case)
+    provider, expected = CUDAProvider(options), expected_outputs(case)
     operation = operation_of(case)
     outputs_known = tuple(
         value and replace(value, dtype=getattr(array, "dtype", None)) for value, array in zip(operation.outputs, expected, strict=False)
     )
     claim = provider.claim(replace(operation, outputs=outputs_known))
+    if options and isinstance(claim, Claim) and not _is_a_librarys(CUDAProvider().claim(replace(operation, outputs=outputs_known))):
+        pytest.skip("no library takes it, so that the same kernel runs with libraries")
     if not isinstance(claim, Claim) or claim.body_host:
         pytest.skip("not on CUDA" if isinstance(claim, Claim) else claim.reason)
     kernel = claim.build()
@@ -43,3 +48,7 @@ def test_kernel(case: Case, cp: Any) -> None:
             if before is not None:
                 now = after if isinstance(after, np.ndarray) or np.isscalar(after) else provider.download(after)
                 np.testing.assert_array_equal(now, before)
+
+
+def _is_a_librarys(claim: Claim | Refusal) -> bool:
+    return isinstance(claim, Claim) and claim.note.startswith("by cu")
