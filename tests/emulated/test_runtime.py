@@ -146,6 +146,25 @@ class TestStreams:
             np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-6)
         assert device.counters()["graph_launches"] == 2
 
+    @pytest.mark.parametrize("graphs", [0, 1])
+    def test_inputs_that_stay_bound_are_counted_on(self, device: Any, cp: Any, graphs: int) -> None:
+        """Their elements may change, and what is bound in their place counts from its next run on."""
+        text = "g (float[5,40] x) => (float[5,40] y) { a = Softmax (x) b = Exp (a) c = Softmax (b) y = Neg (c) }"
+        ours, reference = session(text, {"enable_cuda_graph": graphs}), ort.InferenceSession(model(text), providers=[CPU])
+        binding = ours.io_binding()
+        binding.bind_output("y", "cuda")
+        for bound in range(3):
+            x = cp.empty((5, 40), np.float32)
+            binding.bind_input("x", "cuda", 0, np.float32, x.shape, x.data.ptr)
+            for run in range(7):
+                x.set(deep(10 * bound + run)["x"])
+                device.counters(clear=True)
+                ours.run_with_iobinding(binding)
+                counted = device.counters()
+                for found, expected in zip(binding.get_outputs(), reference.run(None, {"x": x.get()}), strict=True):
+                    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5, atol=1e-6)
+            assert (counted["graph_launches"], counted["launches"]) == ((1, 1) if graphs else (0, 4))
+
     def test_a_run_with_graphs_is_terminated(self, device: Any) -> None:
         ours, options = session(DEEP, GRAPHS), ort.RunOptions()
         for seed in range(4):
