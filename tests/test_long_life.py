@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 from time import perf_counter_ns, sleep
 from typing import Any
 
@@ -230,14 +231,7 @@ def test_other_threads_run_python_while_a_kernel_computes(operator: str) -> None
         s.run_observed(feeds, lambda step, inputs, outputs, start, end: windows.append((start, end)))
         return windows[-1]
 
-    usual = min(end - start for start, end in [kernel_time() for _ in range(8)])
-    with noting_the_time() as notes:
-        for _ in range(300):
-            notes.clear()
-            start, end = kernel_time()
-            if end - start < 1.5 * usual and _eighths_with_notes(notes, start, end) >= 6:
-                return
-    pytest.fail(f"in 300 runs of {operator}, no other thread got to run Python while it computed")
+    assert _times_noted_throughout(kernel_time) > 0, f"in no run of {operator} another thread got to run Python while it computed"
 
 
 def test_the_interpreter_lock_is_noticed() -> None:
@@ -248,12 +242,23 @@ def test_the_interpreter_lock_is_noticed() -> None:
         sum(range(1_000_000))
         return start, perf_counter_ns()
 
-    usual = min(end - start for start, end in [hold() for _ in range(8)])
+    assert _times_noted_throughout(hold) == 0
+
+
+def _times_noted_throughout(run: Callable[[], tuple[int, int]]) -> int:
+    """Of sixty runs, those that took no longer than usual beside a thread that notes the time, and in which it did so throughout.
+
+    Args:
+        run: gives when it began and ended.
+    """
+    runs = []
     with noting_the_time() as notes:
-        for _ in range(50):
+        for _ in range(60):
             notes.clear()
-            start, end = hold()
-            assert end - start >= 1.5 * usual or _eighths_with_notes(notes, start, end) < 6
+            start, end = run()
+            runs.append((end - start, _eighths_with_notes(notes, start, end)))
+    usual = median(taken for taken, _ in runs)
+    return sum(taken < 1.5 * usual and eighths >= 6 for taken, eighths in runs)
 
 
 @contextmanager
