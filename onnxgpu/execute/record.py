@@ -71,7 +71,7 @@ def record_run(plan: Plan, frame: Frame, volatile: set[int], between_steps: Call
                 fixed_shapes.add(slot)
             if static:
                 record.static[slot] = value
-            if step.view_of is not None and not step.provider.shares_memory(inputs[step.view_of], value):
+            if step.view_of is not None and slot in record.kinds and not step.provider.shares_memory(inputs[step.view_of], value):
                 record.apart.add(slot)
 
     run_steps(plan.steps, frame, observe)
