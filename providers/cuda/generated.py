@@ -28,11 +28,10 @@ from onnxgpu.dtypes import name_of
 from onnxgpu.errors import InvalidGraph
 from onnxgpu.provider import Array
 from onnxgpu.providers.cuda.device import compiles_checked, cupy
-from onnxgpu.providers.cuda.kernels import C_TYPES, Function, by_value, compiled
+from onnxgpu.providers.cuda.kernels import C_TYPES, THREADS, Function, blocks_for, by_value, compiled
 
 MOST_OPERANDS = 6
 MOST_AXES = 8
-_THREADS = 256
 _MOST_BLOCKS = 65535
 
 FORMS = {
@@ -148,7 +147,7 @@ def evaluate(steps: Sequence[str], inputs: Sequence[Array], out: Array) -> None:
     shape = (launch.scalars, launch.axes, launch.width)
     kernel = _compiled(expression, out.dtype, len(inputs), shape, launch.name, device, compiles_checked())
     pointers = pack(f"{len(inputs)}Q", *[x.data.ptr for x in inputs])
-    kernel.launch(launch.blocks, _THREADS, pointers, out, *launch.layout, out.size)
+    kernel.launch(launch.blocks, THREADS, pointers, out, *launch.layout, out.size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +168,7 @@ def _launch_for(layouts: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...], sh
     size = prod(shape)
     if all(prod(each) == 1 or (each == shape and _is_dense(each, strides, itemsize)) for each, strides in layouts):
         scalars = 0 if size == 1 else sum(1 << n for n, (each, _) in enumerate(layouts) if prod(each) == 1)
-        return _Launch("dense", scalars, 1, 1, _blocks_for(size, per_thread=max(1, 16 // itemsize)), ())
+        return _Launch("dense", scalars, 1, 1, _blocks_for(size, max(1, 16 // itemsize)), ())
     sizes, joined = collapsed(shape, [_steps_over(each, strides, len(shape), itemsize) for each, strides in layouts])
     width = max(1, 16 // itemsize)
     if sizes[-1] % width or not all(steps[-1] in (0, 1) and not any(step % width for step in steps[:-1] if steps[-1]) for steps in joined):
@@ -177,8 +176,8 @@ def _launch_for(layouts: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...], sh
     return _Launch("broadcast", 0, len(sizes), width, _blocks_for(size, width), (layout_of(sizes, joined),))
 
 
-def _blocks_for(size: int, per_thread: int = 1) -> int:
-    return min(_MOST_BLOCKS, -(-size // (_THREADS * per_thread)))
+def _blocks_for(size: int, per_thread: int) -> int:
+    return blocks_for(-(-size // per_thread), most=_MOST_BLOCKS)
 
 
 def _is_dense(shape: Sequence[int], strides: Sequence[int], itemsize: int) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 
 from onnxgpu.provider import Array
 from onnxgpu.providers.array_ops.detection import check_shapes, limits_of
-from onnxgpu.providers.cuda.kernels import Template, dense, whole_warps
+from onnxgpu.providers.cuda.kernels import MOST_BLOCKS, Template, dense, whole_warps
 from onnxgpu.providers.cuda.operators.scans import scanned
 from onnxgpu.providers.cuda.operators.sorting import sorted_rows
 from onnxgpu.providers.cuda.registry import operator
@@ -18,7 +18,6 @@ SUPPRESS = Template("detection.cu", "suppress", "ppppppllllfbfb")
 STORE = Template("detection.cu", "store_kept", "ppplll")
 
 _SETTINGS = ("max_output_boxes_per_class", "iou_threshold", "score_threshold")
-_MOST_BLOCKS = 1 << 16
 
 
 @operator("NonMaxSuppression", since=10, host=_SETTINGS, types=frozenset({"float"}))
@@ -42,7 +41,7 @@ def non_max_suppression(
     values, order = xp.empty(scores.shape, scores.dtype), xp.empty(scores.shape, np.int64)
     sorted_rows(xp, scores, 2, count, True, values, order)
     alive, kept, ends = xp.empty((rows, count), bool), xp.empty((rows, most), np.int64), xp.empty(rows, np.int64)
-    blocks, has_least = min(rows, _MOST_BLOCKS), limits.least_score is not None
+    blocks, has_least = min(rows, MOST_BLOCKS), limits.least_score is not None
     SUPPRESS.instance().launch(
         blocks, whole_warps(count, 512), dense(xp, boxes), values, order, alive, kept, ends, rows, labels, count, most,
         limits.overlap, has_least, limits.least_score if has_least else 0.0, bool(center_point_box),

@@ -10,7 +10,18 @@ import numpy as np
 from onnxgpu.provider import Array
 from onnxgpu.providers.array_ops.axes import normalized_axis
 from onnxgpu.providers.array_ops.specs import like_first
-from onnxgpu.providers.cuda.kernels import C_TYPES, FLOAT_NAMES, FLOATS, INTEGER_NAMES, THREADS, Template, blocks_for, dense, whole_warps
+from onnxgpu.providers.cuda.kernels import (
+    C_TYPES,
+    FLOAT_NAMES,
+    FLOATS,
+    INTEGER_NAMES,
+    MOST_BLOCKS,
+    THREADS,
+    Template,
+    blocks_for,
+    dense,
+    whole_warps,
+)
 from onnxgpu.providers.cuda.registry import array_specs, operator
 
 NUMBERS = FLOAT_NAMES | INTEGER_NAMES
@@ -23,7 +34,6 @@ MARK = Template("extremes.cu", "mark_indices<{T}>", "pplll", T=FLOATS)
 _SHORT = 32
 """A thread of its own looks through each row that is shorter than this."""
 
-_MOST_BLOCKS = 1 << 16
 _ENOUGH_BLOCKS = 512
 """Rows are split among blocks until there are about as many."""
 
@@ -38,7 +48,7 @@ def _extreme(xp: Any, x: Array, length: int, inner: int, is_least: bool, is_last
 
     def launch(candidates: Array | None, found: Array, count: int, span: int) -> None:
         kernel = (COLUMNS if by_thread else ROWS).instance(T=x.dtype)
-        blocks = min(_MOST_BLOCKS, -(-rows // THREADS) if by_thread else rows)
+        blocks = min(MOST_BLOCKS, -(-rows // THREADS) if by_thread else rows)
         threads = THREADS if by_thread else whole_warps(span, 512)
         kernel.launch((blocks, -(-count // span)), threads, x, candidates, found, rows, length, inner, count, span, is_least, is_last)
 

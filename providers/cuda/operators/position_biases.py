@@ -14,14 +14,12 @@ from onnxgpu.providers.array_ops.position_biases import (
     is_packed,
     relative_bias_spec,
 )
-from onnxgpu.providers.cuda.kernels import FLOAT_NAMES, FLOATS, THREADS, Template, blocks_for, dense, whole_warps
+from onnxgpu.providers.cuda.kernels import FLOAT_NAMES, FLOATS, MOST_BLOCKS, THREADS, Template, blocks_for, dense, whole_warps
 from onnxgpu.providers.cuda.products import structure
 from onnxgpu.providers.cuda.registry import operator
 
 RELATIVE = Template("position_biases.cu", "relative_bias<{T}>", "pps", T=FLOATS)
 GATED = Template("position_biases.cu", "gated_bias<{T}>", "ppppppps", T=FLOATS)
-
-_MOST_BLOCKS = 1 << 16
 
 
 @operator("RelativePositionBias", domain=DOMAIN, specs=relative_bias_spec, host=("query_length", "key_length"), types=FLOAT_NAMES)
@@ -61,5 +59,5 @@ def gated_relative_position_bias(
     size, width = weight.shape
     rows, arrays = batch * heads * length, (dense(xp, x) for x in (query_layer, query_bias, rel_pos, weight, bias, eco_a))
     threads = whole_warps(max(length, size * width), 256)
-    GATED.instance(T=spec.dtype).launch(min(rows, _MOST_BLOCKS), threads, *arrays, result, structure(rows, heads, length, size, width))
+    GATED.instance(T=spec.dtype).launch(min(rows, MOST_BLOCKS), threads, *arrays, result, structure(rows, heads, length, size, width))
     return result

@@ -9,7 +9,7 @@ from onnxgpu.provider import Array
 from onnxgpu.providers.array_ops.axes import normalized_axis
 from onnxgpu.providers.array_ops.host_values import integer
 from onnxgpu.providers.array_ops.precision import accumulation_dtype
-from onnxgpu.providers.cuda.kernels import C_TYPES, FLOAT_NAMES, Template, dense, whole_warps
+from onnxgpu.providers.cuda.kernels import C_TYPES, FLOAT_NAMES, MOST_BLOCKS, Template, dense, whole_warps
 from onnxgpu.providers.cuda.registry import array_specs, operator
 
 NUMBERS = FLOAT_NAMES | {"int32", "int64", "uint32", "uint64"}
@@ -21,7 +21,6 @@ COLUMNS = Template("scans.cu", "scan_columns<{T}, {combine}>", "ppppllllbb", T=_
 
 _SHORT = 32
 _THREADS = 256
-_MOST_BLOCKS = 1 << 16
 _ENOUGH_BLOCKS = 512
 _LEAST_SPAN = 4096
 
@@ -39,7 +38,7 @@ def scanned(
     span = -(-count // parts)
     parts = -(-count // span)
     kernel = (COLUMNS if by_thread else ROWS).instance(T=x.dtype, combine=combine)
-    shape = (min(_MOST_BLOCKS, blocks), parts), _THREADS if by_thread else whole_warps(span, 512)
+    shape = (min(MOST_BLOCKS, blocks), parts), _THREADS if by_thread else whole_warps(span, 512)
     carry = None
     if parts > 1:
         carry = xp.empty(rows * parts, accumulation_dtype(x.dtype))
