@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from types import TracebackType
 from typing import Any
@@ -236,7 +236,7 @@ class Context:
         if between_steps is None and not given:
             variant, function = self._plain_variant, self._plain
         else:
-            variant = replace(self._plain_variant, pauses=between_steps is not None, given=tuple(given or ()))
+            variant = Variant(between_steps is not None, tuple(given or ()), self._plain_variant.repeated)
             function = self._function(variant)
         try:
             outputs: list[Value] | Changed = (
