@@ -24,7 +24,7 @@ from rich.progress import track
 
 import benchmarks.placement as placement  # first: it asks for the emulated device
 import onnxgpu
-from benchmarks.inputs import InputDescription, make_inputs
+from benchmarks.inputs import described_inputs, make_inputs
 from benchmarks.model_folder import find_models
 from benchmarks.outputs import max_error
 from benchmarks.report import print_table, save_json
@@ -40,7 +40,7 @@ def examine(path: Path, sequence: int = 16) -> dict[str, Any]:
     """Run one model on both and compare."""
     session = onnxgpu.InferenceSession(path, providers=[(placement.CUDA, {"enable_cuda_graph": 1}), "CPUExecutionProvider"])
     reference = onnxgpu.InferenceSession(path, providers=["CPUExecutionProvider"])
-    described = [InputDescription(i.name, i.type, tuple(i.shape)) for i in session.get_inputs()]
+    described = described_inputs(session)
     feeds = [make_inputs(described, seed=seed, sequence=sequence) for seed in range(RUNS)]
     device = installed()
     assert device is not None

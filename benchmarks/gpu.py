@@ -34,10 +34,10 @@ import onnx
 import onnxgpu
 from benchmarks.gpu_cases import OperatorCase, cases
 from benchmarks.gpu_checks import run_sanitizer, run_suite, run_tests
-from benchmarks.gpu_report import TABLES, document, merged, rows_of, shown, written
+from benchmarks.gpu_report import CHECKS, TABLES, document, merged, rows_of, shown, written
 from benchmarks.gpu_sides import CUDA, Bound, has_onnxruntime, in_onnxruntime, in_torch
 from benchmarks.gpu_timing import Clock, Work
-from benchmarks.inputs import InputDescription, make_inputs
+from benchmarks.inputs import described_inputs, make_inputs
 from benchmarks.model_folder import find_models
 from benchmarks.outputs import max_error
 from benchmarks.ratios import paired_ratio
@@ -49,7 +49,7 @@ from onnxgpu.providers.cuda.provider import CUDAProvider
 NO_GPU = 2
 TOLERANCE = {"float32": 2e-4, "float16": 2e-2}
 """Largest max|a-b|/max|b|: products of 4096 terms, summed in float32 in any order."""
-CHECKS = {"tests": run_tests, "suite": run_suite, "sanitizer": run_sanitizer}
+RUN = dict(zip(CHECKS, (run_tests, run_suite, run_sanitizer), strict=True))
 STARTED = ("mobilenet_v2", "bert_base")
 """Models of which `startup` is measured."""
 
@@ -73,6 +73,11 @@ def described(cp: Any) -> Row:
     }
 
 
+def feeds_of(path: Path, sequence: int) -> dict[str, np.ndarray]:
+    """Inputs for the model."""
+    return make_inputs(described_inputs(onnxgpu.InferenceSession(path, providers=["CPUExecutionProvider"])), sequence=sequence)
+
+
 def expected_of(model: Any, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
     """What the CPU gives."""
     return onnxgpu.InferenceSession(model, providers=["CPUExecutionProvider"]).run(None, feeds)
@@ -93,9 +98,7 @@ def compared(clock: Clock | None, sides: Mapping[str, Work], rounds: int, runs: 
 
 def measured_model(path: Path, cp: Any, stream: Any, clock: Clock | None, options: argparse.Namespace) -> Row:
     """One model beside onnxruntime."""
-    described_inputs = onnxgpu.InferenceSession(path, providers=["CPUExecutionProvider"]).get_inputs()
-    sequence = 16 if clock is None else 128
-    feeds = make_inputs([InputDescription(i.name, i.type, tuple(i.shape or ())) for i in described_inputs], sequence=sequence)
+    feeds = feeds_of(path, 16 if clock is None else 128)
     expected = expected_of(path, feeds)
     ours = Bound(onnxgpu, cp, path, feeds, stream, {"enable_cuda_graph": 1})
     error = max(max_error(ours.results(), expected) for _ in range(4))
@@ -163,13 +166,11 @@ def tolerance_of(path: Path) -> float:
 
 def measured_startup(path: Path) -> Row:
     """Seconds from the start of a process to its first result."""
-    described_inputs = onnxgpu.InferenceSession(path, providers=["CPUExecutionProvider"]).get_inputs()
     providers = (CUDA, "CPUExecutionProvider")
     row: Row = {"right": True}
     with tempfile.TemporaryDirectory() as folder:
         feeds = Path(folder, "feeds.npz")
-        made = make_inputs([InputDescription(i.name, i.type, tuple(i.shape or ())) for i in described_inputs], sequence=128)
-        np.savez(feeds, allow_pickle=False, **made)
+        np.savez(feeds, allow_pickle=False, **feeds_of(path, 128))
         caches = {"CUPY_CACHE_DIR": str(Path(folder, "cupy")), "ONNXGPU_CACHE": str(Path(folder, "onnxgpu"))}
         before = {name: os.environ.get(name) for name in caches}
         os.environ.update(caches)
@@ -219,7 +220,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if is_emulated:
         print("the emulated device: results are checked, nothing is timed")
         result["device"]["device"] = "emulated: nothing was timed"
-    for check, run in CHECKS.items():
+    for check, run in RUN.items():
         if check in parts:
             result[check] = run()
             print(f"{check}: {result[check]['summary']}", flush=True)

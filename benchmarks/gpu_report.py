@@ -56,11 +56,7 @@ def shown(value: Any) -> str:
 def written(result: Mapping[str, Any], folder: Path) -> None:
     """Write the report."""
     save_json(result, folder / "report.json")
-    parts = [
-        "# onnxgpu on a GPU",
-        _listed(result["device"]),
-        _listed({check: result[check]["summary"] for check in CHECKS if result[check]}),
-    ]
+    parts = ["# onnxgpu on a GPU", _listed(result["device"]), _listed(_summaries(result))]
     for part in TABLES:
         if result[part]:
             parts += [f"## {part}", markdown_table(*rows_of(result[part]))]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -31,6 +32,11 @@ class InputDescription:
     name: str
     type: str
     shape: tuple[int | str | None, ...]
+
+
+def described_inputs(session: Any) -> list[InputDescription]:
+    """What a session of onnxgpu or onnxruntime says of its inputs."""
+    return [InputDescription(i.name, i.type, tuple(i.shape or ())) for i in session.get_inputs()]
 
 
 def make_inputs(descriptions: Sequence[InputDescription], *, seed: int = 0, sequence: int = SEQUENCE_LENGTH) -> dict[str, np.ndarray]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 if not __package__:
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from benchmarks.inputs import InputDescription, make_inputs
+from benchmarks.inputs import described_inputs, make_inputs
 from benchmarks.outputs import OutputFault, check_outputs
 from benchmarks.recipes import RECIPES, Recipe, model_names
 
@@ -165,7 +165,7 @@ def _verify(name: str, path: Path) -> None:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    described = [InputDescription(i.name, i.type, tuple(i.shape)) for i in session.get_inputs()]
+    described = described_inputs(session)
     first, second = (session.run(None, make_inputs(described, seed=seed)) for seed in (0, 1))
     check_outputs(name, first)
     _check_sensitivity(name, first, second)

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from benchmarks.inputs import InputDescription
+from benchmarks.inputs import InputDescription, described_inputs
 
 REFERENCE = "onnx.reference"
 
@@ -39,7 +39,7 @@ class SessionModel:
         options.intra_op_num_threads = threads
         chosen = list(providers) or runtime.get_available_providers()
         self._session = runtime.InferenceSession(path, options, providers=chosen)
-        self.inputs: Sequence[InputDescription] = [InputDescription(i.name, i.type, tuple(i.shape)) for i in self._session.get_inputs()]
+        self.inputs: Sequence[InputDescription] = described_inputs(self._session)
         self.providers: Sequence[str] = list(self._session.get_providers())
 
     def run(self, feeds: dict[str, np.ndarray]) -> list[Any]:
