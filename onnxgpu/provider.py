@@ -284,6 +284,9 @@ class Provider:
         """Estimated seconds for `operation` (an estimate, for comparing places); unknown dimensions count as 1."""
         return 1e-6 + bytes_moved(operation) / 10e9
 
+    def join(self, others: Sequence[Provider]) -> None:
+        """Called once a session, before all else, with the providers before this one: those at the same place may share what is there."""
+
     def prepare(self, settings: RunSettings) -> None:
         """Called once a session, before `running` is: log which settings cannot be obeyed here."""
 

@@ -109,6 +109,8 @@ def select(
         names = {provider.name for provider in chosen}
         chosen += [cls() for name, cls in known.items() if cls.fallback and name not in names]
         chosen += [cls() for name, cls in known.items() if cls.last_resort and name not in names]
+    for index, joining in enumerate(chosen):
+        joining.join(chosen[:index])
     _report(missing, chosen, strict)
     replaced = tuple(missing)
     if requested is None:

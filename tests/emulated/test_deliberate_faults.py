@@ -18,8 +18,8 @@ from onnxgpu.provider import Operation, Spec
 from onnxgpu.providers.array_ops.convolution import conv
 from onnxgpu.providers.cuda import generated, kernels, weights
 from onnxgpu.providers.cuda.copies import Copies
+from onnxgpu.providers.cuda.cupy_device import CupyDevice
 from onnxgpu.providers.cuda.narrow import stored_dtype, typed
-from onnxgpu.providers.cuda.provider import CUDAProvider
 from onnxgpu.providers.cuda.streams import Streams
 from tests.emulated import PLAIN
 from tests.emulated.test_provider import CPU, CUDA, DIGITS, model
@@ -322,10 +322,10 @@ def pinned_memory_is_used_again_too_early(monkeypatch: pytest.MonkeyPatch, cp: A
 def copies_for_a_body_go_ahead(monkeypatch: pytest.MonkeyPatch, cp: Any) -> None:
     """New memory makes copies wait too and would hide this, as the body asks for some: so its rule is left out as well."""
 
-    def allocate(self: CUDAProvider, spec: Spec) -> Any:
+    def allocate(self: CupyDevice, spec: Spec) -> Any:
         return typed(cp.empty(spec.shape, stored_dtype(spec.dtype)), spec.dtype)
 
-    monkeypatch.setattr(CUDAProvider, "allocate", allocate)
+    monkeypatch.setattr(CupyDevice, "allocate", allocate)
     monkeypatch.setattr(FixedPlan, "is_ahead", lambda self, step, made: step.is_transfer and step.outputs[0] in made)
 
 
