@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from onnxgpu.provider import Claim, Operation, Provider, Refusal, ValueInfo
+from onnxgpu.provider import Claim, Kernel, Operation, Provider, Refusal, Value, ValueInfo
+
+STAND_BY = "stand_by"
+"""The graph attribute of a segment's node that holds the nodes which others run while its provider has no engine for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,35 @@ class Exclusions:
     """A provider's no to some operations of a segment: index in `Segment.operations` → the reason. The rest is offered again."""
 
     reasons: Mapping[int, str]
+
+
+class ChangingKernel(Kernel, Protocol):
+    """A segment's kernel whose engines come while the session is in use.
+
+    As a kernel of its own it waits for an engine; with a stand-by nobody calls it, but what `serving` gives.
+
+    Attributes:
+        generation: another number whenever `serving` may answer otherwise than before.
+    """
+
+    @property
+    def generation(self) -> int:
+        """See the class."""
+
+    def serving(self, inputs: Sequence[Value]) -> Kernel | None:
+        """What runs inputs of these shapes from now on; None: nothing yet. Called once for many runs, so it may ask for an engine."""
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentClaim(Claim):
+    """A provider's yes to a segment.
+
+    Attributes:
+        stand_by: `build` gives a `ChangingKernel`, and the next providers in the list run the nodes while it serves nothing. What
+            they give has the shapes and dtypes that the engine's outputs will have.
+    """
+
+    stand_by: bool = False
 
 
 class SegmentProvider(Provider):

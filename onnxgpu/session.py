@@ -131,9 +131,10 @@ class InferenceSession(Session):
         if options.optimized_model_filepath:
             save_optimized(loaded, options)
             proceed()
-        self._placement = partition(loaded.model, chosen, parse_hints(options.config_entries.get("onnxgpu.placement", "")))
+        hints = parse_hints(options.config_entries.get("onnxgpu.placement", ""))
+        self._placement = partition(loaded.model, chosen, hints)
         proceed()
-        self._placement = fuse(loaded.model, collapse(loaded.model, self._placement), level=level)
+        self._placement = fuse(loaded.model, collapse(loaded.model, self._placement, chosen, hints), level=level)
         proceed()
         self._plan = make_plan(loaded.model.graph, self._placement, chosen)
         proceed()

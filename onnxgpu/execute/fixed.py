@@ -20,6 +20,7 @@ from onnxgpu.execute.memory import Layout, StepMemory, lay_out, step_memory
 from onnxgpu.execute.record import Record, kind_of
 from onnxgpu.execute.replay import Arguments, decided, has_fixed_arrays, may_repeat, recorded, records
 from onnxgpu.execute.source import Source, Variant, write_source
+from onnxgpu.execute.stand_by import with_served
 from onnxgpu.plan.steps import ABSENT, DISCARD, Plan, Step
 from onnxgpu.plan.transfer import TransferKernel
 from onnxgpu.provider import HOST, Array, Place, Provider, Spec, Value, Work
@@ -141,6 +142,7 @@ class Changed:
 
 def fix(plan: Plan, record: Record, *, is_body: bool) -> FixedPlan:
     """Draw up the plan for the recorded shapes."""
+    plan = with_served(plan, record.served)
     skipped = frozenset(p for p, step in enumerate(plan.steps) if all(slot == DISCARD or slot in record.static for slot in step.outputs))
     memory = tuple(None if p in skipped else step_memory(step, record) for p, step in enumerate(plan.steps))
     return FixedPlan(plan, record, memory, lay_out(plan, record, memory), skipped, is_body)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -23,8 +23,10 @@ from onnxgpu.execute.fixed import Changed, Context, FixedPlan, fix
 from onnxgpu.execute.handing_out import copying, forms, hand_out
 from onnxgpu.execute.loop import Observer, new_frame, pausing, run_steps
 from onnxgpu.execute.record import Kind, Record, kind_of, record_run
+from onnxgpu.execute.stand_by import StandByKernel, has_changed
 from onnxgpu.plan.steps import Plan, Step
 from onnxgpu.provider import Array, Place, Provider, Value
+from onnxgpu.segment_provider import STAND_BY, ChangingKernel
 
 MOST_SIGNATURES = 16
 MOST_IDLE_CONTEXTS = 2
@@ -149,6 +151,9 @@ class Program:
     ) -> list[Value]:
         key = None if self._has_one_signature else tuple([kind_of(value) for value in inputs])
         known = self._signatures.get(key)
+        if known is not None and known.record.awaited and has_changed(known.record.awaited):
+            self._signatures.pop(key, None)
+            known = None
         if around is not None and (known is None or not known.is_inlined):
             with around():
                 return self._run(inputs, between_steps, given)
@@ -276,18 +281,27 @@ class Program:
 
 
 def _launching(plan: Plan) -> tuple[Provider, ...]:
-    """The providers that want to know of a run, one a place: those of the steps before those that only hold values."""
+    """The providers that want to know of a run, one a place: those of the steps, bodies included, before those that only hold values."""
     found: dict[Place, Provider] = {}
-    for provider in (*(step.provider for step in plan.steps), *plan.holders):
+    for provider in (*(step.provider for step in _all_steps(plan)), *plan.holders):
         if type(provider).launching is not Provider.launching:
             found.setdefault(provider.place, provider)
     return tuple(found.values())
 
 
+def _all_steps(plan: Plan) -> Iterator[Step]:
+    for step in plan.steps:
+        yield step
+        for body in step.bodies.values():
+            yield from _all_steps(body.plan)
+
+
 def _with_bodies(step: Step, programs: Mapping[int, Program]) -> Step:
-    """A control-flow step with its bodies' programs, found by the identity of the `BodyCall`; any other step as it is."""
+    """A step with its bodies' programs, found by the identity of the `BodyCall`; one without bodies as it is."""
     if not step.bodies:
         return step
+    if STAND_BY in step.bodies:
+        return replace(step, kernel=StandByKernel(cast(ChangingKernel, step.kernel), step.provider, programs[id(step.bodies[STAND_BY])]))
     calls = {name: (programs[id(body)], body.captures) for name, body in step.bodies.items()}
     return replace(step, kernel=BodyKernel(cast(ControlKernel, step.kernel), len(step.operation.inputs), calls))
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from onnxgpu.execute.loop import Frame, run_steps
+from onnxgpu.execute.stand_by import Awaited, served
 from onnxgpu.plan.steps import Plan, Step
 from onnxgpu.provider import Value
 
@@ -32,6 +33,8 @@ class Record:
         dense: slots whose array fills its memory in C order.
         roots: slot → slots of the values whose memory it may lie in (itself, if it has memory of its own).
         apart: slots of values that could be views, and shared no memory with what they were made of.
+        served: position → the step as it is from now on, of segments that have an engine for these shapes.
+        awaited: the other segments.
     """
 
     kinds: dict[int, Kind] = field(default_factory=dict)
@@ -39,6 +42,8 @@ class Record:
     dense: set[int] = field(default_factory=set)
     roots: dict[int, frozenset[int]] = field(default_factory=dict)
     apart: set[int] = field(default_factory=set)
+    served: dict[int, Step] = field(default_factory=dict)
+    awaited: list[Awaited] = field(default_factory=list)
 
 
 def record_run(plan: Plan, frame: Frame, volatile: set[int], between_steps: Callable[[], None] | None = None) -> Record:
@@ -62,6 +67,11 @@ def record_run(plan: Plan, frame: Frame, volatile: set[int], between_steps: Call
         if between_steps is not None:
             between_steps()
         position = next(positions)
+        now, awaited = served(step, inputs)
+        if now is not step:
+            record.served[position] = step = now
+        if awaited is not None:
+            record.awaited.append(awaited)
         static = position not in volatile and _is_static(step, record, fixed_shapes) and all(map(_is_small, results))
         for slot, value in zip(step.outputs, results, strict=False):
             _note(record, slot, value)

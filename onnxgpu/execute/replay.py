@@ -48,7 +48,6 @@ def may_repeat(plan: Plan, memory: Sequence[StepMemory | None], skipped: frozens
         and not known.is_view
         and step.deterministic
         and not step.is_transfer
-        and not step.bodies
     )
 
 

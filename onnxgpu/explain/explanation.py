@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from onnxgpu.provider import ValueInfo, bytes_of
+from onnxgpu.segment_provider import STAND_BY
 
 if TYPE_CHECKING:
     from onnxgpu.execute import Program
@@ -21,7 +22,8 @@ def explanation(session: InferenceSession) -> dict[str, Any]:
 
     Returns:
         `providers` (in use, in order), `unavailable` (name and cause), `nodes` (name, operator, provider, place,
-        reason, `not` = what earlier providers said), `transfers` (value, bytes, from, to; bytes are those of the last
+        reason, `meanwhile` = who runs it while its segment has no engine,
+        `not` = what earlier providers said), `transfers` (value, bytes, from, to; bytes are those of the last
         run, or what the declared shapes say; None where these are symbolic and nothing has run yet), `rewrites`,
         `counts` (nodes by provider).
     """
@@ -47,6 +49,7 @@ def _node(assignment: Assignment, unavailable: tuple[tuple[str, str], ...]) -> d
         "provider": assignment.provider.name,
         "place": str(assignment.provider.place),
         "reason": assignment.why,
+        "meanwhile": assignment.meanwhile or None,
         "not": [{"provider": name, "reason": "not available"} for name, _ in unavailable]
         + [{"provider": name, "reason": reason} for name, reason in assignment.refusals],
     }
@@ -66,7 +69,7 @@ def _transfers(plan: Plan, programs: Sequence[Program], values: dict[str, ValueI
     kinds = {slot: kind for program in programs for slot, kind in program.recorded_kinds().items()}
     rows = [_transfer(plan, step, _bytes(plan, step, kinds, values)) for step in plan.transfers]
     for step in plan.steps:
-        for wanted in step.bodies.values():
+        for wanted in (body for name, body in step.bodies.items() if name != STAND_BY):
             inner = [program for outer in programs for body, program in outer.bodies if body is wanted]
             rows += _transfers(wanted.plan, inner, values)
     return rows

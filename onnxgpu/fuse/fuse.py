@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace as updated
 from typing import TYPE_CHECKING
 
 from onnxgpu.fuse.convolution import convolution_with_epilogue
@@ -78,4 +79,4 @@ def _try(rule: Rule, node: ir.Node, graph: ir.Graph, model: ir.Model, assignment
     for old in fusion.nodes:
         del assignments[old]
     replace(graph, fusion, fused)
-    assignments[fused] = Assignment(operation, provider, claim, f"{first.reason}; fused from {names}", first.refusals)
+    assignments[fused] = updated(first, operation=operation, claim=claim, reason=f"{first.reason}; fused from {names}")

@@ -19,6 +19,8 @@ class Assignment:
 
     Attributes:
         members: the assignments of the nodes that a segment replaced, in graph order; empty for a node of the model.
+        meanwhile: for such a node, the provider that runs it while the segment has no engine; empty if none does.
+        is_stand_by: it is that other provider's assignment.
     """
 
     operation: Operation
@@ -27,11 +29,14 @@ class Assignment:
     reason: str
     refusals: tuple[tuple[str, str], ...] = ()
     members: tuple[Assignment, ...] = ()
+    meanwhile: str = ""
+    is_stand_by: bool = False
 
     @property
     def why(self) -> str:
-        """The reason, and what its provider runs it with where that has several ways."""
-        return f"{self.reason}; {self.claim.note}" if self.claim.note else self.reason
+        """The reason, what its provider runs it with where that has several ways, and who runs it meanwhile."""
+        meanwhile = f"meanwhile on {self.meanwhile}" if self.meanwhile else ""
+        return "; ".join(filter(None, (self.reason, self.claim.note, meanwhile)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +54,7 @@ class Placement:
     """Every node's assignment, nodes of control-flow bodies included, in graph order.
 
     Attributes:
-        assignments: of the graph's nodes.
+        assignments: of the graph's nodes, those included that others run while a segment has no engine; iteration leaves these out.
         segments: which of them run as one step; empty once each of these is a node.
     """
 
@@ -60,7 +65,7 @@ class Placement:
         return self.assignments[node]
 
     def __iter__(self) -> Iterator[Assignment]:
-        return iter(self.assignments.values())
+        return (assignment for assignment in self.assignments.values() if not assignment.is_stand_by)
 
     def nodes(self) -> Iterator[Assignment]:
         """The assignments of the model's nodes: those within segments instead of the segments'."""
@@ -69,7 +74,7 @@ class Placement:
 
     def providers(self) -> tuple[str, ...]:
         """Names of the providers in use."""
-        return tuple(dict.fromkeys(assignment.provider.name for assignment in self))
+        return tuple(dict.fromkeys(assignment.provider.name for assignment in self.assignments.values()))
 
     def __str__(self) -> str:
         lines = []

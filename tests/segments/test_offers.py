@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 
-from onnxgpu import discovery
 from onnxgpu.errors import InvalidArgument
 from onnxgpu.explain import explanation
 from tests.segments.providers import NAME, EvaluatorProvider, session
@@ -23,14 +20,7 @@ X = np.array([[-1.0, 0.5, 2.0], [3.0, -4.0, 0.25]], np.float32)
 EXPECTED = np.maximum(X, 0) + np.sin(np.maximum(X, 0))
 
 
-@pytest.fixture(autouse=True)
-def registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The provider, known to sessions."""
-    for name, value in {"operators": {"Relu", "Neg", "Abs", "Sin", "Add"}, "excluded": (), "refusal": "", "offered": []}.items():
-        monkeypatch.setattr(EvaluatorProvider, name, value)
-    discovery.register("evaluator", EvaluatorProvider)
-    yield
-    discovery.unregister("evaluator")
+pytestmark = pytest.mark.usefixtures("evaluator")
 
 
 def names(provider: str, made: object) -> list[str]:
