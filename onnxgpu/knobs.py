@@ -52,6 +52,12 @@ def _cuda(text: str) -> str:
     raise ValueError("expected `emulated` or `device`")
 
 
+def _tensorrt(text: str) -> str:
+    if text in ("10.13", "11.4"):
+        return text
+    raise ValueError("expected `10.13` or `11.4`")
+
+
 STRICT = Knob("ONNXGPU_STRICT", _flag, False, "1 to raise where a requested provider is not available, instead of warning")
 PROVIDERS = Knob("ONNXGPU_PROVIDERS", _names, (), "a comma-separated list of providers that overrides what programs name")
 PROVIDERS_DISABLED = Knob(
@@ -62,6 +68,12 @@ CHECK = Knob(
 )
 CUDA = Knob("ONNXGPU_CUDA", _cuda, "", "`emulated` to run the CUDA provider on the emulated device, on the host")
 EMULATOR = Knob("ONNXGPU_EMULATOR", str, "", "settings of the emulated device: `lazy,checked,schedule=7,devices=2,memory=512`")
+TENSORRT = Knob(
+    "ONNXGPU_TENSORRT",
+    _tensorrt,
+    "",
+    "`10.13` or `11.4` to run the TensorRT provider on a stand-in of that version, on the emulated device",
+)
 CACHE = Knob("ONNXGPU_CACHE", str, "", "the folder for what is compiled once and kept, `~/.cache/onnxgpu` for one")
 
-ALL = (STRICT, PROVIDERS, PROVIDERS_DISABLED, CHECK, CUDA, EMULATOR, CACHE)
+ALL = (STRICT, PROVIDERS, PROVIDERS_DISABLED, CHECK, CUDA, EMULATOR, TENSORRT, CACHE)

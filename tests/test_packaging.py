@@ -24,7 +24,7 @@ from onnxgpu.release import __version__
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ("pyproject.toml", "MANIFEST.in", "LICENSE", "README.md", "onnxgpu", "providers", "kernels", "packaging")
 NOT_SOURCES = shutil.ignore_patterns("__pycache__", "*.egg-info", "build", "dist")
-DATA_SUFFIXES = {".css", ".cu", ".cuh", ".html", ".js", ".npz", ".onnx", ".py", ".typed", ".cpp", ".h"}
+DATA_SUFFIXES = {".css", ".cu", ".cuh", ".html", ".js", ".json", ".npz", ".onnx", ".py", ".typed", ".cpp", ".h"}
 CUDA_LIBRARIES = {"cupy", "cublas", "cuda-nvrtc", "cuda-runtime", "cudnn", "cudnn-frontend", "cuda-bindings", "nvmath-python"}
 
 

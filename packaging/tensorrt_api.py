@@ -1,0 +1,89 @@
+"""Write, or check, what the stand-in of `tensorrt` knows of its API, from NVIDIA's bindings.
+
+    python packaging/tensorrt_api.py            # writes providers/tensorrt/stand_in/api_*.json
+    python packaging/tensorrt_api.py --check    # compares with them; type-checks providers/tensorrt against both versions
+
+The wheels of the bindings come from the package index. They hold the real module, without the libraries behind it; a C
+compiler makes libraries of these names whose functions return null, so the module can be imported and nothing in it runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+STAND_IN = ROOT / "providers" / "tensorrt" / "stand_in"
+INTROSPECTION = Path(__file__).with_name("tensorrt_introspection.py")
+
+WHEELS = {"10.13": "tensorrt-cu13-bindings==10.13.3.9", "11.4": "tensorrt-cu13-bindings==11.4.0.106"}
+LIBRARIES = ("nvinfer", "nvinfer_plugin", "nvonnxparser")
+FUNCTIONS = (
+    "createInferBuilder_INTERNAL",
+    "createInferRefitter_INTERNAL",
+    "createInferRuntime_INTERNAL",
+    "createNvOnnxParserRefitter_INTERNAL",
+    "createNvOnnxParser_INTERNAL",
+    "getBuilderPluginRegistry",
+    "getNvOnnxParserVersion",
+    "getPluginRegistry",
+    "initLibNvInferPlugins",
+)
+
+
+def install(version: str, folder: Path) -> None:
+    """The bindings of one version, in a folder that can be imported from."""
+    options = ["--quiet", "--no-deps", "--only-binary=:all:", "--disable-pip-version-check", f"--target={folder}"]
+    subprocess.run([sys.executable, "-m", "pip", "install", *options, WHEELS[version]], check=True)
+
+
+def stub_libraries(version: str, folder: Path) -> None:
+    """Libraries of the names that the bindings load, whose functions return null."""
+    source = folder / "null.c"
+    source.write_text("\n".join(f"void *{name}(void) {{ return 0; }}" for name in FUNCTIONS), "utf-8")
+    for library in LIBRARIES:
+        name = f"lib{library}.so.{version.partition('.')[0]}"
+        subprocess.run(["cc", "-shared", "-fPIC", f"-Wl,-soname,{name}", "-o", folder / name, source], check=True)
+
+
+def api(version: str) -> str:
+    """The API of one version, as JSON."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        install(version, folder)
+        stub_libraries(version, folder)
+        places = {"PYTHONPATH": name, "LD_LIBRARY_PATH": name, "PYTHONDONTWRITEBYTECODE": "1"}
+        return subprocess.run([sys.executable, INTROSPECTION], env=os.environ | places, check=True, capture_output=True, text=True).stdout
+
+
+def file_of(version: str) -> Path:
+    """Where the stand-in keeps it."""
+    return STAND_IN / f"api_{version}.json"
+
+
+def differences(version: str) -> str:
+    """Between the committed file and the bindings, as a unified diff; empty if there are none."""
+    committed = file_of(version).read_text("utf-8").splitlines(keepends=True)
+    return "".join(difflib.unified_diff(committed, api(version).splitlines(keepends=True), file_of(version).name, WHEELS[version]))
+
+
+def main() -> int:
+    """Write or check every version."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="compare, change nothing; exit status 1 where something differs")
+    if not parser.parse_args().check:
+        for version in WHEELS:
+            file_of(version).write_text(api(version), "utf-8")
+        return 0
+    found = "".join(differences(version) for version in WHEELS)
+    print(found or f"{', '.join(WHEELS.values())}: the API is the committed one")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The strict side of the stand-in: the module's API, which lets through what the real module would take."""

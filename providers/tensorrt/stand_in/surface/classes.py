@@ -1,0 +1,347 @@
+"""The API's classes: each call is checked, recorded and passed to the behaviour that is registered for the class."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakValueDictionary
+
+import numpy as np
+
+from onnxgpu.providers.tensorrt.stand_in import recording
+from onnxgpu.providers.tensorrt.stand_in.surface.api import Api, ClassApi, Parameter, Property, Signature
+from onnxgpu.providers.tensorrt.stand_in.surface.conversion import REFUSED, Kinds, Misbehaviour
+from onnxgpu.providers.tensorrt.stand_in.surface.dims import MAX_DIMS, Dims
+from onnxgpu.providers.tensorrt.stand_in.surface.enums import MODULE
+
+MISSING: Any = object()
+SHOWING = ("__repr__", "__str__")
+UNSET_BY_NONE = ("IDebugListener", "IErrorRecorder", "IGpuAllocator", "IOutputAllocator", "IProfiler", "IProgressMonitor")
+
+
+class ObjectType(type):
+    """Of the API's classes: a derived class has to call the constructor of its base."""
+
+    def __call__(cls, *arguments: Any, **keywords: Any) -> Any:
+        """Make one.
+
+        Raises:
+            TypeError: the derived class did not.
+        """
+        made = super().__call__(*arguments, **keywords)
+        if not hasattr(made, "_behaviour"):
+            base = next(each for each in cls.__mro__ if each.__module__ == MODULE)
+            raise TypeError(f"{MODULE}.{base.__qualname__}.__init__() must be called when overriding __init__")
+        return made
+
+
+class Object(metaclass=ObjectType):
+    """The base of the API's classes; `_behaviour` is what acts for it, None for a class that a program derived."""
+
+    __slots__ = ()
+    _behaviour: Any
+
+
+@dataclass(frozen=True)
+class Place:
+    """A member of the API; `owner` is empty for a function of the module, `bound` says whether it is called on an object."""
+
+    owner: str
+    member: str
+    bound: bool = True
+    assigned: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.owner}.{self.member}" if self.owner else self.member
+
+
+class Surface:
+    """What the classes of one installed version share: the types, the behaviours, and which object stands for which behaviour."""
+
+    def __init__(self, api: Api, behaviours: Mapping[str, type]) -> None:
+        self.api = api
+        self.behaviours = behaviours
+        self.classes: dict[str, Any] = {}
+        self.names = {behaviour: name for name, behaviour in behaviours.items()}
+        self.kinds = Kinds({})
+        self._objects: WeakValueDictionary[int, Object] = WeakValueDictionary()
+
+    def wrap(self, behaviour: Any) -> Any:
+        """The object that stands for a behaviour, the same one as long as a program has it."""
+        found = self._objects.get(id(behaviour))
+        if found is None:
+            name = next((self.names[each] for each in type(behaviour).__mro__ if each in self.names), None)
+            if name is None:
+                raise Misbehaviour(f"{behaviour!r} is of no class of the API")
+            kind: Any = self.classes[name]
+            found = kind.__new__(kind, behaviour) if issubclass(kind, bytearray) else kind.__new__(kind)
+            self.bind(found, behaviour)
+        return found
+
+    def bind(self, made: Object, behaviour: Any) -> None:
+        """Let an object stand for a behaviour."""
+        made._behaviour = behaviour
+        if behaviour is not None:
+            self._objects[id(behaviour)] = made
+
+    def arguments(
+        self, place: Place, overloads: Sequence[Signature], receiver: tuple[Any, ...], positional: tuple[Any, ...], named: Mapping[str, Any]
+    ) -> tuple[list[Any], str]:
+        """The arguments as the behaviour gets them, of the first overload that takes them, and the type which that one returns.
+
+        Raises:
+            TypeError: none does, in pybind11's words.
+        """
+        for convert in (False, True):
+            for signature in overloads:
+                found = self._bind(signature, positional, named, convert=convert)
+                if found is not None:
+                    return found, signature.returns
+        raise TypeError(refusal(place, overloads, (*receiver, *positional), named))
+
+    def _bind(self, signature: Signature, positional: tuple[Any, ...], named: Mapping[str, Any], *, convert: bool) -> list[Any] | None:
+        if len(positional) > len(signature.parameters):
+            return None
+        names = {each.name for each in signature.parameters[len(positional) :] if not each.by_position_only}
+        if not names.issuperset(named):
+            return None
+        found = []
+        for index, parameter in enumerate(signature.parameters):
+            value = positional[index] if index < len(positional) else named.get(parameter.name, MISSING)
+            accepted = self._accept(parameter, value, convert=convert)
+            if accepted is REFUSED:
+                return None
+            found.append(accepted)
+        return found
+
+    def _accept(self, parameter: Parameter, value: Any, *, convert: bool) -> Any:
+        if value is MISSING:
+            return REFUSED if parameter.default is None else self.default(parameter.default)
+        if value is None and (parameter.default == "None" or parameter.type in UNSET_BY_NONE):
+            return None
+        return self.kinds[parameter.type].accept(value, convert=convert)
+
+    def default(self, text: str) -> Any:
+        """The value of a default's expression: a number, text, True, False, None, or a member of an enum."""
+        plain = {"None": None, "True": True, "False": False, "''": ""}
+        if text in plain:
+            return plain[text]
+        if text.lstrip("-").isdigit():
+            return int(text)
+        enum, _, member = text.rpartition(".")
+        return getattr(self.classes[enum], member)
+
+    def give(self, place: Place, type: str, value: Any) -> Any:
+        """A behaviour's result as the program gets it.
+
+        Raises:
+            Misbehaviour: it is not of the declared type.
+        """
+        try:
+            return self.kinds[type].give(value)
+        except Misbehaviour as error:
+            raise Misbehaviour(f"the stand-in's {place} gave {value!r}, and the API of {self.api.version} says {type}: {error}") from None
+
+    def missing(self, place: object) -> NotImplementedError:
+        """The error for what the real module has and the stand-in has not."""
+        return NotImplementedError(f"TensorRT {self.api.version} has {place}; the stand-in does not implement it")
+
+
+class ObjectKind:
+    """A class of the API as a type. Registered classes arrive as behaviours, those that programs derive from as they are."""
+
+    def __init__(self, surface: Surface, name: str) -> None:
+        self._surface = surface
+        self._name = name
+
+    def accept(self, value: Any, *, convert: bool) -> Any:
+        """See `Kind`."""
+        own = self._surface.classes[self._name]
+        if isinstance(value, own):
+            return value if value._behaviour is None or type(value).__module__ != MODULE else value._behaviour
+        return self.converted(value) if convert else REFUSED
+
+    def converted(self, value: Any) -> Any:
+        """What pybind11 makes of another value without being asked; of most classes nothing."""
+        return REFUSED
+
+    def give(self, value: Any) -> Any:
+        """See `Kind`; pointers may be null."""
+        own = self._surface.classes[self._name]
+        found: Any = value if value is None or isinstance(value, Object) else self._surface.wrap(value)
+        if found is not None and not isinstance(found, own):
+            raise Misbehaviour(f"{value!r} is no {self._name}")
+        return found
+
+
+class WeightsKind(ObjectKind):
+    """`Weights`, as which arrays are taken."""
+
+    def converted(self, value: Any) -> Any:
+        """See `ObjectKind`."""
+        return self._surface.behaviours["Weights"](value) if isinstance(value, np.ndarray) else REFUSED
+
+
+class DimsKind(ObjectKind):
+    """`Dims`, which are tuples to a behaviour; sequences of integers are taken as such."""
+
+    def accept(self, value: Any, *, convert: bool) -> Any:
+        """See `Kind`."""
+        found = super().accept(value, convert=convert)
+        return found.shape if isinstance(found, Dims) else found
+
+    def converted(self, value: Any) -> Any:
+        """See `ObjectKind`."""
+        found = self._surface.kinds["Sequence[SupportsInt]"].accept(value, convert=False)
+        return found if found is REFUSED or len(found) <= MAX_DIMS else REFUSED
+
+    def give(self, value: Any) -> Any:
+        """See `Kind`."""
+        if not isinstance(value, tuple | list) or not all(type(each) is int for each in value):
+            raise Misbehaviour(f"{value!r} is no tuple of int")
+        return self._surface.wrap(Dims(value))
+
+
+KINDS = {"Dims": DimsKind, "Weights": WeightsKind}
+
+
+def refusal(place: Place, overloads: Sequence[Signature], positional: tuple[Any, ...], named: Mapping[str, Any]) -> str:
+    """pybind11's message for arguments that no overload takes."""
+    own = f"self: {MODULE}.{place.owner}" if place.bound else ""
+    if place.member == "__init__":
+        lines = [f"{MODULE}.{place.owner}{each.text}" for each in overloads]
+    else:
+        lines = [f"({own}{', ' if own and each.parameters else ''}{each.text[1:]}" for each in overloads]
+    listed = "\n".join(f"    {index}. {line}" for index, line in enumerate(lines, 1))
+    keywords = f"kwargs: {', '.join(f'{key}={value!r}' for key, value in named.items())}" if named else ""
+    invoked = "; ".join(filter(None, [", ".join(map(repr, positional)), keywords]))
+    kind = "constructor" if place.member == "__init__" else "function"
+    name = "" if place.assigned else place.member
+    return f"{name}(): incompatible {kind} arguments. The following argument types are supported:\n{listed}\n\nInvoked with: {invoked}"
+
+
+def implements(behaviour: Any, name: str) -> bool:
+    """Whether it has this member; properties are not evaluated to find out."""
+    return hasattr(type(behaviour), name) or name in getattr(behaviour, "__dict__", ())
+
+
+def method(surface: Surface, owner: str, name: str, overloads: Sequence[Signature]) -> Callable[..., Any]:
+    """One method of one class."""
+    place = Place(owner, name)
+
+    def call(self: Any, *positional: Any, **named: Any) -> Any:
+        if not isinstance(self, surface.classes[owner]):
+            raise TypeError(refusal(place, overloads, (self, *positional), named))
+        arguments, returns = surface.arguments(place, overloads, (self,), positional, named)
+        behaviour = self._behaviour
+        if behaviour is None:
+            raise RuntimeError(f'Tried to call pure virtual function "{owner}::{name}"')
+        if not implements(behaviour, name):
+            raise surface.missing(place)
+        if name not in SHOWING:
+            recording.record(owner, name, recording.shown(positional, named), self, positional, named)
+        return surface.give(place, returns, getattr(behaviour, name)(*arguments))
+
+    call.__name__, call.__qualname__ = name, str(place)
+    call.__doc__ = "\n".join(f"{name}{each.text}" for each in overloads)
+    return call
+
+
+def static_method(surface: Surface, owner: str, name: str, overloads: Sequence[Signature]) -> Any:
+    """One function of a class."""
+    place = Place(owner, name, bound=False)
+
+    def call(*positional: Any, **named: Any) -> Any:
+        arguments, returns = surface.arguments(place, overloads, (), positional, named)
+        found = getattr(surface.behaviours.get(owner), name, None)
+        if found is None:
+            raise surface.missing(place)
+        recording.record(owner, name, recording.shown(positional, named), None, positional, named)
+        return surface.give(place, returns, found(*arguments))
+
+    return staticmethod(call)
+
+
+def accessor(surface: Surface, owner: str, name: str, declared: Property) -> property:
+    """One property of one class, read-only or write-only where the real one is."""
+    place = Place(owner, name, assigned=True)
+
+    def behaviour(self: Any) -> Any:
+        if not implements(self._behaviour, name):
+            raise surface.missing(place)
+        return self._behaviour
+
+    def get(self: Any) -> Any:
+        acting = behaviour(self)
+        recording.record(owner, name, "", self, (), {})
+        return surface.give(place, str(declared.get), getattr(acting, name))
+
+    def put(self: Any, value: Any) -> None:
+        signature = Signature((Parameter("arg0", str(declared.set)),), "None", f"(arg0: {declared.set}) -> None")
+        (accepted,), _ = surface.arguments(place, [signature], (self,), (value,), {})
+        acting = behaviour(self)
+        recording.record(owner, name, f" = {recording.short(value)}", self, (value,), {})
+        setattr(acting, name, accepted)
+
+    return property(get if declared.get else None, put if declared.set else None)
+
+
+def constructor(surface: Surface, api: ClassApi) -> Callable[..., None]:
+    """`__init__` of one class, which refuses where a program cannot make one."""
+
+    def init(self: Any, *positional: Any, **named: Any) -> None:
+        if not api.constructors:
+            own = type(self)
+            raise TypeError(f"{f'{MODULE}.' * (own.__module__ == MODULE)}{own.__qualname__}: No constructor defined!")
+        arguments, _ = surface.arguments(Place(api.name, "__init__"), api.constructors, (), positional, named)
+        behaviour = surface.behaviours.get(api.name)
+        if behaviour is None and not api.interface:
+            raise surface.missing(f"the constructor of {api.name}")
+        recording.record(api.name, "__init__", recording.shown(positional, named), self, positional, named)
+        surface.bind(self, None if behaviour is None else behaviour(*arguments))
+
+    return init
+
+
+def enter(self: Any) -> Any:
+    """As the bindings do."""
+    text = "Context managers for TensorRT types are deprecated. Memory will be freed automatically when the reference count reaches 0."
+    warnings.warn(text, DeprecationWarning, stacklevel=2)
+    return self
+
+
+def leave(self: Any, exc_type: object, exc_value: object, traceback: object) -> None:
+    """As the bindings do: nothing."""
+
+
+def buffer(body: dict[str, Any]) -> tuple[type, ...]:
+    """Let a class export its behaviour's bytes; returns its bases.
+
+    Only from Python 3.12 on can a class written in Python do this by itself; before, it derives from `bytearray` and hides the rest.
+    """
+    if sys.version_info >= (3, 12):
+        body["__buffer__"] = lambda self, flags: memoryview(self._behaviour.__buffer__(flags))
+        return (Object,)
+    from onnxgpu.providers.tensorrt.stand_in.surface.exported_bytes import ExportedBytes
+
+    return Object, ExportedBytes
+
+
+def make(surface: Surface, api: ClassApi) -> type:
+    """One class; its bases have been made."""
+    bases: tuple[type, ...] = tuple(surface.classes[each] for each in api.bases) or (Object,)
+    body: dict[str, Any] = {"__slots__": () if api.bases else ("__weakref__", "_behaviour"), "__module__": MODULE, "__qualname__": api.name}
+    if api.buffer:
+        bases = buffer(body)
+    body["__init__"] = constructor(surface, api)
+    body |= {name: method(surface, api.name, name, each) for name, each in api.methods.items() if name != "__del__"}
+    body |= {name: static_method(surface, api.name, name, each) for name, each in api.static_methods.items()}
+    body |= {name: accessor(surface, api.name, name, each) for name, each in api.properties.items()}
+    body |= {each.rpartition(".")[2]: surface.classes[each] for each in api.classes}
+    body |= {name: value if isinstance(value, int) else surface.default(value) for name, value in api.constants.items()}
+    body |= {"__enter__": enter, "__exit__": leave} if "__enter__" in api.methods else {}
+    body |= {"__hash__": None} if api.unhashable else {}
+    return ObjectType(api.name, bases, body)
