@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,6 +10,12 @@ from onnxgpu.provider import Claim, Kernel, Operation, Provider, Refusal, Value,
 
 STAND_BY = "stand_by"
 """The graph attribute of a segment's node that holds the nodes which others run while its provider has no engine for them."""
+
+
+Shape = tuple[int, ...]
+
+ShapesAt = Callable[[Mapping[str, Shape]], Mapping[str, Shape]]
+"""Shapes of inputs of the graph, by name → those of its values, as far as inference knows them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +88,17 @@ class SegmentProvider(Provider):
     def claim_segment(self, segment: Segment) -> Claim | Exclusions | Refusal:
         """Say whether this provider runs `segment`, and how; indices in a claim are those of its inputs and outputs."""
         raise NotImplementedError
+
+    def survey(self, inputs: Sequence[ValueInfo], shapes_at: ShapesAt) -> None:
+        """Called once a session, before any segment is offered.
+
+        Args:
+            inputs: of the model's graph.
+            shapes_at: tells the shapes inside the model for given shapes of these; to be called here.
+
+        Raises:
+            InvalidArgument: the provider's options do not fit the inputs.
+        """
 
     @property
     def least_nodes(self) -> int:

@@ -7,7 +7,7 @@ from onnxgpu.model_file.load import KNOWN_DOMAINS, load
 from onnxgpu.model_file.loaded import LoadedModel, ValueType
 from onnxgpu.model_file.saving import save, serialized
 from onnxgpu.model_file.tensors import array_of, external_place, is_constant
-from onnxgpu.model_file.types import infer_types
+from onnxgpu.model_file.types import infer_types, shapes_at
 from onnxgpu.model_file.value_types import value_type_of
 
 __all__ = [
@@ -24,5 +24,6 @@ __all__ = [
     "override_dimensions",
     "save",
     "serialized",
+    "shapes_at",
     "value_type_of",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from onnxgpu.dtypes import dtype_of, name_of
@@ -42,6 +43,38 @@ def infer_types(model: ir.Model) -> None:
         before, unknown = unknown, outline.untyped_outputs()
         if not unknown or unknown == before:
             return
+
+
+def shapes_at(model: ir.Model, sizes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """The shapes of the values of `model`, those of bodies included, for these shapes of its inputs; unknown ones are left out.
+
+    Args:
+        model: as it is; nothing in it changes.
+        sizes: name of an input of the graph → shape; the others have the shapes that the model declares.
+    """
+    from onnx.shape_inference import infer_shapes
+
+    outline = Outline(model)
+    proto = outline.proto(False)
+    for info in proto.graph.input:
+        shape = sizes.get(outline.values[info.name].name or "") if info.name in outline.values else None
+        if shape is not None:
+            info.type.tensor_type.shape.ClearField("dim")
+            for size in shape:
+                info.type.tensor_type.shape.dim.add(dim_value=size)
+    found: dict[str, tuple[int, ...]] = {}
+
+    def read(graph: onnx.GraphProto) -> None:
+        for info in (*graph.input, *graph.value_info, *graph.output):
+            value, dims = outline.values.get(info.name), info.type.tensor_type.shape.dim
+            if value is not None and value.name and info.type.tensor_type.HasField("shape") and all(d.HasField("dim_value") for d in dims):
+                found[value.name] = tuple(d.dim_value for d in dims)
+        for node in graph.node:
+            for inner in subgraphs(node):
+                read(inner)
+
+    read(infer_shapes(proto, strict_mode=False, data_prop=True).graph)
+    return found
 
 
 def _infer(outline: Outline) -> onnx.ModelProto:

@@ -11,14 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from onnxgpu.dtypes import dtype_of, is_integer
 from onnxgpu.errors import InvalidArgument, NotImplemented
-from onnxgpu.model_file import is_constant
+from onnxgpu.model_file import is_constant, shapes_at
 from onnxgpu.partition.copies import host_moves
 from onnxgpu.partition.hints import Hints
-from onnxgpu.partition.operations import operation_of
+from onnxgpu.partition.operations import info_of, operation_of
 from onnxgpu.partition.placement import Assignment, PlacedSegment, Placement
 from onnxgpu.partition.segments import groups, segment_of
 from onnxgpu.provider import HOST, Claim, Kernel, Operation, Provider, Refusal
@@ -48,6 +49,8 @@ def partition(model: ir.Model, providers: Sequence[Provider], hints: Hints | Non
     segments: list[PlacedSegment] = []
     for provider in providers:
         if isinstance(provider, SegmentProvider):
+            inputs = [info for value in model.graph.inputs if (info := info_of(value)) is not None]
+            provider.survey(inputs, partial(shapes_at, model))
             for graph in model.graphs():
                 segments += _segments(graph, provider, assignments, providers, hints)
     devices = {provider.place for provider in providers} - {HOST}
