@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnxgpu.errors import InvalidArgument, NotImplemented
@@ -14,8 +15,11 @@ if TYPE_CHECKING:
     import onnx
     import onnx_ir as ir
 
+    from onnxgpu.context_model import ContextRequest
+    from onnxgpu.engine_files import EngineFiles
     from onnxgpu.metadata import ModelMetadata
     from onnxgpu.model_file import LoadedModel
+    from onnxgpu.partition import Placement
     from onnxgpu.provider import Provider
 
     ModelSource = str | os.PathLike[str] | bytes | onnx.ModelProto
@@ -35,12 +39,14 @@ def loaded_for(source: ModelSource, options: SessionOptions, domains: Collection
         NotImplemented: the options say that it is in onnxruntime's own format.
     """
     from onnxgpu.model_file import load
+    from onnxgpu.model_file.context_nodes import DOMAIN, OPERATOR
 
     config = options.config_entries
     if config.get("session.load_model_format", "").upper() == "ORT":
         raise NotImplemented("session.load_model_format=ORT: onnxgpu does not read onnxruntime's .ort format; give the ONNX model instead")
     folder = config.get("session.model_external_initializers_file_folder_path", "")
-    return load(source, known_domains=domains, supplied=options.supplied_data, data_folder=folder)
+    operators = {(DOMAIN, OPERATOR)}
+    return load(source, known_domains=domains, known_operators=operators, supplied=options.supplied_data, data_folder=folder)
 
 
 def known_domains(providers: Iterable[Provider]) -> frozenset[str]:
@@ -97,3 +103,53 @@ def save_optimized(loaded: LoadedModel, options: SessionOptions) -> None:
         raise InvalidArgument(f"session.optimized_model_external_initializers_min_size_in_bytes wants a number of bytes, got {least!r}")
     save(loaded, path, external_file=external, least_bytes=int(least))
     logger.info("the optimised model is in '%s'", path)
+
+
+def context_request(path: Path | None, options: SessionOptions, providers: Sequence[Provider]) -> ContextRequest | None:
+    """The model of compiled segments that the session is to write, if any; see `onnxgpu.context_model.requested`."""
+    from onnxgpu.context_model import requested
+
+    return requested(options.config_entries, providers, path)
+
+
+def engine_files(path: Path | None, options: SessionOptions, *, keep: bool) -> EngineFiles:
+    """Where the engines of compiled nodes lie.
+
+    Args:
+        path: of the model.
+        options: of the session.
+        keep: they may be written again.
+    """
+    from onnxgpu.context_model.request import ENABLE, FILE_PATH
+    from onnxgpu.engine_files import EngineFiles
+
+    config = options.config_entries
+    folder = None if path is None else path.parent
+    if config.get(FILE_PATH) and config.get(ENABLE) != "1":
+        folder = Path(config[FILE_PATH]).parent
+    elif folder is None and config.get("session.model_external_initializers_file_folder_path"):
+        folder = Path(config["session.model_external_initializers_file_folder_path"])
+    return EngineFiles(None if folder is None else folder.absolute(), *options.context_data_reader, keep=keep)
+
+
+def may_compile(options: SessionOptions) -> bool:
+    """Whether providers may compile parts of the model."""
+    return options.config_entries.get("session.disable_model_compile") != "1"
+
+
+def save_context_model(loaded: LoadedModel, placement: Placement, request: ContextRequest) -> None:
+    """Write the model of compiled segments, unless nothing was compiled; then the log says so.
+
+    Raises:
+        InvalidArgument, Fail: see `onnxgpu.context_model.with_engines`, and `onnxgpu.model_file.save`.
+    """
+    from onnxgpu.context_model import with_engines
+    from onnxgpu.model_file import save
+
+    compiled = with_engines(loaded, placement, request)
+    assert request.path is not None
+    if compiled is None:
+        logger.warning("'%s' is not written: no provider of the session compiled any node", request.path)
+        return
+    save(compiled, request.path, external_file=request.external_file, least_bytes=0)
+    logger.info("the model with its compiled segments is in '%s'", request.path)

@@ -1,29 +1,34 @@
 """ModelCompiler: a model, prepared once and written for later sessions.
 
-onnxruntime's compiled models hold nodes of operator EPContext that a provider compiled. No provider of onnxgpu makes such nodes, so
-the result is what onnxruntime gives on the CPU: the model, rewritten at the level that was asked for, in standard ONNX.
+What a provider of segments compiles becomes nodes of operator EPContext, which hold its engines; the rest is the model, rewritten
+at the level that was asked for, in standard ONNX.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnxgpu import knobs
 from onnxgpu.ep_context import OrtEpContextData, OrtExternalInitializerInfo
 from onnxgpu.errors import Fail, InvalidArgument
-from onnxgpu.loading import disabled_rules, evaluator, known_domains, loaded_for, metadata_of
+from onnxgpu.loading import disabled_rules, engine_files, evaluator, known_domains, loaded_for, metadata_of
 from onnxgpu.options import GraphOptimizationLevel, OrtCompileApiFlags, SessionOptions
 from onnxgpu.options.fields import of_type
+from onnxgpu.segment_provider import SegmentProvider
 from onnxgpu.selection import requested_by, select
+from onnxgpu.surroundings import Surroundings
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+    from onnxgpu.context_model import ContextRequest
     from onnxgpu.model_file import ExternalPlace, LoadedModel
     from onnxgpu.ort_value import OrtValue
+    from onnxgpu.partition import Placement
+    from onnxgpu.provider import Provider
 
 LocateInitializer = Callable[[str, "OrtValue", OrtExternalInitializerInfo | None], OrtExternalInitializerInfo | None]
 """Given an initializer's name, its value and where it lay outside of the model (or None): where it is to lie (None: in the model)."""
@@ -35,7 +40,7 @@ class ModelCompiler:
     Args:
         sess_options: providers, overrides and initializers are taken from there; its optimisation level is not.
         input_model_path_or_bytes: the model.
-        embed_compiled_data_into_model: accepted; there is no compiled data.
+        embed_compiled_data_into_model: engines go into the model; else into files beside it.
         external_initializers_file_path: for large initializers, a path from the output's folder; None: they stay in the model.
         external_initializers_size_threshold: bytes from which on an initializer is large.
         flags: `OrtCompileApiFlags`, combined with `|`.
@@ -72,7 +77,8 @@ class ModelCompiler:
         self._level = of_type(GraphOptimizationLevel, "ModelCompiler(): graph_optimization_level", graph_optimization_level)
         self._locate = get_initializer_location_func
         self._write_context_data: Callable[[str, OrtEpContextData], None] | None = None
-        of_type(bool, "ModelCompiler(): embed_compiled_data_into_model", embed_compiled_data_into_model)
+        self._binaries: tuple[Path, str] | None = None
+        self._embed: bool = of_type(bool, "ModelCompiler(): embed_compiled_data_into_model", embed_compiled_data_into_model)
 
     def compile_to_file(self, output_model_path: str | None = None) -> None:
         """Write the result to a file, which appears whole or not at all.
@@ -90,9 +96,7 @@ class ModelCompiler:
         if output_model_path and not isinstance(output_model_path, (str, os.PathLike)):
             raise TypeError(f"Output model's filepath is of unexpected type '{type(output_model_path)}'")
         path = os.fspath(output_model_path) if output_model_path else self._default_path()
-        loaded = self._compiled()
-        if self._flags & OrtCompileApiFlags.ERROR_IF_OUTPUT_FILE_EXISTS and os.path.exists(path):
-            raise Fail(f"Failed to generate EP context model since the file '\"{path}\"' exists already. Please remove it first")
+        loaded = self._compiled(Path(path))
         save(loaded, path, external_file=self._external_file, least_bytes=self._threshold, place=self._place())
 
     def compile_to_bytes(self) -> bytes:
@@ -104,7 +108,7 @@ class ModelCompiler:
         """
         from onnxgpu.model_file import serialized
 
-        return serialized(self._compiled(), external_file=self._external_file, least_bytes=self._threshold, place=self._place())
+        return serialized(self._compiled(None), external_file=self._external_file, least_bytes=self._threshold, place=self._place())
 
     def compile_to_stream(self, write_function: Callable[[bytes], None]) -> None:
         """Give the result, in one piece, to a function.
@@ -119,7 +123,7 @@ class ModelCompiler:
             raise Fail(f"{type(error).__name__}: {error} (in the function given to compile_to_stream)") from error
 
     def set_ep_context_data_write_func(self, write_func: Callable[[str, OrtEpContextData], None]) -> None:
-        """Keep a function that receives compiled data; there is none here, so it is not called.
+        """Give engines to a function, with the names that the model has for them, in place of files.
 
         Raises:
             RuntimeError: it is None.
@@ -136,7 +140,7 @@ class ModelCompiler:
         self._write_context_data = None
 
     def set_ep_context_binary_information(self, output_directory: str | os.PathLike[str], model_name: str) -> None:
-        """Check where providers would put their compiled data, and under which name; there is none here.
+        """Say where files with engines go, and how their names begin: in front of the extension of `model_name`.
 
         Raises:
             InvalidArgument: one of the two is empty, or the folder has neither a separator at its end nor an extension.
@@ -146,15 +150,18 @@ class ModelCompiler:
             raise InvalidArgument("output_dir or model_name is empty.")
         if not folder.endswith(("/", os.sep)) and not Path(folder).suffix:
             raise InvalidArgument(f"output_dir is not a valid directory. '{folder}' has no separator at its end")
+        self._binaries = Path(folder), Path(model_name).stem
 
     def _default_path(self) -> str:
+        from onnxgpu.context_model.request import default_path
+
         if isinstance(self._source, bytes):
             raise InvalidArgument("compile_to_file() wants a path where the model was given as bytes")
-        path = Path(self._source)
-        return str(path.with_name(f"{path.name.removesuffix('.onnx')}_ctx.onnx"))
+        return str(default_path(Path(self._source)))
 
-    def _compiled(self) -> LoadedModel:
-        """The rewritten model."""
+    def _compiled(self, path: Path | None) -> LoadedModel:
+        """The rewritten model, with what the providers compiled; `path` is where it will lie, if it goes to a file."""
+        from onnxgpu.context_model import with_engines
         from onnxgpu.model_file import infer_types, override_dimensions
         from onnxgpu.rewrite import rewrite
 
@@ -164,14 +171,57 @@ class ModelCompiler:
         requested = requested_by(options, lambda: metadata_of(self._source, options))
         providers = select(requested, strict=bool(knobs.STRICT())).providers
         loaded = loaded_for(self._source, options, known_domains(providers))
-        if self._flags & OrtCompileApiFlags.ERROR_IF_NO_NODES_COMPILED:
-            names = ", ".join(provider.name for provider in providers)
-            raise Fail(f"Unable to compile any nodes. Check that the session EPs support compilation: none of {names} does")
+        compiles = any(isinstance(provider, SegmentProvider) for provider in providers)
+        if not compiles:
+            self._refuse_none_compiled(providers)
         override_dimensions(loaded.model, options.dimension_overrides, options.denotation_overrides)
         infer_types(loaded.model)
         evaluate = evaluator(loaded.model, providers, options.check_load_not_canceled)
         rewrite(loaded.model, level=int(self._level), evaluate=evaluate, disabled=disabled_rules(options))
-        return loaded
+        self._refuse_existing(path)
+        if not compiles:
+            return loaded
+        compiled = with_engines(loaded, self._placed(loaded, providers), self._request(path))
+        if compiled is None:
+            self._refuse_none_compiled(providers)
+        return compiled or loaded
+
+    def _placed(self, loaded: LoadedModel, providers: Sequence[Provider]) -> Placement:
+        """Where the nodes of `loaded` run; each compiled segment becomes one of them."""
+        from onnxgpu.fuse import collapse
+        from onnxgpu.partition import parse_hints, partition
+
+        surroundings = Surroundings(self._options)
+        surroundings.prepare(providers)
+        hints = parse_hints(self._options.config_entries.get("onnxgpu.placement", ""))
+        engines = engine_files(loaded.path, self._options, keep=True)
+        with surroundings.entered():
+            placement = partition(loaded.model, providers, hints, engines=engines)
+            return collapse(loaded.model, placement, providers, hints)
+
+    def _request(self, path: Path | None) -> ContextRequest:
+        from onnxgpu.context_model import ContextRequest
+
+        folder = None if path is None else path.parent
+        engine_folder, stem = self._binaries or (folder, "model_ctx" if path is None else path.stem)
+        return ContextRequest(
+            folder=folder,
+            engine_folder=engine_folder,
+            stem=stem,
+            embed=self._embed,
+            prefix=self._options.config_entries.get("ep.context_node_name_prefix", ""),
+            external_file=self._external_file,
+            write=self._write_context_data,
+        )
+
+    def _refuse_none_compiled(self, providers: Sequence[Provider]) -> None:
+        if self._flags & OrtCompileApiFlags.ERROR_IF_NO_NODES_COMPILED:
+            names = ", ".join(provider.name for provider in providers)
+            raise Fail(f"Unable to compile any nodes. Check that the session EPs support compilation: none of {names} does")
+
+    def _refuse_existing(self, path: Path | None) -> None:
+        if path is not None and self._flags & OrtCompileApiFlags.ERROR_IF_OUTPUT_FILE_EXISTS and path.exists():
+            raise Fail(f"Failed to generate EP context model since the file '\"{path}\"' exists already. Please remove it first")
 
     def _place(self) -> Callable[[ir.Value], ExternalPlace | None] | None:
         """What says for each initializer where it goes, by the user's function."""

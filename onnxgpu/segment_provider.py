@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from onnxgpu.provider import Claim, Kernel, Operation, Provider, Refusal, Value, ValueInfo
@@ -63,15 +63,34 @@ class ChangingKernel(Kernel, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Engine:
+    """A compiled segment, as a model of compiled segments keeps it.
+
+    Attributes:
+        content: what the provider's library wrote; nobody but the provider looks into it.
+        version: of that library.
+        hardware: what the engine runs on; "": it does not say.
+        notes: what else the provider wants to be told again.
+    """
+
+    content: bytes | memoryview
+    version: str = ""
+    hardware: str = ""
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class SegmentClaim(Claim):
     """A provider's yes to a segment.
 
     Attributes:
         stand_by: `build` gives a `ChangingKernel`, and the next providers in the list run the nodes while it serves nothing. What
             they give has the shapes and dtypes that the engine's outputs will have.
+        engine: gives what was compiled, and waits until it is; None: it cannot be kept in a model.
     """
 
     stand_by: bool = False
+    engine: Callable[[], Engine] | None = None
 
 
 class SegmentProvider(Provider):
@@ -99,6 +118,23 @@ class SegmentProvider(Provider):
         Raises:
             InvalidArgument: the provider's options do not fit the inputs.
         """
+
+    def claim_engine(self, segment: Segment, engine: Engine) -> SegmentClaim | Refusal:
+        """Say whether this provider runs `engine`, which was in a model, and how; nothing is compiled.
+
+        Args:
+            segment: without operations; its inputs and outputs have the names that they had when the engine was made.
+            engine: of unknown origin where it has no version.
+
+        Raises:
+            EPFail: the engine is of another version or for other hardware, or the library does not take it; says what to do.
+        """
+        return Refusal(f"{self.name} reads no engines from models")
+
+    @property
+    def context_entries(self) -> Mapping[str, str]:
+        """The configuration entries `ep.context_…` that options of this provider stand for."""
+        return {}
 
     @property
     def least_nodes(self) -> int:

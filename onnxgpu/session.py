@@ -17,7 +17,18 @@ from onnxgpu.caller import warn
 from onnxgpu.errors import Fail
 from onnxgpu.feeds import memories_of
 from onnxgpu.float_errors import quietly
-from onnxgpu.loading import disabled_rules, evaluator, known_domains, loaded_for, metadata_of, save_optimized
+from onnxgpu.loading import (
+    context_request,
+    disabled_rules,
+    engine_files,
+    evaluator,
+    known_domains,
+    loaded_for,
+    may_compile,
+    metadata_of,
+    save_context_model,
+    save_optimized,
+)
 from onnxgpu.log import logger, logging_as
 from onnxgpu.options import RunOptions, SessionOptions
 from onnxgpu.programs import Programs
@@ -118,6 +129,7 @@ class InferenceSession(Session):
         if self._recorder is not None:
             self._recorder.stage("model_loading_array" if loaded.path is None else "model_loading_uri", start)
         proceed()
+        request = context_request(loaded.path, options, chosen)
         sizes = override_dimensions(loaded.model, options.dimension_overrides, options.denotation_overrides)
         infer_types(loaded.model)
         proceed()
@@ -132,9 +144,14 @@ class InferenceSession(Session):
             save_optimized(loaded, options)
             proceed()
         hints = parse_hints(options.config_entries.get("onnxgpu.placement", ""))
-        self._placement = partition(loaded.model, chosen, hints)
+        engines = engine_files(loaded.path, options, keep=request is not None)
+        self._placement = partition(loaded.model, chosen, hints, engines=engines, may_compile=may_compile(options))
         proceed()
-        self._placement = fuse(loaded.model, collapse(loaded.model, self._placement, chosen, hints), level=level)
+        self._placement = collapse(loaded.model, self._placement, chosen, hints)
+        if request is not None:
+            save_context_model(loaded, self._placement, request)
+            proceed()
+        self._placement = fuse(loaded.model, self._placement, level=level)
         proceed()
         self._plan = make_plan(loaded.model.graph, self._placement, chosen)
         proceed()

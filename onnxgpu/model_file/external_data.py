@@ -95,26 +95,37 @@ class ExternalFiles:
         return self._sizes[location]
 
     def _resolve(self, tensor: str, location: str) -> Path:
-        folder = self._folder
-        if folder is None:
+        if self._folder is None:
             raise InvalidArgument(
                 f"tensor '{tensor}' has external data in '{location}', but the model was not loaded from a file, "
                 "so there is no folder to look in; give the model's path instead"
             )
-        if os.path.isabs(location) or Path(location).is_absolute() or ".." in location.replace("\\", "/").split("/"):
-            raise InvalidArgument(f"external data of tensor '{tensor}': '{location}' leaves the model's folder '{folder}'; refused")
-        path = folder / location
-        if "\0" in location or not path.is_file():
-            raise NoSuchFile(
-                f"external data of tensor '{tensor}' is not there: expected '{location}' in '{folder}'; put it beside the model"
-            )
-        target = path.resolve()
-        if not target.is_relative_to(folder.resolve()) and not _in_same_cache(folder, target):
-            raise InvalidArgument(
-                f"external data of tensor '{tensor}': '{path}' is a link to '{target}', outside of the model's folder; "
-                "refused: copy the file, or use a hard link"
-            )
-        return target
+        return path_within(self._folder, location, f"external data of tensor '{tensor}'")
+
+
+def path_within(folder: Path, location: str, what: str) -> Path:
+    """The file that `location` names, with all links resolved.
+
+    Args:
+        folder: the model's.
+        location: as the model says it.
+        what: lies there; for messages.
+
+    Raises:
+        NoSuchFile: it is not there.
+        InvalidArgument: it lies outside of the model's folder.
+    """
+    if os.path.isabs(location) or Path(location).is_absolute() or ".." in location.replace("\\", "/").split("/"):
+        raise InvalidArgument(f"{what}: '{location}' leaves the model's folder '{folder}'; refused")
+    path = folder / location
+    if "\0" in location or not path.is_file():
+        raise NoSuchFile(f"{what} is not there: expected '{location}' in '{folder}'; put it beside the model")
+    target = path.resolve()
+    if not target.is_relative_to(folder.resolve()) and not _in_same_cache(folder, target):
+        raise InvalidArgument(
+            f"{what}: '{path}' is a link to '{target}', outside of the model's folder; refused: copy the file, or use a hard link"
+        )
+    return target
 
 
 def _in_same_cache(folder: Path, target: Path) -> bool:

@@ -12,6 +12,7 @@ from onnxgpu.deferred import import_onnx_ir
 from onnxgpu.errors import Fail, InvalidArgument, InvalidGraph
 from onnxgpu.log import logger
 from onnxgpu.metadata import ModelMetadata
+from onnxgpu.model_file.context_nodes import engines_as_tensors
 from onnxgpu.model_file.external_data import ExternalFiles
 from onnxgpu.model_file.functions import inline_functions
 from onnxgpu.model_file.gradients import expand_gradients
@@ -75,6 +76,7 @@ def load(
         check_operators(proto, known_domains, known_operators)
         expand_gradients(proto)
         arrange(proto.graph)
+        engines_as_tensors(proto)
         in_memory = FilesInMemory(supplied.files if supplied else {})
         if supplied:
             supply(proto.graph, supplied, payload_location, in_memory)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from onnxgpu.atomic_file import whole_file
 from onnxgpu.errors import InvalidArgument
 from onnxgpu.log import logger
+from onnxgpu.model_file.context_nodes import engines_as_text
 from onnxgpu.model_file.external_data import ExternalPlace
 from onnxgpu.model_file.loaded import LoadedModel, ValueType
 from onnxgpu.model_file.value_types import type_proto
@@ -171,6 +172,7 @@ def _proto(loaded: LoadedModel, written: Set[ir.Value], places: Mapping[ir.Value
     for domain in set(copy.opset_imports) - used:
         del copy.opset_imports[domain]
     proto: onnx.ModelProto = ir.to_proto(copy)
+    engines_as_text(proto)
     _declare(proto.graph.input, (*loaded.inputs, *loaded.overridable_initializers))
     _declare(proto.graph.output, loaded.outputs)
     return proto

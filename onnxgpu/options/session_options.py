@@ -254,10 +254,10 @@ class SessionOptions(Options):
             raise ModelLoadCanceled("Graph loading canceled due to user request.")
 
     def set_ep_context_data_read_func(self, read_func: Callable[[str, OrtEpContextDataBuffer], None], max_data_size: int) -> None:
-        """Keep a function that reads the data of compiled nodes; no provider here makes such nodes, so it is not called.
+        """Read the engines of compiled nodes by a function, in place of files beside the model.
 
         Args:
-            read_func: called with a name and the buffer to fill.
+            read_func: called with the name that the model has, and the buffer to fill.
             max_data_size: bytes that it may allocate at most.
 
         Raises:
@@ -291,6 +291,11 @@ class SessionOptions(Options):
             f"custom operators of '{path}' are compiled against onnxruntime's C API, which onnxgpu does not have. Write them as a "
             "provider in Python (see docs/architecture.md, Providers and kernels), or expand them into standard operators in the model"
         )
+
+    @property
+    def context_data_reader(self) -> tuple[Callable[[str, OrtEpContextDataBuffer], None] | None, int]:
+        """What reads engines of compiled nodes, and how many bytes it may fill; (None, 0): files."""
+        return self._context_data_reader, self._context_data_limit
 
     @property
     def config_entries(self) -> Mapping[str, str]:

@@ -1,5 +1,6 @@
 """Assign every node to a provider.
 
+0. Compiled nodes: each goes to the provider that compiled it.
 1. Hints: a node the caller pinned goes where the caller said.
 2. Claims: in the user's order, the first provider that can run a node gets it. The list is an instruction.
 3. Segments: neighbours that one provider compiles as a whole are put together; what is too small goes on in the list.
@@ -9,14 +10,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from onnxgpu.dtypes import dtype_of, is_integer
-from onnxgpu.errors import InvalidArgument, NotImplemented
+from onnxgpu.engine_files import EngineFiles
+from onnxgpu.errors import InvalidArgument, ModelRequiresCompilation, NotImplemented
 from onnxgpu.model_file import is_constant, shapes_at
+from onnxgpu.partition.context_nodes import assign_context, drop_engines, is_context
 from onnxgpu.partition.copies import host_moves
 from onnxgpu.partition.hints import Hints
 from onnxgpu.partition.operations import info_of, operation_of
@@ -32,27 +35,39 @@ SMALL_SHAPE_TENSOR = 64
 PINNED = "pinned by a hint"
 
 
-def partition(model: ir.Model, providers: Sequence[Provider], hints: Hints | None = None) -> Placement:
+def partition(
+    model: ir.Model,
+    providers: Sequence[Provider],
+    hints: Hints | None = None,
+    *,
+    engines: EngineFiles | None = None,
+    may_compile: bool = True,
+) -> Placement:
     """Assign every node of `model`, nodes of control-flow bodies included.
 
     Args:
-        model: a model whose functions are inlined.
+        model: a model whose functions are inlined; compiled nodes lose their engines, which their claims have.
         providers: in the caller's order of preference.
         hints: where the caller wants certain nodes, and how freely others may move.
+        engines: where those of compiled nodes lie.
+        may_compile: False: what no engine is there for, and its provider would compile, is refused.
 
     Raises:
         NotImplemented: no provider runs a node; names it and gives every provider's reason.
+        ModelRequiresCompilation: a segment would have to be compiled, and must not be.
+        OnnxGpuError: a compiled node cannot be run; see `context_nodes.assign_context`.
         InvalidArgument: a hard hint names a provider that is not in use or that refuses the node.
     """
-    hints = hints or Hints()
-    assignments = {node: _assign(operation_of(node, model.opset_imports), providers, hints) for node in _nodes(model.graph)}
+    hints, engines = hints or Hints(), engines or EngineFiles()
+    assignments = {node: _assign(operation_of(node, model.opset_imports), providers, hints, engines) for node in _nodes(model.graph)}
+    drop_engines(assignments)
     segments: list[PlacedSegment] = []
     for provider in providers:
         if isinstance(provider, SegmentProvider):
             inputs = [info for value in model.graph.inputs if (info := info_of(value)) is not None]
             provider.survey(inputs, partial(shapes_at, model))
             for graph in model.graphs():
-                segments += _segments(graph, provider, assignments, providers, hints)
+                segments += _segments(graph, provider, assignments, providers, hints, may_compile)
     devices = {provider.place for provider in providers} - {HOST}
     if devices:
         _keep_shape_arithmetic_on_host(assignments, providers, hints)
@@ -68,8 +83,13 @@ def _nodes(graph: ir.Graph) -> Iterator[ir.Node]:
     yield from RecursiveGraphIterator(graph)
 
 
-def _assign(operation: Operation, providers: Sequence[Provider], hints: Hints) -> Assignment:
+def _assign(operation: Operation, providers: Sequence[Provider], hints: Hints, engines: EngineFiles) -> Assignment:
     pinned = hints.provider_for(operation)
+    if is_context(operation):
+        compiled = assign_context(operation, providers, engines)
+        if pinned and pinned.hard and pinned.provider != compiled.provider.name:
+            raise InvalidArgument(f"{operation} is pinned by the hint {str(pinned)!r}, but {compiled.reason}; remove the hint")
+        return compiled
     refusals: list[tuple[str, str]] = []
     if pinned:
         assignment = _assign_pinned(operation, providers, pinned.provider)
@@ -123,11 +143,14 @@ def _segments(
     assignments: dict[ir.Node, Assignment],
     providers: Sequence[Provider],
     hints: Hints,
+    may_compile: bool,
 ) -> Iterator[PlacedSegment]:
     """The segments of `graph` that `provider` claims; nodes that are in none of them go to the providers behind it."""
     behind = providers[providers.index(provider) + 1 :]
     offers: dict[tuple[ir.Node, ...], tuple[Segment, Claim | Exclusions | Refusal]] = {}
-    members = {node for node in graph if assignments[node].provider is provider}
+    members = {node for node in graph if assignments[node].provider is provider and not is_context(assignments[node].operation)}
+    if members and not may_compile:
+        raise ModelRequiresCompilation(_must_not_compile(members, provider))
     while members:
         found = groups(graph, members)
         for nodes in found:
@@ -146,6 +169,14 @@ def _segments(
         elif isinstance(answer, Refusal):
             for node in nodes:
                 assignments[node] = _demoted(assignments[node], answer.reason, behind, hints)
+
+
+def _must_not_compile(members: Collection[ir.Node], provider: Provider) -> str:
+    first = next(iter(members))
+    return (
+        f"{provider.name} would have to compile {len(members)} nodes, {first.op_type} '{first.name or ''}' among them, and "
+        "session.disable_model_compile is set; load a model that ModelCompiler made, or remove the entry"
+    )
 
 
 def _offer(
