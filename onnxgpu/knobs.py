@@ -46,6 +46,12 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
+def _count(text: str) -> int:
+    if text.isdecimal() and int(text) > 0:
+        return int(text)
+    raise ValueError("expected a number above 0")
+
+
 def _cuda(text: str) -> str:
     if text.lower() in ("emulated", "device"):
         return text.lower()
@@ -74,6 +80,7 @@ TENSORRT = Knob(
     "",
     "`10.13` or `11.4` to run the TensorRT provider on a stand-in of that version, on the emulated device",
 )
+BUILDS = Knob("ONNXGPU_BUILDS", _count, 1, "how many engines this process builds at once; more than 1 disturbs what TensorRT measures")
 CACHE = Knob("ONNXGPU_CACHE", str, "", "the folder for what is compiled once and kept, `~/.cache/onnxgpu` for one")
 
-ALL = (STRICT, PROVIDERS, PROVIDERS_DISABLED, CHECK, CUDA, EMULATOR, TENSORRT, CACHE)
+ALL = (STRICT, PROVIDERS, PROVIDERS_DISABLED, CHECK, CUDA, EMULATOR, TENSORRT, BUILDS, CACHE)

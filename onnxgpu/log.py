@@ -128,6 +128,11 @@ def _scope() -> LogScope:
     return scope
 
 
+def current_scope() -> LogScope:
+    """The settings under which this thread logs now, for a thread that works for it."""
+    return _scope()
+
+
 @contextmanager
 def logging_as(scope: LogScope) -> Iterator[None]:
     """What this thread logs in this context has the level and the logid of `scope`."""
