@@ -92,10 +92,19 @@ def exported(model: Any) -> bytes:
     return stream
 
 
-def imported(blob: bytes, device: str, settings: Mapping[str, Any]) -> Any | None:
+def imported(content: bytes | memoryview, device: str, settings: Mapping[str, Any]) -> Any:
+    """The compiled model of `exported`; `content` has to stay in memory as long as it is used.
+
+    Raises:
+        RuntimeError: OpenVINO's, with its reason.
+    """
+    return core().import_model(tensor_over(np.frombuffer(content, np.uint8)), device, dict(settings))
+
+
+def imported_from_cache(content: bytes, device: str, settings: Mapping[str, Any]) -> Any | None:
     """The compiled model of `exported`; None if this OpenVINO does not take it."""
     try:
-        return core().import_model(BytesIO(blob), device, dict(settings))
+        return core().import_model(BytesIO(content), device, dict(settings))
     except RuntimeError as error:
         logger.warning("OpenVINO does not take the compiled segment from the cache (%s): it is compiled again", reason_of(error))
         return None
@@ -106,6 +115,11 @@ def version() -> str:
     import openvino
 
     return str(openvino.get_version())
+
+
+def hardware(device: str) -> str:
+    """What an engine for the device runs on; finer differences OpenVINO finds itself."""
+    return f"{device} {core().get_property(device, 'DEVICE_ARCHITECTURE')}"
 
 
 def device_name(device: str) -> str:

@@ -23,25 +23,32 @@ class SegmentKernel:
 
     Args:
         segment: its inputs and outputs are those of the model, in order.
-        model: the `openvino.Model` that was compiled; tells shapes.
+        model: the `openvino.Model` that was compiled; tells shapes. None if nobody has it.
         compiled: an `openvino.CompiledModel`.
         weights: the memory that the model reads its weights from, kept alive.
+        passed: without a model, the outputs that are inputs, as `passed` says; None: not known, so all outputs are copied.
     """
 
-    def __init__(self, segment: Segment, model: Any, compiled: Any, weights: object) -> None:
-        self._segment, self._model, self._compiled, self._weights = segment, model, compiled, weights
+    def __init__(self, segment: Segment, model: Any, compiled: Any, weights: object, passed: Mapping[int, int] | None = None) -> None:
+        self._segment, self._model, self.compiled, self._weights = segment, model, compiled, weights
         self._dtypes = [value.dtype for value in segment.outputs if value.dtype is not None]
-        self._positions = _positions(model, segment)
-        self._passed = _passed(model, dict(self._positions))
-        self._written = [index for index in range(len(self._dtypes)) if index not in self._passed]
+        ports = compiled if model is None else model
+        self._positions = _positions(ports, segment)
+        known = passed if model is None else _passed(model, dict(self._positions))
+        self.passed = dict(known or {})
+        self._written = [] if known is None else [index for index in range(len(self._dtypes)) if index not in known]
+        self._copied = [index for index in range(len(self._dtypes)) if known is None]
         self._writing: deque[Any] = deque()
         self._returning: deque[Any] = deque()
-        self._is_dynamic = any(output.partial_shape.is_dynamic for output in model.outputs)
+        self._is_dynamic = any(output.partial_shape.is_dynamic for output in ports.outputs)
+        self._fixed = None if self._is_dynamic else _specs(ports, self._dtypes)
         self._specs: dict[Shapes, tuple[Spec, ...] | None] = {}
 
     def outputs(self, inputs: Sequence[Value]) -> Sequence[Spec] | None:
-        """What the model says for these shapes; None where it depends on more than shapes."""
-        shapes = tuple(tuple(value.shape) for value in inputs) if self._is_dynamic else ()
+        """What the model says for these shapes; None where it depends on more than shapes, or there is no model that could tell."""
+        if self._fixed is not None or self._model is None:
+            return self._fixed
+        shapes = tuple(tuple(value.shape) for value in inputs)
         if shapes not in self._specs:
             if len(self._specs) >= MOST_REMEMBERED_SHAPES:
                 self._specs.clear()
@@ -49,17 +56,15 @@ class SegmentKernel:
         return self._specs[shapes]
 
     def _inferred(self, shapes: Shapes) -> tuple[Spec, ...] | None:
-        model = self._model
-        if self._is_dynamic:
-            model = model.clone()
-            try:
-                model.reshape({position: list(shapes[index]) for position, index in self._positions})
-            except RuntimeError as error:
-                told = ", ".join(f"{value.name}: {shape}" for value, shape in zip(self._segment.inputs, shapes, strict=True))
-                raise RuntimeException(f"OpenVINO cannot run {self._segment} with {told}: {reason_of(error)}") from error
+        model = self._model.clone()
+        try:
+            model.reshape({position: list(shapes[index]) for position, index in self._positions})
+        except RuntimeError as error:
+            told = ", ".join(f"{value.name}: {shape}" for value, shape in zip(self._segment.inputs, shapes, strict=True))
+            raise RuntimeException(f"OpenVINO cannot run {self._segment} with {told}: {reason_of(error)}") from error
         if any(output.partial_shape.is_dynamic for output in model.outputs):
             return None
-        return tuple(Spec(tuple(output.shape), dtype) for output, dtype in zip(model.outputs, self._dtypes, strict=True))
+        return _specs(model, self._dtypes)
 
     def workspace(self, inputs: Sequence[Value]) -> int:
         """None: OpenVINO has its own."""
@@ -68,7 +73,7 @@ class SegmentKernel:
     def launch(self, inputs: Sequence[Value], outputs: Sequence[Array] | None, workspace: Array | None) -> Sequence[Value]:
         """Run."""
         free = self._returning if outputs is None else self._writing
-        request = free.pop() if free else self._compiled.create_infer_request()
+        request = free.pop() if free else self.compiled.create_infer_request()
         dense = [_dense(inputs[index]) for _, index in self._positions]  # kept until the run is over: requests hold addresses alone
         for (position, _), value in zip(self._positions, dense, strict=True):
             request.set_input_tensor(position, tensor_over(value))
@@ -82,8 +87,10 @@ class SegmentKernel:
         if outputs is None:
             outputs = [self._result(request, index).copy() for index in range(len(self._dtypes))]
         else:
-            for index, source in self._passed.items():
+            for index, source in self.passed.items():
                 np.copyto(outputs[index], inputs[source])
+            for index in self._copied:
+                np.copyto(outputs[index], self._result(request, index))
         free.append(request)
         return outputs
 
@@ -98,12 +105,17 @@ def _dense(array: np.ndarray) -> np.ndarray:
     return array if array.flags.c_contiguous else np.ascontiguousarray(array)
 
 
+def _specs(model: Any, dtypes: Sequence[np.dtype]) -> tuple[Spec, ...]:
+    return tuple(Spec(tuple(output.shape), dtype) for output, dtype in zip(model.outputs, dtypes, strict=True))
+
+
 def _positions(model: Any, segment: Segment) -> list[tuple[int, int]]:
     """The index of each input of `model` with that of the segment's; OpenVINO leaves out inputs whose values do not matter."""
-    if len(model.inputs) == len(segment.inputs):
-        return [(index, index) for index in range(len(segment.inputs))]
     known = {name: index for index, port in enumerate(model.inputs) for name in port.get_names()}
-    return [(known[value.name], index) for index, value in enumerate(segment.inputs) if value.name in known]
+    named = [(known[value.name], index) for index, value in enumerate(segment.inputs) if value.name in known]
+    if len(named) < len(model.inputs) == len(segment.inputs):
+        return [(index, index) for index in range(len(segment.inputs))]
+    return named
 
 
 def _passed(model: Any, inputs: Mapping[int, int]) -> dict[int, int]:

@@ -13,11 +13,12 @@ from onnxgpu.libraries import first_missing, python_package
 from onnxgpu.model_file.operation_proto import CutModel, model_of
 from onnxgpu.provider import Claim, Library, Operation, Refusal, RunSettings, ValueInfo
 from onnxgpu.providers.openvino import engine
+from onnxgpu.providers.openvino.kept_engine import kept, kernel_of
 from onnxgpu.providers.openvino.kernel import SegmentKernel
 from onnxgpu.providers.openvino.limits import limit
 from onnxgpu.providers.segments.cache import EngineCache
 from onnxgpu.providers.segments.content_key import content_key
-from onnxgpu.segment_provider import Exclusions, Segment, SegmentProvider
+from onnxgpu.segment_provider import Engine, Exclusions, Segment, SegmentClaim, SegmentProvider
 
 _PRECISIONS = {"": "f32", "ACCURACY": "f32", "FP32": "f32", "FP16": "f16", "BF16": "bf16"}
 """The option's values → OpenVINO's types."""
@@ -88,7 +89,12 @@ class OpenVINOProvider(HostProvider, SegmentProvider):
         except (RuntimeError, TypeError, ValueError) as error:
             reasons = {i: reason for i, operation in enumerate(segment.operations) if (reason := self._reason_against(operation))}
             return Exclusions(reasons) if reasons else Refusal(f"OpenVINO does not compile the segment: {engine.reason_of(error)}")
-        return Claim(lambda: kernel)
+        return SegmentClaim(lambda: kernel, engine=lambda: kept(kernel, self._device, self._settings))
+
+    def claim_engine(self, segment: Segment, engine: Engine) -> SegmentClaim | Refusal:
+        """See `onnxgpu.segment_provider.SegmentProvider`."""
+        kernel = kernel_of(segment, engine, self._device, self._settings)
+        return SegmentClaim(lambda: kernel)
 
     def _reason_against(self, operation: Operation) -> str | None:
         """OpenVINO's own words, if it does not take the operation as a model of one node."""
@@ -109,7 +115,7 @@ class OpenVINOProvider(HostProvider, SegmentProvider):
         loaded: list[Any] = []
 
         def accept(blob: bytes) -> bool:
-            imported = engine.imported(blob, self._device, self._settings)
+            imported = engine.imported_from_cache(blob, self._device, self._settings)
             loaded.append(imported)
             return imported is not None
 

@@ -107,7 +107,7 @@ def test_the_dense_copy_of_an_input_lives_as_long_as_the_run(monkeypatch: pytest
 
     step_kernel = made.plan.steps[0].kernel
     monkeypatch.setattr(kernel, "_dense", dense)
-    step_kernel._writing.append(Request(step_kernel._compiled.create_infer_request()))  # type: ignore[attr-defined]
+    step_kernel._writing.append(Request(step_kernel.compiled.create_infer_request()))  # type: ignore[attr-defined]
     x = np.random.default_rng(3).standard_normal((5, 64)).astype(np.float32)
     np.testing.assert_allclose(made.run(None, {"x": np.asfortranarray(x)})[0], expected(perceptron("n"), {"x": x})[0], rtol=1e-5, atol=1e-6)
 
@@ -219,5 +219,5 @@ def test_threads_of_the_session_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     options = onnxgpu.SessionOptions()
     options.intra_op_num_threads = 1
     made = InferenceSession(perceptron(1).SerializeToString(), options, providers=PROVIDERS)
-    compiled = made.plan.steps[0].kernel._compiled  # type: ignore[attr-defined]
+    compiled = made.plan.steps[0].kernel.compiled  # type: ignore[attr-defined]
     assert compiled.get_property("INFERENCE_NUM_THREADS") == 1

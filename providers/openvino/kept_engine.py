@@ -1,0 +1,78 @@
+"""Compiled segments in models: written with what decides their numbers, and read without OpenVINO's model of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from onnxgpu.errors import EPFail
+from onnxgpu.log import logger
+from onnxgpu.providers.openvino.engine import HONEST, exported, hardware, imported, reason_of, version
+from onnxgpu.providers.openvino.kernel import SegmentKernel
+from onnxgpu.providers.segments.context_model import check_fit, refusal
+from onnxgpu.segment_provider import Engine, Segment
+
+_NAME = "OpenVINOExecutionProvider"
+
+
+def kept(kernel: SegmentKernel, device: str, settings: Mapping[str, Any]) -> Engine:
+    """What `kernel` runs, for a model."""
+    notes = {"settings": json.dumps({name: settings[name] for name in HONEST}), "passed": json.dumps(kernel.passed)}
+    return Engine(exported(kernel.compiled), version(), hardware(device), notes)
+
+
+def kernel_of(segment: Segment, engine: Engine, device: str, settings: Mapping[str, Any]) -> SegmentKernel:
+    """A kernel that runs an engine out of a model.
+
+    Args:
+        segment: see `SegmentProvider.claim_engine`.
+        engine: may come from another program, as onnxruntime.
+        device: OpenVINO's.
+        settings: of the session; those that decide numbers are the engine's own.
+
+    Raises:
+        EPFail: the engine does not fit this OpenVINO, this device, or the node that holds it.
+    """
+    check_fit(_NAME, segment, engine, version(), hardware(device))
+    try:
+        compiled = imported(engine.content, device, {**settings, **_own_settings(engine, settings)})
+    except RuntimeError as error:
+        raise EPFail(refusal(_NAME, segment, f"is not taken by OpenVINO {version()}: {reason_of(error)}")) from error
+    if len(compiled.inputs) > len(segment.inputs):
+        raise EPFail(refusal(_NAME, segment, f"reads {len(compiled.inputs)} values, and its node gives {len(segment.inputs)}"))
+    return SegmentKernel(_typed(segment, compiled), None, compiled, engine.content, _passed(engine))
+
+
+def _own_settings(engine: Engine, settings: Mapping[str, Any]) -> dict[str, Any]:
+    told = {name: value for name, value in json.loads(engine.notes.get("settings", "{}")).items() if name in HONEST}
+    if differing := {name: value for name, value in told.items() if settings[name] != value}:
+        logger.warning("a compiled segment keeps the settings that it was compiled with, whatever the session's options say: %s", differing)
+    return told
+
+
+def _passed(engine: Engine) -> dict[int, int] | None:
+    """Outputs that are inputs; None if the engine does not say."""
+    told = engine.notes.get("passed")
+    return None if told is None else {int(output): int(source) for output, source in json.loads(told).items()}
+
+
+def _typed(segment: Segment, compiled: Any) -> Segment:
+    """The segment with the types of the engine's outputs, which its node may leave out, but not contradict."""
+    types = [_dtype(port) for port in compiled.outputs]
+    told = [value.dtype for value in segment.outputs]
+    if len(types) != len(told) or any(dtype not in (None, own) for dtype, own in zip(told, types, strict=True)):
+        raise EPFail(refusal(_NAME, segment, f"gives {[str(t) for t in types]}, and its node declares {[str(t) for t in told]}"))
+    return replace(segment, outputs=tuple(replace(value, dtype=own) for value, own in zip(segment.outputs, types, strict=True)))
+
+
+def _dtype(port: Any) -> np.dtype:
+    import ml_dtypes
+    import openvino
+
+    is_brief = port.element_type == openvino.Type.bf16
+    dtype: np.dtype = np.dtype(ml_dtypes.bfloat16 if is_brief else port.element_type.to_dtype())
+    return dtype
