@@ -123,12 +123,12 @@ def decoded(data: memoryview) -> AdapterFile:
 
 
 def _decoded(data: memoryview) -> AdapterFile:
-    root = _Table(data, _number(data, "<I", 0))
-    parameters = dict(_parameter(_Table(data, position)) for position in root.tables(3))
+    root = Table.root(data)
+    parameters = dict(_parameter(Table(data, position)) for position in root.tables(3))
     return AdapterFile(root.integer(1), root.integer(2), parameters, root.integer(0))
 
 
-def _parameter(table: _Table) -> tuple[str, np.ndarray]:
+def _parameter(table: Table) -> tuple[str, np.ndarray]:
     name = bytes(table.vector(0, 1)).decode()
     element_type = table.integer(2)
     if element_type not in ELEMENT_TYPES:
@@ -145,13 +145,23 @@ def _parameter(table: _Table) -> tuple[str, np.ndarray]:
     return name, array
 
 
-class _Table:
-    """A table at `position` of `data`."""
+class Table:
+    """A table of any flatbuffer, at `position` of `data`; the methods raise `NotAnAdapter` or struct.error where the bytes are none.
+
+    Args:
+        data: the whole file.
+        position: where the table begins; `root` gives that of the first.
+    """
 
     def __init__(self, data: memoryview, position: int) -> None:
         self._data, self._position = data, position
         self._vtable = position - _number(data, "<i", position)
         self._vtable_bytes = _number(data, "<H", self._vtable)
+
+    @classmethod
+    def root(cls, data: memoryview) -> Table:
+        """The table that the file is."""
+        return cls(data, _number(data, "<I", 0))
 
     def integer(self, field: int) -> int:
         """A 32-bit integer; 0 if it is not there."""

@@ -75,14 +75,18 @@ def model_of(segment: Segment) -> CutModel:
     weights: dict[str, np.ndarray] = {}
     for name, value in constants.items():
         assert value.constant is not None
-        array = value.constant()
-        if array.nbytes >= LEAST_REFERENCED_BYTES and _lies_as_onnx_stores(array.dtype):
-            graph.initializer.append(_reference(name, array))
-            weights[name] = np.ascontiguousarray(array)
-        else:
-            graph.initializer.append(_initializer(name, array))
+        add_constant(graph, weights, name, value.constant())
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid(*item) for item in versions.items()], producer_name="onnxgpu")
     return CutModel(model, weights)
+
+
+def add_constant(graph: onnx.GraphProto, weights: dict[str, np.ndarray], name: str, array: np.ndarray) -> None:
+    """Give `graph` an initializer; a large one is declared there, and its elements put into `weights`."""
+    if array.nbytes >= LEAST_REFERENCED_BYTES and _lies_as_onnx_stores(array.dtype):
+        graph.initializer.append(_reference(name, array))
+        weights[name] = np.ascontiguousarray(array)
+    else:
+        graph.initializer.append(_initializer(name, array))
 
 
 def _lies_as_onnx_stores(dtype: np.dtype) -> bool:

@@ -1,0 +1,214 @@
+"""What each node of a segment has to compute in: a small type, float32 with the reason, or either.
+
+Own reasons come from the operator, its constants and the user's lists. Then what floats in a result decides over its readers:
+*wide* values (powers, long sums) may overflow in a small type, *scales* (means, roots, reciprocals) lose what they are there for;
+whoever reads one computes in float32 too, until a quotient, a bounded function or the data that a scale is applied to ends it. So
+normalizations, softmaxes and activations that are written out as several nodes stay in float32 as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from onnxgpu.providers.tensorrt.precision.operators import (
+    BOUNDED,
+    COMPUTING,
+    ELEMENTWISE,
+    ISLANDS,
+    MOVING,
+    NORMS,
+    NOTHING,
+    SUMMING,
+    Reducible,
+    reducible,
+)
+from onnxgpu.providers.tensorrt.precision.reductions import length
+from onnxgpu.providers.tensorrt.precision.view import bodies_of
+
+if TYPE_CHECKING:
+    from onnxgpu.providers.tensorrt.precision.constants import Conversions
+    from onnxgpu.providers.tensorrt.precision.settings import PrecisionSettings
+    from onnxgpu.providers.tensorrt.precision.view import View
+
+
+class Kind(Enum):
+    """What a node computes in."""
+
+    UNTOUCHED = "untouched"
+    """It has nothing of float32."""
+    FULL = "float32"
+    SMALL = "small"
+    EITHER = "either"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One node's kind.
+
+    Attributes:
+        kind: see `Kind`.
+        reason: why it is FULL.
+        changes: what changes its type where the node computes in the small type.
+        overflows: FULL because a constant is out of the small type's range.
+    """
+
+    kind: Kind
+    reason: str = ""
+    changes: Reducible = NOTHING
+    overflows: bool = False
+
+
+_GIVES_WIDE = frozenset(
+    {"CumSum", "Exp", "GlobalLpPool", "LpPool", "Pow", "ReduceL1", "ReduceL2", "ReduceProd", "ReduceSum", "ReduceSumSquare"}
+)
+_GIVES_SCALES = frozenset({"AveragePool", "GlobalAveragePool", "Reciprocal", "ReduceMean", "Sqrt"})
+_TURNING = frozenset({"Cos", "Sin", "Tan"})
+
+
+def choices(view: View, constants: Conversions, settings: PrecisionSettings) -> list[Choice]:
+    """One choice for each node, in the graph's order.
+
+    Args:
+        view: of the segment.
+        constants: its constants in the small type.
+        settings: the user's.
+    """
+    found = [_own(view, index, constants, settings) for index in range(len(view.nodes))]
+    _spread(view, found)
+    _spread_back_from_angles(view, found)
+    return found
+
+
+def _own(view: View, index: int, constants: Conversions, settings: PrecisionSettings) -> Choice:
+    node = view.nodes[index]
+    if not any(view.is_float32(name) for name in (*node.input, *node.output)) and not any(bodies_of(node)):
+        return Choice(Kind.UNTOUCHED)
+    if reason := _asked_for(view, index, settings):
+        return Choice(Kind.FULL, reason)
+    rule = _rule(view, index, settings)
+    if isinstance(rule, str):
+        return Choice(Kind.FULL, rule)
+    changes = reducible(view, index, constants.small)
+    if isinstance(changes, str):
+        return Choice(Kind.FULL, changes)
+    if reason := _lost_constant(view, index, constants, changes):
+        return Choice(Kind.FULL, reason, overflows="overflows" in reason)
+    return Choice(rule, changes=changes)
+
+
+def _asked_for(view: View, index: int, settings: PrecisionSettings) -> str | None:
+    node = view.nodes[index]
+    if node.op_type in settings.float32_operators:
+        return f"{node.op_type} is to stay in float32, by the user's list"
+    return next((settings.float32_nodes[name] for name in (node.name, *node.output) if name and name in settings.float32_nodes), None)
+
+
+def _rule(view: View, index: int, settings: PrecisionSettings) -> Kind | str:
+    node = view.nodes[index]
+    operator = node.op_type
+    if operator in settings.reduced_operators or (operator in NORMS and not settings.norms_in_float32):
+        return Kind.EITHER
+    if operator in ISLANDS:
+        return ISLANDS[operator]
+    if operator in COMPUTING:
+        return "reads what is dequantized: quantization stays as the model has it" if _reads_dequantized(view, index) else Kind.SMALL
+    if operator == "Mul" and node.input[0] == node.input[1]:
+        return ISLANDS["Pow"]
+    if operator == "ReduceMean" and _is_subtracted_from_its_data(view, index):
+        return "the mean that its data are centred by"
+    if operator in SUMMING:
+        count = length(view, index)
+        if count is None:
+            return f"{operator} over a number of elements that is not known"
+        return Kind.EITHER if count <= settings.longest_reduction else f"{operator} over {count} elements"
+    if operator in ELEMENTWISE or operator in MOVING:
+        return Kind.EITHER
+    return f"nothing is known of {operator} in small types"
+
+
+def _lost_constant(view: View, index: int, constants: Conversions, changes: Reducible) -> str | None:
+    """Which constant of the node would become infinite, or nothing at all."""
+    node = view.nodes[index]
+    for position in sorted(changes.inputs):
+        name = node.input[position]
+        if not view.is_constant(name):
+            continue
+        converted = constants.of(name)
+        if converted.overflowed:
+            return f"constant '{name}' overflows {constants.small}: its largest element is {converted.largest:.3g}"
+        if converted.flushed and converted.flushed == converted.array.size:
+            return f"constant '{name}' vanishes in {constants.small}: its largest element is {converted.largest:.3g}"
+    return None
+
+
+def _reads_dequantized(view: View, index: int) -> bool:
+    """True if an operand comes from DequantizeLinear, perhaps through nodes that move elements."""
+    waiting = list(view.nodes[index].input)
+    while waiting:
+        producer = view.producers.get(waiting.pop())
+        if producer is None:
+            continue
+        node = view.nodes[producer]
+        if node.op_type == "DequantizeLinear":
+            return True
+        if node.op_type in MOVING and node.op_type not in ("Shape", "Size"):
+            waiting.append(node.input[0])
+    return False
+
+
+def _is_subtracted_from_its_data(view: View, index: int) -> bool:
+    data = view.nodes[index].input[0]
+    return any(view.nodes[reader].op_type == "Sub" and data in view.nodes[reader].input for reader, _, _ in view.followers(index))
+
+
+def _spread(view: View, found: list[Choice]) -> None:
+    wide: set[str] = set()
+    scales: set[str] = set()
+    for index, node in enumerate(view.nodes):
+        choice = found[index]
+        outputs = [name for name in node.output if view.is_float32(name)]
+        if choice.kind is Kind.FULL:
+            if node.op_type in _GIVES_WIDE or (choice.overflows and node.op_type not in BOUNDED) or _is_square(node.op_type, node.input):
+                wide.update(outputs)
+            elif node.op_type in _GIVES_SCALES or "vanishes" in choice.reason:
+                scales.update(outputs)
+        elif choice.kind is Kind.EITHER:
+            read_wide = [name for name in node.input if name in wide]
+            read_scales = [name for name in node.input if name in scales]
+            if read_wide:
+                found[index] = Choice(Kind.FULL, f"'{read_wide[0]}' may overflow in a small type")
+                if node.op_type not in BOUNDED and not (node.op_type == "Div" and node.input[1] in wide):
+                    wide.update(outputs)
+            elif read_scales:
+                found[index] = Choice(Kind.FULL, f"'{read_scales[0]}' is a scale, which a small type blurs")
+                if node.op_type not in BOUNDED and not _data(view, node.input, read_scales):
+                    scales.update(outputs)
+
+
+def _is_square(operator: str, inputs: Sequence[str]) -> bool:
+    return operator == "Mul" and inputs[0] == inputs[1]
+
+
+def _data(view: View, inputs: Sequence[str], scales: Sequence[str]) -> list[str]:
+    """The operands that a scale is applied to."""
+    return [name for name in inputs if view.is_float32(name) and not view.is_constant(name) and name not in scales]
+
+
+def _spread_back_from_angles(view: View, found: list[Choice]) -> None:
+    """Whoever gives nothing but angles computes in float32."""
+    gives_angles = {index for index, node in enumerate(view.nodes) if node.op_type in _TURNING}
+    for index in reversed(range(len(view.nodes))):
+        choice, followers = found[index], list(view.followers(index))
+        may = choice.kind is Kind.EITHER or (choice.kind is Kind.SMALL and _is_outer_product(view, index))
+        kept = view.outputs.union(view.captured).intersection(view.nodes[index].output)
+        if may and followers and not kept and all(reader in gives_angles for reader, _, _ in followers):
+            found[index] = Choice(Kind.FULL, f"its result is an angle: {ISLANDS['Sin']}")
+            gives_angles.add(index)
+
+
+def _is_outer_product(view: View, index: int) -> bool:
+    shape = view.shapes.get(view.nodes[index].input[0])
+    return view.nodes[index].op_type == "MatMul" and bool(shape) and shape is not None and shape[-1] == 1
