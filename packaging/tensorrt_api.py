@@ -3,8 +3,8 @@
     python packaging/tensorrt_api.py            # writes providers/tensorrt/stand_in/api_*.json
     python packaging/tensorrt_api.py --check    # compares with them; type-checks providers/tensorrt against both versions
 
-The wheels of the bindings come from the package index. They hold the real module, without the libraries behind it; a C
-compiler makes libraries of these names whose functions return null, so the module can be imported and nothing in it runs.
+The wheels of the bindings come from the package index. They hold the real module, without the libraries behind it; `tensorrt_answers.cpp`
+takes their place, so that the module can be imported and called, and nothing of TensorRT runs.
 """
 
 from __future__ import annotations
@@ -19,21 +19,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 STAND_IN = ROOT / "providers" / "tensorrt" / "stand_in"
-INTROSPECTION = Path(__file__).with_name("tensorrt_introspection.py")
+PROBING = Path(__file__).with_name("tensorrt_probing.py")
+ANSWERS = Path(__file__).with_name("tensorrt_answers.cpp")
 
 WHEELS = {"10.13": "tensorrt-cu13-bindings==10.13.3.9", "11.4": "tensorrt-cu13-bindings==11.4.0.106"}
 LIBRARIES = ("nvinfer", "nvinfer_plugin", "nvonnxparser")
-FUNCTIONS = (
-    "createInferBuilder_INTERNAL",
-    "createInferRefitter_INTERNAL",
-    "createInferRuntime_INTERNAL",
-    "createNvOnnxParserRefitter_INTERNAL",
-    "createNvOnnxParser_INTERNAL",
-    "getBuilderPluginRegistry",
-    "getNvOnnxParserVersion",
-    "getPluginRegistry",
-    "initLibNvInferPlugins",
-)
 
 
 def install(version: str, folder: Path) -> None:
@@ -42,13 +32,11 @@ def install(version: str, folder: Path) -> None:
     subprocess.run([sys.executable, "-m", "pip", "install", *options, WHEELS[version]], check=True)
 
 
-def stub_libraries(version: str, folder: Path) -> None:
-    """Libraries of the names that the bindings load, whose functions return null."""
-    source = folder / "null.c"
-    source.write_text("\n".join(f"void *{name}(void) {{ return 0; }}" for name in FUNCTIONS), "utf-8")
+def libraries(version: str, folder: Path) -> None:
+    """What the bindings load by these names, with nothing of TensorRT behind it."""
     for library in LIBRARIES:
         name = f"lib{library}.so.{version.partition('.')[0]}"
-        subprocess.run(["cc", "-shared", "-fPIC", f"-Wl,-soname,{name}", "-o", folder / name, source], check=True)
+        subprocess.run(["c++", "-shared", "-fPIC", f"-Wl,-soname,{name}", "-o", folder / name, ANSWERS], check=True)
 
 
 def api(version: str) -> str:
@@ -56,9 +44,9 @@ def api(version: str) -> str:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         install(version, folder)
-        stub_libraries(version, folder)
+        libraries(version, folder)
         places = {"PYTHONPATH": name, "LD_LIBRARY_PATH": name, "PYTHONDONTWRITEBYTECODE": "1"}
-        return subprocess.run([sys.executable, INTROSPECTION], env=os.environ | places, check=True, capture_output=True, text=True).stdout
+        return subprocess.run([sys.executable, PROBING], env=os.environ | places, check=True, capture_output=True, text=True).stdout
 
 
 def file_of(version: str) -> Path:

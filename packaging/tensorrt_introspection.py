@@ -1,4 +1,4 @@
-"""Print the API of the module `tensorrt_bindings` as JSON; `tensorrt_api.py` runs this where the module can be imported.
+"""The API of the module `tensorrt_bindings`, from what pybind11 prints of it; `tensorrt_api.py` says where it can be imported.
 
 Types are written in one notation, whichever pybind11 the bindings were built with: without their modules, and of a parameter
 as what it accepts (`SupportsInt` and `Sequence[X]`, where an older pybind11 prints `int` and `List[X]`).
@@ -7,7 +7,6 @@ as what it accepts (`SupportsInt` and `Sequence[X]`, where an older pybind11 pri
 from __future__ import annotations
 
 import ctypes
-import json
 import re
 from collections.abc import Iterator
 from types import FunctionType
@@ -174,7 +173,3 @@ def api() -> dict[str, Any]:
             if not name.startswith("common_")
         },
     }
-
-
-if __name__ == "__main__":
-    print(json.dumps(api(), indent=1, sort_keys=True))

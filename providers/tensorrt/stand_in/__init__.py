@@ -40,7 +40,7 @@ def install(version: str) -> ModuleType:
     loaded = api.load(version)
     for each in pkgutil.iter_modules(__path__, f"{__name__}."):
         import_module(each.name)
-    made = module.make(loaded, registry.implementations())
+    made = module.make(module.surface_of(loaded, registry.implementations()))
     enums = {name: value for name, value in loaded.classes.items() if value.members}
     registry.use(loaded.version, {name: _attribute(made, name) for name in enums})
     sys.modules |= dict.fromkeys(NAMES, made)

@@ -67,7 +67,7 @@ def keeping_arguments() -> Iterator[None]:
 def short(value: object) -> str:
     """One argument, on one line and short."""
     if isinstance(value, bytes | bytearray | memoryview):
-        return f"<{len(value)} bytes>"
+        return f"<{memoryview(value).nbytes} bytes>"
     text = " ".join(repr(value).split())
     return text if len(text) <= TEXT_KEPT else f"{text[: TEXT_KEPT - 1]}…"
 

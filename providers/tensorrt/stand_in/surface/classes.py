@@ -16,10 +16,13 @@ from onnxgpu.providers.tensorrt.stand_in.surface.api import Api, ClassApi, Param
 from onnxgpu.providers.tensorrt.stand_in.surface.conversion import REFUSED, Kinds, Misbehaviour
 from onnxgpu.providers.tensorrt.stand_in.surface.dims import MAX_DIMS, Dims
 from onnxgpu.providers.tensorrt.stand_in.surface.enums import MODULE
+from onnxgpu.providers.tensorrt.stand_in.surface.exported_bytes import ExportedBytes, export
 
 MISSING: Any = object()
 SHOWING = ("__repr__", "__str__")
-UNSET_BY_NONE = ("IDebugListener", "IErrorRecorder", "IGpuAllocator", "IOutputAllocator", "IProfiler", "IProgressMonitor")
+UNSET_BY_NONE = {
+    f"{name} | None" for name in ("IDebugListener", "IErrorRecorder", "IGpuAllocator", "IOutputAllocator", "IProfiler", "IProgressMonitor")
+}
 
 
 class ObjectType(type):
@@ -77,8 +80,10 @@ class Surface:
             if name is None:
                 raise Misbehaviour(f"{behaviour!r} is of no class of the API")
             kind: Any = self.classes[name]
-            found = kind.__new__(kind, behaviour) if issubclass(kind, bytearray) else kind.__new__(kind)
+            found = kind.__new__(kind)
             self.bind(found, behaviour)
+            if isinstance(found, ExportedBytes):
+                export(found, behaviour)
         return found
 
     def bind(self, made: Object, behaviour: Any) -> None:
@@ -122,7 +127,7 @@ class Surface:
             return REFUSED if parameter.default is None else self.default(parameter.default)
         if value is None and (parameter.default == "None" or parameter.type in UNSET_BY_NONE):
             return None
-        return self.kinds[parameter.type].accept(value, convert=convert)
+        return self.kinds[parameter.type.removesuffix(" | None")].accept(value, convert=convert)
 
     def default(self, text: str) -> Any:
         """The value of a default's expression: a number, text, True, False, None, or a member of an enum."""
@@ -195,7 +200,7 @@ class DimsKind(ObjectKind):
 
     def converted(self, value: Any) -> Any:
         """See `ObjectKind`."""
-        found = self._surface.kinds["Sequence[SupportsInt]"].accept(value, convert=False)
+        found = self._surface.kinds["Sequence[int64]"].accept(value, convert=False)
         return found if found is REFUSED or len(found) <= MAX_DIMS else REFUSED
 
     def give(self, value: Any) -> Any:
@@ -325,8 +330,6 @@ def buffer(body: dict[str, Any]) -> tuple[type, ...]:
     if sys.version_info >= (3, 12):
         body["__buffer__"] = lambda self, flags: memoryview(self._behaviour.__buffer__(flags))
         return (Object,)
-    from onnxgpu.providers.tensorrt.stand_in.surface.exported_bytes import ExportedBytes
-
     return Object, ExportedBytes
 
 

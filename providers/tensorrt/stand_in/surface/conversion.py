@@ -1,8 +1,8 @@
 """What pybind11 takes as an argument of a type, and what the type promises of a returned value.
 
-As in pybind11, overloads are tried twice: first with values of just that type, then with those that can be converted. It is a
-little stricter in three places, where the bindings take what is a mistake: None as a bool, None as a `str` that has no such
-default, and a negative size is left to what the stand-in does.
+As in pybind11, overloads are tried twice: first with values of just that type, then with those that can be converted. It is
+stricter where the bindings take what is a mistake: None as a bool, a member of an enum as a number (flags are `1 << int(flag)`), and
+None for a pointer to anything but an interface that it unsets, or a default.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
 import numpy as np
+
+from onnxgpu.providers.tensorrt.stand_in.surface.enums import Enum
 
 REFUSED: Any = object()
 
@@ -52,17 +54,22 @@ class Plain:
         return value
 
 
-def _integer(value: Any, convert: bool) -> Any:
-    if isinstance(value, float) or not (hasattr(value, "__index__") or (convert and hasattr(value, "__int__"))):
-        return REFUSED
-    try:
-        number = int(value)
-    except (TypeError, ValueError):  # arrays have `__int__`, whatever their length
-        return REFUSED
-    return number if -(2**63) <= number < 2**64 else REFUSED
+def _integer(lowest: int, highest: int) -> Callable[[Any, bool], Any]:
+    def accept(value: Any, convert: bool) -> Any:
+        if isinstance(value, float | Enum) or not (hasattr(value, "__index__") or (convert and hasattr(value, "__int__"))):
+            return REFUSED
+        try:
+            number = int(value)
+        except (TypeError, ValueError):  # arrays have `__int__`, whatever their length
+            return REFUSED
+        return number if lowest <= number <= highest else REFUSED
+
+    return accept
 
 
 def _real(value: Any, convert: bool) -> Any:
+    if isinstance(value, Enum):
+        return REFUSED
     if not isinstance(value, float) and not (convert and (hasattr(value, "__float__") or hasattr(value, "__index__"))):
         return REFUSED
     try:
@@ -104,9 +111,9 @@ def _anything(value: Any, convert: bool) -> Any:
 
 PLAIN: dict[str, Kind] = {
     "None": Plain(_exactly(type(None)), type(None)),
-    "SupportsInt": Plain(_integer, int),
+    "SupportsInt": Plain(_integer(-(2**63), 2**64 - 1), int),
     "SupportsFloat": Plain(_real, float),
-    "int": Plain(_integer, int),
+    "int": Plain(_integer(-(2**63), 2**64 - 1), int),
     "float": Plain(_real, float),
     "bool": Plain(_boolean, bool),
     "str": Plain(_text, (str, type(None))),
@@ -120,8 +127,12 @@ PLAIN: dict[str, Kind] = {
     "CapsuleType": Plain(_capsule, object),
     "Callable": Plain(lambda value, convert: value if callable(value) else REFUSED, object),
     "Iterable": Plain(lambda value, convert: value if isinstance(value, Iterable) else REFUSED, object),
+    "Iterator": Plain(lambda value, convert: REFUSED, object),
     "object": Plain(_anything, object),
 }
+for _bits in (8, 16, 32, 64):
+    PLAIN[f"int{_bits}"] = Plain(_integer(-(2 ** (_bits - 1)), 2 ** (_bits - 1) - 1), int)
+    PLAIN[f"uint{_bits}"] = Plain(_integer(0, 2**_bits - 1), int)
 
 
 def is_sequence(value: Any) -> bool:

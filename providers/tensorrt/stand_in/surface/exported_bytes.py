@@ -13,11 +13,9 @@ class ExportedBytes(bytearray):
 
     __slots__ = ()
 
-    def __new__(cls, behaviour: Any) -> ExportedBytes:
-        """A copy of what the behaviour exports."""
-        made = super().__new__(cls)
-        bytearray.extend(made, memoryview(behaviour.__buffer__(0)))
-        return made
+    def __new__(cls, *arguments: Any) -> ExportedBytes:
+        """Without content; whether a program may make one is for `__init__` to say."""
+        return super().__new__(cls)
 
     def __bool__(self) -> bool:
         return True
@@ -26,6 +24,11 @@ class ExportedBytes(bytearray):
         if name in HIDDEN:
             raise AttributeError(f"{type(self).__qualname__!r} object has no attribute {name!r}")
         return object.__getattribute__(self, name)
+
+
+def export(made: ExportedBytes, behaviour: Any) -> None:
+    """Let it export a copy of what the behaviour exports."""
+    bytearray.extend(made, memoryview(behaviour.__buffer__(0)))
 
 
 for _name in SPECIAL | {"__hash__"}:

@@ -82,8 +82,8 @@ def bases_first(found: Mapping[str, ClassApi]) -> list[ClassApi]:
     return list(ordered.values())
 
 
-def make(api: Api, behaviours: Mapping[str, type]) -> ModuleType:
-    """The module `tensorrt` of one version, acting through the behaviours."""
+def surface_of(api: Api, behaviours: Mapping[str, type]) -> classes.Surface:
+    """The classes and enums of one version, acting through the behaviours."""
     surface = classes.Surface(api, behaviours)
     named: dict[str, Kind] = {"CapsuleType": Plain(_capsule, object)}
     for each in bases_first(api.classes):
@@ -94,6 +94,12 @@ def make(api: Api, behaviours: Mapping[str, type]) -> ModuleType:
             surface.classes[each.name] = classes.make(surface, each)
             named[each.name] = classes.KINDS.get(each.name, classes.ObjectKind)(surface, each.name)
     surface.kinds = Kinds(named)
+    return surface
+
+
+def make(surface: classes.Surface) -> ModuleType:
+    """The module `tensorrt`, with these classes."""
+    api = surface.api
     module = ModuleType("tensorrt", "The stand-in of TensorRT's Python module.")
     module.__spec__ = ModuleSpec("tensorrt", loader=None)
     contents: dict[str, Any] = {name: each for name, each in surface.classes.items() if "." not in name}
