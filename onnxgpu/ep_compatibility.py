@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from onnxgpu.context_model.marks import COMPATIBILITY, marks_in
 from onnxgpu.discovery import providers
 from onnxgpu.ep_devices import OrtEpDevice, OrtHardwareDevice, OrtHardwareDeviceType, get_ep_devices
 from onnxgpu.errors import InvalidArgument
 from onnxgpu.options.enums import NamedInteger
+from onnxgpu.provider import Provider
+from onnxgpu.segment_provider import SegmentProvider
 
 
 class OrtCompiledModelCompatibility(NamedInteger):
@@ -54,18 +57,33 @@ def get_hardware_device_ep_incompatibility_details(arg0: str, arg1: OrtHardwareD
 
 
 def get_model_compatibility_for_ep_devices(arg0: Sequence[OrtEpDevice], arg1: str) -> OrtCompiledModelCompatibility:
-    """`EP_NOT_APPLICABLE`: no provider here writes compiled models that are tied to devices.
+    """Whether engines of which a model's metadata say `arg1` run on all of these devices.
 
     Args:
         arg0: devices, at least one.
         arg1: what `get_compatibility_info_from_model` gave.
+
+    Returns:
+        `EP_SUPPORTED_OPTIMAL`, `EP_UNSUPPORTED`, or `EP_NOT_APPLICABLE`: the text is not ours, or a provider has no engines.
 
     Raises:
         RuntimeError: there is no device.
     """
     if not arg0 or not all(isinstance(device, OrtEpDevice) for device in arg0):
         raise RuntimeError("Invalid argument provided to GetModelCompatibilityForEpDevices.")
-    return OrtCompiledModelCompatibility.EP_NOT_APPLICABLE
+    told = marks_in(arg1)
+    classes = [providers()[device.ep_name] for device in arg0]
+    if told is None or not all(issubclass(provider, SegmentProvider) for provider in classes):
+        return OrtCompiledModelCompatibility.EP_NOT_APPLICABLE
+    fit = all(_runs(provider, told) for provider in classes)
+    return OrtCompiledModelCompatibility.EP_SUPPORTED_OPTIMAL if fit else OrtCompiledModelCompatibility.EP_UNSUPPORTED
+
+
+def _runs(provider: type[Provider], told: tuple[str, str]) -> bool:
+    if provider.unavailable() is not None:
+        return False
+    made = provider()
+    return isinstance(made, SegmentProvider) and made.misfit(*told) is None
 
 
 def get_compatibility_info_from_model(arg0: str, arg1: str) -> str | None:
@@ -90,4 +108,4 @@ def _compatibility_info(source: str | bytes, provider: str) -> str | None:
     from onnxgpu.loading import metadata_of
     from onnxgpu.options import SessionOptions
 
-    return metadata_of(source, SessionOptions()).custom_metadata_map.get(f"ep_compatibility_info.{provider}")
+    return metadata_of(source, SessionOptions()).custom_metadata_map.get(f"{COMPATIBILITY}{provider}")

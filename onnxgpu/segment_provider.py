@@ -119,15 +119,24 @@ class SegmentProvider(Provider):
             InvalidArgument: the provider's options do not fit the inputs.
         """
 
+    def misfit(self, version: str, hardware: str) -> str | None:
+        """Why an engine out of a model cannot run here, as far as that is known without it; None if nothing speaks against it.
+
+        Args:
+            version: of the library that made it, as in `Engine`; "": it is not known.
+            hardware: that it runs on, as in `Engine`; "": it is not known.
+        """
+        return None
+
     def claim_engine(self, segment: Segment, engine: Engine) -> SegmentClaim | Refusal:
         """Say whether this provider runs `engine`, which was in a model, and how; nothing is compiled.
 
         Args:
             segment: without operations; its inputs and outputs have the names that they had when the engine was made.
-            engine: of unknown origin where it has no version.
+            engine: fits, as far as `misfit` can tell; where it has no version, it was made by another program.
 
         Raises:
-            EPFail: the engine is of another version or for other hardware, or the library does not take it; says what to do.
+            EPFail: the library does not take it, or it does not fit `segment`.
         """
         return Refusal(f"{self.name} reads no engines from models")
 

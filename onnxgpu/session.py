@@ -231,8 +231,8 @@ class InferenceSession(Session):
 
     def __getstate__(self) -> Any:
         """What the session is made of: it is made again where it is unpickled or copied, from the same path or bytes."""
-        source, *rest = self._made_of
-        return (source if isinstance(source, (str, bytes)) else source.SerializeToString(), *rest)
+        source, options, *rest = self._made_of
+        return (source if isinstance(source, (str, bytes)) else source.SerializeToString(), options.without("ep.context_enable"), *rest)
 
     def __setstate__(self, state: Any) -> None:
         source, options, providers, provider_options, others = state

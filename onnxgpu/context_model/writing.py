@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnxgpu.atomic_file import whole_file
+from onnxgpu.context_model.marks import COMPATIBILITY, marks
 from onnxgpu.context_model.request import ContextRequest
 from onnxgpu.ep_context import OrtEpContextData
 from onnxgpu.errors import Fail, InvalidArgument
@@ -62,6 +63,7 @@ def with_engines(loaded: LoadedModel, placement: Placement, request: ContextRequ
         _make_context(node, assignment, engine, request, None if embed else name)
         if loaded.path is not None:
             _set(node, onnx_model_filename=loaded.path.name)
+        copy.metadata_props[f"{COMPATIBILITY}{assignment.provider.name}"] = marks(engine)
     copy.opset_imports[DOMAIN] = 1
     return replace(loaded, model=copy)
 
@@ -146,7 +148,8 @@ def _written(content: memoryview, file_name: str, request: ContextRequest) -> st
         )
     location = _from_model(request.engine_folder / file_name, request.folder)
     try:
-        request.engine_folder.mkdir(parents=True, exist_ok=True)
+        if request.engine_folder != request.folder:
+            request.engine_folder.mkdir(parents=True, exist_ok=True)
         with whole_file(request.engine_folder / file_name) as file:
             file.write(content)
     except OSError as error:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from copy import copy
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from onnxgpu.log import logger
 
@@ -40,6 +41,14 @@ class Options:
         if key in self._config:
             logger.warning("Config with key [%s] already exists with value [%s]. It will be overwritten", key, self._config[key])
         self._config[key] = value
+
+    def without(self, key: str) -> Self:
+        """These options without a configuration entry."""
+        if key not in self._config:
+            return self
+        made = copy(self)
+        made._config = {name: value for name, value in self._config.items() if name != key}
+        return made
 
     def _entry(self, key: str) -> str:
         if key not in self._config:

@@ -48,6 +48,10 @@ def assign_context(operation: Operation, providers: Sequence[Provider], files: E
             refusals.append((provider.name, f"the node was compiled by {node.source}"))
         elif isinstance(provider, SegmentProvider):
             engine = engine or node.engine(files)
+            if misfit := provider.misfit(engine.version, engine.hardware):
+                raise EPFail(
+                    f"the engine of {operation} for {provider.name} {misfit}; compile the model again with what is here (ModelCompiler)"
+                )
             answer = provider.claim_engine(node.segment(), engine)
             if isinstance(answer, SegmentClaim):
                 return _assignment(operation, provider, answer, engine, node, refusals, files)

@@ -13,10 +13,7 @@ from onnxgpu.errors import EPFail
 from onnxgpu.log import logger
 from onnxgpu.providers.openvino.engine import HONEST, exported, hardware, imported, reason_of, version
 from onnxgpu.providers.openvino.kernel import SegmentKernel
-from onnxgpu.providers.segments.context_model import check_fit, refusal
 from onnxgpu.segment_provider import Engine, Segment
-
-_NAME = "OpenVINOExecutionProvider"
 
 
 def kept(kernel: SegmentKernel, device: str, settings: Mapping[str, Any]) -> Engine:
@@ -35,16 +32,19 @@ def kernel_of(segment: Segment, engine: Engine, device: str, settings: Mapping[s
         settings: of the session; those that decide numbers are the engine's own.
 
     Raises:
-        EPFail: the engine does not fit this OpenVINO, this device, or the node that holds it.
+        EPFail: OpenVINO does not take the engine, or it does not fit the node that holds it.
     """
-    check_fit(_NAME, segment, engine, version(), hardware(device))
     try:
         compiled = imported(engine.content, device, {**settings, **_own_settings(engine, settings)})
     except RuntimeError as error:
-        raise EPFail(refusal(_NAME, segment, f"is not taken by OpenVINO {version()}: {reason_of(error)}")) from error
+        raise EPFail(_refusal(segment, f"is not taken by OpenVINO {version()}: {reason_of(error)}")) from error
     if len(compiled.inputs) > len(segment.inputs):
-        raise EPFail(refusal(_NAME, segment, f"reads {len(compiled.inputs)} values, and its node gives {len(segment.inputs)}"))
+        raise EPFail(_refusal(segment, f"reads {len(compiled.inputs)} values, and its node gives {len(segment.inputs)}"))
     return SegmentKernel(_typed(segment, compiled), None, compiled, engine.content, _passed(engine))
+
+
+def _refusal(segment: Segment, reason: str) -> str:
+    return f"the engine '{segment.name}' for OpenVINO {reason}; compile the model again with what is here (ModelCompiler)"
 
 
 def _own_settings(engine: Engine, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def _typed(segment: Segment, compiled: Any) -> Segment:
     types = [_dtype(port) for port in compiled.outputs]
     told = [value.dtype for value in segment.outputs]
     if len(types) != len(told) or any(dtype not in (None, own) for dtype, own in zip(told, types, strict=True)):
-        raise EPFail(refusal(_NAME, segment, f"gives {[str(t) for t in types]}, and its node declares {[str(t) for t in told]}"))
+        raise EPFail(_refusal(segment, f"gives {[str(t) for t in types]}, and its node declares {[str(t) for t in told]}"))
     return replace(segment, outputs=tuple(replace(value, dtype=own) for value, own in zip(segment.outputs, types, strict=True)))
 
 

@@ -18,6 +18,7 @@ from onnxgpu.providers.openvino.kernel import SegmentKernel
 from onnxgpu.providers.openvino.limits import limit
 from onnxgpu.providers.segments.cache import EngineCache
 from onnxgpu.providers.segments.content_key import content_key
+from onnxgpu.providers.segments.context_model import misfit
 from onnxgpu.segment_provider import Engine, Exclusions, Segment, SegmentClaim, SegmentProvider
 
 _PRECISIONS = {"": "f32", "ACCURACY": "f32", "FP32": "f32", "FP16": "f16", "BF16": "bf16"}
@@ -90,6 +91,10 @@ class OpenVINOProvider(HostProvider, SegmentProvider):
             reasons = {i: reason for i, operation in enumerate(segment.operations) if (reason := self._reason_against(operation))}
             return Exclusions(reasons) if reasons else Refusal(f"OpenVINO does not compile the segment: {engine.reason_of(error)}")
         return SegmentClaim(lambda: kernel, engine=lambda: kept(kernel, self._device, self._settings))
+
+    def misfit(self, version: str, hardware: str) -> str | None:
+        """See `onnxgpu.segment_provider.SegmentProvider`."""
+        return misfit(version, hardware, engine.version(), engine.hardware(self._device))
 
     def claim_engine(self, segment: Segment, engine: Engine) -> SegmentClaim | Refusal:
         """See `onnxgpu.segment_provider.SegmentProvider`."""

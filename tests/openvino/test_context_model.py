@@ -163,7 +163,7 @@ def test_what_is_no_engine_is_refused() -> None:
     saved(perceptron(5), embed="1")
     whole = attributes(onnx.load("m_ctx.onnx"))["ep_cache_context"]
     for content in (b"junk" * 100, whole[: len(whole) // 2], b"\0" * 10, whole.replace(b"ov=20", b"ov=19")):
-        with pytest.raises(EPFail, match=r"the engine 'perceptron:.*' of OpenVINOExecutionProvider is not taken by OpenVINO 20"):
+        with pytest.raises(EPFail, match=r"the engine 'perceptron:.*' for OpenVINO is not taken by OpenVINO 20"):
             loaded(changed(ep_cache_context=content, notes=""))
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,10 +17,13 @@ from onnx import helper, numpy_helper
 
 import onnxgpu
 from onnxgpu import discovery
+from onnxgpu.capi import onnxruntime_pybind11_state as state
 from onnxgpu.context_model import writing
 from onnxgpu.errors import EPFail, Fail, InvalidArgument, InvalidGraph, ModelRequiresCompilation, NoSuchFile, NotImplemented, OnnxGpuError
 from onnxgpu.explain import explanation
 from onnxgpu.session import InferenceSession
+from tests.models import model
+from tests.random_graphs import random_graph
 from tests.segments.keeping import NAME, KeepingProvider
 from tests.segments.providers import EvaluatorProvider
 from tests.side_by_side import CPU, ort, outcome
@@ -297,7 +302,8 @@ BAD: dict[str, tuple[dict[str, Any], type[OnnxGpuError], str]] = {
     "empty": ({"ep_cache_context": "empty.engine"}, EPFail, "is empty"),
     "no content": ({"ep_cache_context": None}, InvalidGraph, "has no attribute ep_cache_context"),
     "mode": ({"embed_mode": 3}, InvalidGraph, "embed_mode is 3"),
-    "version": ({"ep_sdk_version": "0.9"}, EPFail, "an engine of version 0.9, and this is 1.0"),
+    "version": ({"ep_sdk_version": "0.9"}, EPFail, "was compiled by version 0.9 of its library, and here is 1.0"),
+    "hardware": ({"hardware_architecture": "abacus"}, EPFail, "for KeepingExecutionProvider was compiled for abacus, and here is any"),
     "source": (
         {"source": "NobodyExecutionProvider"},
         NotImplemented,
@@ -445,6 +451,83 @@ def test_options_of_a_provider_may_ask_for_the_model(monkeypatch: pytest.MonkeyP
 def test_entries_without_effect_are_told(caplog: pytest.LogCaptureFixture) -> None:
     saved(ep__share_ep_contexts="1")
     assert "ep.share_ep_contexts has no effect: each session has engines of its own" in caplog.text
+
+
+def test_whether_engines_fit_can_be_asked_without_loading_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(KeepingProvider, "listed", True)
+    saved()
+    kinds = state.OrtCompiledModelCompatibility
+    told = state.get_compatibility_info_from_model("m_ctx.onnx", NAME)
+    assert json.loads(told) == {"version": "1.0", "hardware": "any"}
+    device = next(device for device in onnxgpu.get_ep_devices() if device.ep_name == NAME)
+    cpu = next(device for device in onnxgpu.get_ep_devices() if device.ep_name == "CPUExecutionProvider")
+    assert state.get_model_compatibility_for_ep_devices([device], told) == kinds.EP_SUPPORTED_OPTIMAL
+    assert state.get_model_compatibility_for_ep_devices([device], told.replace("1.0", "2.0")) == kinds.EP_UNSUPPORTED
+    for devices, text in (([cpu], told), ([device], "of another program"), ([device], "3")):
+        assert state.get_model_compatibility_for_ep_devices(devices, text) == kinds.EP_NOT_APPLICABLE
+    monkeypatch.setattr(KeepingProvider, "unavailable", classmethod(lambda cls: "away"))
+    assert state.get_model_compatibility_for_ep_devices([device], told) == kinds.EP_UNSUPPORTED
+
+
+def test_a_session_that_is_copied_writes_no_second_model() -> None:
+    made = saved()
+    for again in (copy.copy(made), pickle.loads(pickle.dumps(made))):
+        check(again)
+    with pytest.raises(Fail, match="exists already"):
+        saved()
+
+
+def test_the_optimised_model_of_one_has_its_engines() -> None:
+    saved(ep__context_embed_mode="1")
+    options = onnxgpu.SessionOptions()
+    options.optimized_model_filepath = "optimised.onnx"
+    InferenceSession("m_ctx.onnx", options, providers=PROVIDERS)
+    check(session("optimised.onnx"))
+    assert contexts(onnx.load("optimised.onnx")) == contexts(onnx.load("m_ctx.onnx"))
+
+
+IN_A_BODY = """g (bool c, float[3,32] x) => (float[3,32] y) {
+  a = Abs(x)
+  y = If (c) <
+    then_branch = then () => (float[3,32] t) { b = Relu(a) t = Mul(b, x) },
+    else_branch = otherwise () => (float[3,32] e) { e = Neg(a) }
+  >
+}"""
+
+
+def test_segments_in_bodies() -> None:
+    onnx.save(model(IN_A_BODY), "m.onnx")
+    saved(ep__context_embed_mode="1")
+    made = session("m_ctx.onnx", session__disable_model_compile="1")
+    for c in (True, False):
+        (y,) = made.run(None, {"c": np.array(c), "x": X})
+        np.testing.assert_array_equal(y, np.maximum(np.abs(X), 0) * X if c else -np.abs(X))
+
+
+def test_nothing_is_made_where_there_is_no_folder() -> None:
+    for embed in "01":
+        with pytest.raises(InvalidArgument, match='open file "nowhere/'):
+            saved(ep__context_file_path="nowhere/m.onnx", ep__context_embed_mode=embed)
+    assert here() == {"m.onnx"}
+
+
+@pytest.mark.parametrize("seed", range(0, 90, 3))
+def test_random_graphs(seed: int) -> None:
+    """Whatever the graph, and however its engines are kept: nothing is compiled again, and the outputs are the same."""
+    graph = random_graph(seed)
+    feeds = graph.feeds(np.random.default_rng(seed), 2)
+    try:
+        made = session(graph.model, ep__context_enable="1", ep__context_file_path="r.onnx", ep__context_embed_mode=str(seed % 2))
+        wanted = made.run(None, feeds)
+    except OnnxGpuError as problem:
+        pytest.skip(f"not a valid graph: {problem}")
+    assert Path("r.onnx").exists() == (NAME in made.placement.providers())
+    if Path("r.onnx").exists():
+        KeepingProvider.compiled.clear()
+        actual = session("r.onnx").run(None, feeds)
+        assert KeepingProvider.compiled == []
+        for one, other in zip(actual, wanted, strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 def test_pinned_elsewhere() -> None:
