@@ -8,9 +8,10 @@ from importlib import import_module
 from types import ModuleType
 
 from onnxgpu.providers.tensorrt.stand_in import registry
+from onnxgpu.providers.tensorrt.stand_in.order import forget_violations, violations
 from onnxgpu.providers.tensorrt.stand_in.recording import Call, clear, keeping_arguments, recorded
 
-__all__ = ["Call", "clear", "install", "installed", "keeping_arguments", "recorded", "uninstall"]
+__all__ = ["Call", "clear", "forget_violations", "install", "installed", "keeping_arguments", "recorded", "uninstall", "violations"]
 
 NAMES = ("tensorrt", "tensorrt_bindings", "tensorrt_bindings.tensorrt")
 

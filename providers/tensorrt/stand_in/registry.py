@@ -9,6 +9,7 @@ A behaviour is a plain class with the names that it implements; `surface.py` put
   by the API's names. `Logger` and `Profiler` are registered; the behaviour has the methods of the interface.
 - Members of enums are those of the installed version, in both directions: `enum("DataType").FLOAT`.
 - `Dims` and other sequences of numbers arrive as tuples, and tuples are returned for `Dims`.
+- Functions of the module are registered by their names as well.
 - Properties are properties or attributes of the behaviour; the surface alone says which may be written.
 """
 
@@ -17,31 +18,31 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-_Class = TypeVar("_Class", bound=type)
+_Behaviour = TypeVar("_Behaviour", bound=Callable[..., Any])
 
-_implementations: dict[str, type] = {}
+_implementations: dict[str, Callable[..., Any]] = {}
 _enums: dict[str, Any] = {}
 _version = ""
 
 
-def implements(name: str) -> Callable[[_Class], _Class]:
-    """Register a class as what `tensorrt.NAME` does.
+def implements(name: str) -> Callable[[_Behaviour], _Behaviour]:
+    """Register a class, or a function, as what `tensorrt.NAME` does.
 
     Raises:
         ValueError: another is registered under this name.
     """
 
-    def register(implementation: _Class) -> _Class:
+    def register(implementation: _Behaviour) -> _Behaviour:
         if name in _implementations:
-            raise ValueError(f"{_implementations[name].__qualname__} implements {name} already")
+            raise ValueError(f"{_implementations[name]!r} implements {name} already")
         _implementations[name] = implementation
         return implementation
 
     return register
 
 
-def implementations() -> Mapping[str, type]:
-    """Every behaviour, by the name of its class in the API."""
+def implementations() -> Mapping[str, Callable[..., Any]]:
+    """Every behaviour, by the name of its class or function in the API."""
     return _implementations
 
 
@@ -71,3 +72,8 @@ def major() -> int:
 def enum(name: str) -> Any:
     """An enum of the installed version."""
     return _enums[name]
+
+
+def has_enum(name: str) -> bool:
+    """Whether the installed version has an enum of this name."""
+    return name in _enums

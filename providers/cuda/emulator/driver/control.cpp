@@ -2,6 +2,40 @@
 #include "driver.h"
 
 #include <cstring>
+#include <dlfcn.h>
+
+namespace emulated {
+
+namespace {
+
+// Python's functions, if this process has an interpreter.
+struct Interpreter {
+    int (*is_held)();
+    void* (*let_go)();
+    void (*take_back)(void*);
+};
+
+const Interpreter& interpreter() {
+    static const Interpreter found = {
+        reinterpret_cast<int (*)()>(dlsym(RTLD_DEFAULT, "PyGILState_Check")),
+        reinterpret_cast<void* (*)()>(dlsym(RTLD_DEFAULT, "PyEval_SaveThread")),
+        reinterpret_cast<void (*)(void*)>(dlsym(RTLD_DEFAULT, "PyEval_RestoreThread")),
+    };
+    return found;
+}
+
+}  // namespace
+
+ApiLock::ApiLock() {
+    if (device_lock.try_lock()) return;
+    const Interpreter& python = interpreter();
+    const bool held = python.is_held && python.let_go && python.take_back && python.is_held();
+    void* const state = held ? python.let_go() : nullptr;
+    device_lock.lock();
+    if (held) python.take_back(state);
+}
+
+}  // namespace emulated
 
 using namespace emulated;
 
@@ -50,6 +84,19 @@ int emulated_submit(void* stream, std::function<int()>* work) {
     API_LOCK;
     ++counters.library_calls;
     return submit(stream_of(stream), *work, "a library call");
+}
+
+// As `emulated_submit`, for a library that is written in Python: calls function(argument), which gives 0 or an error.
+int emulated_call(void* stream, int (*function)(uint64_t), uint64_t argument) {
+    API_LOCK;
+    ++counters.library_calls;
+    return submit(stream_of(stream), [=] { return function(argument); }, "a library call");
+}
+
+// What a library call that fails on the device ends in; returns the error.
+int emulated_fault(int error, const char* why) {
+    API_LOCK;
+    return poison_with(error, why);
 }
 
 int emulated_is_inside(const void* pointer, size_t bytes) {

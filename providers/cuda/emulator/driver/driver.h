@@ -13,9 +13,18 @@
 #include <set>
 #include <thread>
 
-#define API_LOCK std::lock_guard<std::recursive_mutex> api_lock(emulated::device_lock)
+#define API_LOCK emulated::ApiLock api_lock
 
 namespace emulated {
+
+// Holds the device. What runs on it may be a function of Python, so a thread that waits for the device lets go of the interpreter.
+class ApiLock {
+  public:
+    ApiLock();
+    ~ApiLock() { device_lock.unlock(); }
+    ApiLock(const ApiLock&) = delete;
+    ApiLock& operator=(const ApiLock&) = delete;
+};
 
 using Work = std::function<int()>;  // 0, or the error that it ends in
 

@@ -64,7 +64,7 @@ class Place:
 class Surface:
     """What the classes of one installed version share: the types, the behaviours, and which object stands for which behaviour."""
 
-    def __init__(self, api: Api, behaviours: Mapping[str, type]) -> None:
+    def __init__(self, api: Api, behaviours: Mapping[str, Callable[..., Any]]) -> None:
         self.api = api
         self.behaviours = behaviours
         self.classes: dict[str, Any] = {}

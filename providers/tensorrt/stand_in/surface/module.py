@@ -82,7 +82,7 @@ def bases_first(found: Mapping[str, ClassApi]) -> list[ClassApi]:
     return list(ordered.values())
 
 
-def surface_of(api: Api, behaviours: Mapping[str, type]) -> classes.Surface:
+def surface_of(api: Api, behaviours: Mapping[str, Callable[..., Any]]) -> classes.Surface:
     """The classes and enums of one version, acting through the behaviours."""
     surface = classes.Surface(api, behaviours)
     named: dict[str, Kind] = {"CapsuleType": Plain(_capsule, object)}
