@@ -458,7 +458,7 @@ def test_whether_engines_fit_can_be_asked_without_loading_them(monkeypatch: pyte
     saved()
     kinds = state.OrtCompiledModelCompatibility
     told = state.get_compatibility_info_from_model("m_ctx.onnx", NAME)
-    assert json.loads(told) == {"version": "1.0", "hardware": "any"}
+    assert told is not None and json.loads(told) == {"version": "1.0", "hardware": "any"}
     device = next(device for device in onnxgpu.get_ep_devices() if device.ep_name == NAME)
     cpu = next(device for device in onnxgpu.get_ep_devices() if device.ep_name == "CPUExecutionProvider")
     assert state.get_model_compatibility_for_ep_devices([device], told) == kinds.EP_SUPPORTED_OPTIMAL
