@@ -45,7 +45,7 @@ def assigned_subgraphs(placement: Placement) -> list[OrtEpAssignedSubgraph]:
     """The nodes of a placement; a segment's are together, and neighbours that one provider of operators has."""
     return [
         OrtEpAssignedSubgraph(name, tuple(_node(member) for a in assignments for member in a.members or (a,)))
-        for (name, _), assignments in groupby(placement, lambda a: (a.provider.name, id(a) if a.members else 0))
+        for (name, _), assignments in groupby(placement, lambda a: (a.provider.label, id(a) if a.members else 0))
     ]
 
 

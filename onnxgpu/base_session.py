@@ -67,12 +67,12 @@ class Session(ValueRuns):
         return self._options
 
     def get_providers(self) -> list[str]:
-        """The providers in use, in order of preference."""
+        """The providers in use, in order of preference; a second one of a name with the number of its device, `CUDAExecutionProvider:1`."""
         return self._selection.names
 
     def get_provider_options(self) -> dict[str, dict[str, str]]:
-        """Each provider's options, as texts."""
-        return {p.name: {k: _text(v) for k, v in p.options.items()} for p in self._selection.providers if not p.last_resort}
+        """Each provider's options, as texts; the keys are those of `get_providers`."""
+        return {p.label: {k: _text(v) for k, v in p.options.items()} for p in self._selection.providers if not p.last_resort}
 
     def set_providers(
         self, providers: Sequence[Requested] | None = None, provider_options: Sequence[Mapping[Any, Any]] | None = None

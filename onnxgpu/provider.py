@@ -15,6 +15,10 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
+from onnxgpu.place import HOST as HOST
+from onnxgpu.place import DeviceMemory as DeviceMemory
+from onnxgpu.place import Place as Place
+
 Array = Any
 """A tensor as its provider holds it: has `.shape` and `.dtype`; on the host it is a `numpy.ndarray`."""
 
@@ -27,37 +31,6 @@ Body = Callable[..., Sequence[Value]]
 
 Work = Callable[[], Any]
 """Launches on memory that is the same in every run."""
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Place:
-    """Where a tensor lives: two GPUs are two places."""
-
-    kind: str
-    index: int = 0
-
-    def __str__(self) -> str:
-        return self.kind if self.kind == "host" else f"{self.kind}:{self.index}"
-
-
-HOST = Place("host")
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceMemory:
-    """How onnxruntime's API and DLPack name a kind of device memory.
-
-    Attributes:
-        name: as `OrtMemoryInfo` has it; in lower case, the name for `OrtDevice.make`.
-        device_type: as `OrtDevice` has it: 1 for GPUs, 2 for FPGAs, 3 for NPUs.
-        vendor_id: PCI vendor, 0 for none.
-        dlpack_type: DLPack's `DLDeviceType`.
-    """
-
-    name: str
-    device_type: int
-    vendor_id: int
-    dlpack_type: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +211,10 @@ class Provider:
         last_resort: it comes behind the fallback, so that no standard operator is missing.
         memory: names of the memory at its place; None for host memory. A provider with memory of its own takes the option
             `device_id`.
+
+    Attributes:
+        options: those given, of the declared types.
+        has_namesake: one before it in the session has its name, and is on another device.
     """
 
     name: ClassVar[str]
@@ -251,6 +228,7 @@ class Provider:
 
     def __init__(self, options: Mapping[str, Any] | None = None) -> None:
         self.options = dict(options or {})
+        self.has_namesake = False
 
     @classmethod
     def unavailable(cls) -> str | None:
@@ -271,6 +249,11 @@ class Provider:
     def place(self) -> Place:
         """Where this provider's tensors live."""
         return HOST
+
+    @property
+    def label(self) -> str:
+        """What the session calls it: its name, with the number of its device if it has a namesake."""
+        return f"{self.name}:{self.place.index}" if self.has_namesake else self.name
 
     def domains(self) -> frozenset[str]:
         """Operator domains beyond ONNX's own of which this provider runs operators."""
@@ -358,6 +341,14 @@ class Provider:
         """Copy the elements of `source`, an array of the same shape and dtype here or on the host, into `target`, one here."""
         raise NotImplementedError
 
+    def reaches(self, other: Provider) -> bool:
+        """True if `copy_across` copies from the place of `other` without the host."""
+        return False
+
+    def copy_across(self, target: Array, source: Array, other: Provider) -> None:
+        """Copy the elements of `source`, an array at the place of `other`, into `target`, one here of the same shape and dtype."""
+        raise NotImplementedError
+
     def upload_into(self, target: Array, source: np.ndarray) -> None:
         """As `copy_into` from the host, where nothing that this run launched uses the memory of `target`."""
         self.copy_into(target, source)
@@ -369,6 +360,10 @@ class Provider:
     def pointer(self, array: Array) -> int:
         """The address of the first element of a dense array."""
         raise NotImplementedError
+
+    def index_at(self, pointer: int) -> int:
+        """Of several devices, the number of the one that has the memory at an address; this one's if nothing is known of it."""
+        return self.place.index
 
     def wrap(self, pointer: int, spec: Spec, owner: object) -> Array:
         """A dense array over memory at this provider's place that is not its own; `owner` keeps that alive."""

@@ -43,6 +43,9 @@ ONNXRUNTIME_PROVIDERS = (
 """Names that programs written for onnxruntime use; one that onnxgpu does not have counts as not available."""
 
 
+DEVICE = "device_id"
+"""The option that every provider with memory of its own has."""
+
 _PREFER_GPU = (OrtExecutionProviderDevicePolicy.PREFER_GPU, OrtExecutionProviderDevicePolicy.MAX_PERFORMANCE)
 """Policies that take every available provider; the others end on the CPU, as no provider here has an NPU."""
 
@@ -64,7 +67,7 @@ class Selection:
     @property
     def names(self) -> list[str]:
         """Names as `InferenceSession.get_providers` gives them: without the last resort."""
-        return [provider.name for provider in self.providers if not provider.last_resort]
+        return [provider.label for provider in self.providers if not provider.last_resort]
 
 
 def select(
@@ -75,6 +78,8 @@ def select(
     forbid_fallback: bool = False,
 ) -> Selection:
     """The providers to use.
+
+    Two entries of one name are two providers if their devices differ: `(name, {"device_id": 1})`, or `"name:1"` for short.
 
     Args:
         requested: names or (name, options), in order of preference; None: all that are available and used unasked.
@@ -103,13 +108,14 @@ def select(
         )
         if cause is None and provider is not None:
             chosen.append(provider(parsed))
-        else:
+        elif name not in dict(missing):
             missing.append((name, cause or ""))
     if not forbid_fallback:
         names = {provider.name for provider in chosen}
         chosen += [cls() for name, cls in known.items() if cls.fallback and name not in names]
         chosen += [cls() for name, cls in known.items() if cls.last_resort and name not in names]
     for index, joining in enumerate(chosen):
+        joining.has_namesake = any(other.name == joining.name for other in chosen[:index])
         joining.join(chosen[:index])
     _report(missing, chosen, strict)
     replaced = tuple(missing)
@@ -188,9 +194,10 @@ def _pairs(
     if provider_options is not None and len(provider_options) != len(requested):
         counts = f"got {len(requested)} providers and {len(provider_options)} option mappings"
         raise InvalidArgument(f"'providers' and 'provider_options' should be the same length if both are given; {counts}")
-    pairs: dict[str, Mapping[Any, Any]] = {}
+    pairs: dict[tuple[str, int], Mapping[Any, Any]] = {}
     for index, item in enumerate(requested):
         name, options = _name_and_options(item)
+        name, number = _name_and_device(name, known)
         if provider_options is not None:
             if options:
                 raise InvalidArgument(f"provider {name!r} has options in its tuple and in 'provider_options'; give them once")
@@ -201,11 +208,31 @@ def _pairs(
             raise InvalidArgument(
                 f"Unknown Provider Type: {name}. Known here: {', '.join(known)}; a plug-in provider must be installed first"
             )
-        if name in pairs:
+        if number is not None:
+            options = {DEVICE: number, **options}
+            if _device(options) != number:
+                raise InvalidArgument(f"provider {name}:{number} has {DEVICE} {options[DEVICE]!r} in its options; give one device")
+        key = name, _device(options) if name in known and known[name].memory else 0
+        if key in pairs:
             warn(f"Duplicate provider '{name}' encountered, ignoring.", UserWarning)
             continue
-        pairs[name] = options
-    return list(pairs.items())
+        pairs[key] = options
+    return [(name, options) for (name, _), options in pairs.items()]
+
+
+def _name_and_device(text: str, known: Mapping[str, type[Provider]]) -> tuple[str, int | None]:
+    """`NAME:1` is the provider NAME on its device 1."""
+    name, _, number = text.partition(":")
+    has_device = name in known and known[name].memory is not None and number.isdecimal()
+    return (name, int(number)) if has_device else (text, None)
+
+
+def _device(options: Mapping[Any, Any]) -> int:
+    """The number of the device; 0 for what is none, of which the check of the options tells."""
+    try:
+        return int(options.get(DEVICE, 0))
+    except (TypeError, ValueError):
+        return 0
 
 
 def _name_and_options(item: Any) -> tuple[str, Mapping[Any, Any]]:

@@ -175,6 +175,9 @@ class Value:
 def copy(source: Array, source_memory: Provider, target: Array, target_memory: Provider) -> None:
     """Copy elements into memory that is there already, from one place to another; shapes may differ, sizes not."""
     if source_memory.place not in (HOST, target_memory.place):
+        if tuple(source.shape) == tuple(target.shape) and target_memory.place != HOST and target_memory.reaches(source_memory):
+            target_memory.copy_across(target, source, source_memory)
+            return
         source, source_memory = source_memory.download(source), HOST_MEMORY
     if target_memory.place == HOST and source_memory.place == HOST:
         target_memory.copy_into(target, source.reshape(target.shape))
@@ -338,7 +341,7 @@ def array_from_dlpack(data: Any) -> tuple[Array, Provider]:
 def array_from_cuda_interface(data: Any) -> tuple[Array, Provider]:
     """The tensor of an object with `__cuda_array_interface__`, without a copy, and whose memory it lies in.
 
-    Source: CUDA Array Interface, version 3. It does not name the device, so the tensor has to lie on the first one.
+    Source: CUDA Array Interface, version 3. It does not name the device; the address tells.
 
     Raises:
         RuntimeError: the tensor is not dense, of a type that ONNX does not have, or there is no such memory here.
@@ -348,12 +351,14 @@ def array_from_cuda_interface(data: Any) -> tuple[Array, Provider]:
     strides = interface.get("strides")
     if strides is not None and not is_dense(spec.shape, [stride / spec.dtype.itemsize for stride in strides]):
         raise RuntimeError(f"only tensors that are dense in C order are supported; strides are {strides} bytes, shape is {spec.shape}")
+    pointer = interface["data"][0]
     memory = memory_for_dlpack(_CUDA_DEVICE, 0)
+    memory = memory_for_dlpack(_CUDA_DEVICE, memory.index_at(pointer))
     if "stream" not in interface:  # up to version 2 nothing says what there is to wait for
         memory.synchronize()
     elif interface["stream"] is not None:
         memory.wait_for_stream(interface["stream"])
-    return memory.wrap(interface["data"][0], spec, data), memory
+    return memory.wrap(pointer, spec, data), memory
 
 
 def copied_home(content: Any, memory: Provider) -> Any:

@@ -66,6 +66,21 @@ def test_between_two_devices_it_goes_through_the_host() -> None:
     )
 
 
+def test_between_two_devices_that_reach_each_other_it_goes_directly() -> None:
+    peers = {"peers": True}
+    plan = session(CHAIN, [("LoopbackExecutionProvider", peers), "CPUExecutionProvider"], placement="mode=listed").plan
+    providers = (plan.steps[0].provider, LoopbackProvider({"device_id": 1, **peers}), CPUProvider())
+    made = bound(plan, {0: ELSEWHERE}, {0: ELSEWHERE}, providers)
+    check_plan(made)
+    assert str(made) == (
+        "plan g(x@loopback:1) -> (z@loopback:1)\n"
+        "  x@loopback:0 = transfer(x@loopback:1) on LoopbackExecutionProvider, frees x@loopback:1\n"
+        "  y@loopback:0 = Relu(x@loopback:0) on LoopbackExecutionProvider, frees x@loopback:0\n"
+        "  z@loopback:0 = Neg(y@loopback:0) on LoopbackExecutionProvider, frees y@loopback:0\n"
+        "  z@loopback:1 = transfer(z@loopback:0) on LoopbackExecutionProvider, frees z@loopback:0"
+    )
+
+
 def test_an_output_that_is_read_on_the_host_too_is_copied_for_that_reader() -> None:
     text = "g (float[2] x) => (float[2] y, float[2] z) { y = Relu(x)\n z = Neg(y) }"
     assert text_of(text, {0: THERE}, {0: THERE}, "op:Neg=CPUExecutionProvider") == (

@@ -71,6 +71,23 @@ def test_a_large_computation_stays_on_its_device() -> None:
     assert [providers(text, placement="op:Relu=CPUExecutionProvider!")[name] for name in "bcd"] == ["Loop"] * 3
 
 
+def test_hints_name_one_of_several_devices() -> None:
+    text = "g (float[2] x) => (float[2] z) { y = Relu(x)\n z = Neg(y) }"
+    two = [("LoopbackExecutionProvider", {"device_id": 1}), ("LoopbackExecutionProvider", {"device_id": 0}), "CPUExecutionProvider"]
+
+    def places(hint: str) -> list[str]:
+        return [f"{a.provider.label} {a.provider.place}" for a in session(text, two, placement=f"{hint};mode=listed").placement]
+
+    first, second = "LoopbackExecutionProvider loopback:1", "LoopbackExecutionProvider:0 loopback:0"
+    assert places("") == [first, first]
+    assert places("op:Neg=LoopbackExecutionProvider:0") == places("op:Neg=LoopbackExecutionProvider:0!") == [first, second]
+    assert places("op:*=LoopbackExecutionProvider:0;") == [second, second]
+    assert places("op:Relu=LoopbackExecutionProvider:0; op:Neg=LoopbackExecutionProvider") == [second, first]
+    assert places("op:Relu=LoopbackExecutionProvider:0; op:Neg=LoopbackExecutionProvider:1!") == [second, first]
+    with pytest.raises(InvalidArgument, match=r"LoopbackExecutionProvider:2 is not among .*'LoopbackExecutionProvider:0'"):
+        places("op:Neg=LoopbackExecutionProvider:2!")
+
+
 def test_hints_by_name_and_soft_hints() -> None:
     text = "g (float[2] x) => (float[2] z) { y = Relu(x)\n z = Neg(y) }"
     assert providers(text, placement="op:Neg=CPUExecutionProvider;mode=listed") == {"y": "Loop", "z": "CPUE"}

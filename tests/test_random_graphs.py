@@ -11,15 +11,6 @@ import onnxruntime
 import pytest
 
 import onnxgpu
-from onnxgpu.execute import Program
-from onnxgpu.model_file import infer_types, load
-from onnxgpu.partition import parse_hints, partition
-from onnxgpu.plan import make_plan, pruned
-from onnxgpu.plan.check import check_plan
-from onnxgpu.provider import Provider
-from onnxgpu.providers.cpu.provider import CPUProvider
-from onnxgpu.providers.loopback.provider import LoopbackProvider
-from onnxgpu.providers.reference.provider import ReferenceProvider
 from tests.random_graphs import RandomGraph, random_graph
 
 CPU, LOOPBACK = "CPUExecutionProvider", "LoopbackExecutionProvider"
@@ -37,40 +28,27 @@ def session(graph: RandomGraph, providers: Sequence[object], level: int, placeme
 
 
 def two_devices(graph: RandomGraph, seed: int) -> Run:
-    """Split between two pretend devices and the host."""
-    devices = [LoopbackProvider({"device_id": i, "fraction": part, "seed": seed + i}) for i, part in enumerate((0.4, 0.6))]
-    providers: list[Provider] = [*devices, CPUProvider(), ReferenceProvider()]
-    model = load(graph.model.SerializeToString(), known_domains=frozenset()).model
-    infer_types(model)
-    plan = make_plan(model.graph, partition(model, providers, parse_hints("mode=listed" if seed % 2 else "")), providers)
-    check_plan(plan)
-    outputs = [value.name for value in model.graph.outputs]
-    programs: dict[tuple[int, ...], Program] = {(): Program(plan)}
-
-    def run(names: Sequence[str] | None, feeds: Feeds) -> list[Any]:
-        positions = tuple(outputs.index(name) for name in names or ())
-        program = programs.setdefault(positions, Program(pruned(plan, positions)) if positions else programs[()])
-        with np.errstate(all="ignore"):
-            return list(program([feeds[value.name or ""] for value in model.graph.inputs]))
-
-    return run
+    """Split between two pretend devices and the host; what goes from one device to the other goes directly for every second seed."""
+    devices = [(LOOPBACK, {"device_id": i, "fraction": part, "seed": seed + i, "peers": seed % 2}) for i, part in enumerate((0.4, 0.6))]
+    return session(graph, [*devices, CPU], 0, "mode=listed" if seed % 4 < 2 else "")
 
 
 def with_bindings(graph: RandomGraph, seed: int) -> Run:
-    """Inputs and outputs bound to the pretend device or the host, some outputs to memory of an earlier run."""
+    """Inputs and outputs bound to two pretend devices or the host, some outputs to memory of an earlier run."""
     options = onnxgpu.SessionOptions()
     options.add_session_config_entry("onnxgpu.placement", "mode=listed")
     made = onnxgpu.InferenceSession(graph.model.SerializeToString(), options, providers=[(LOOPBACK, {"fraction": 0.7, "seed": seed}), CPU])
     everything = [output.name for output in made.get_outputs()]
+    places = [("cpu", 0), ("loopback", 0), ("loopback", 1)]
 
     def run(names: Sequence[str] | None, feeds: Feeds) -> list[Any]:
         binding = made.io_binding()
         generator = np.random.default_rng([seed, *(value.size for value in feeds.values())])
         for name, array in feeds.items():
-            place = "cpu" if array.dtype == object else generator.choice(["cpu", "loopback"])
-            binding.bind_ortvalue_input(name, onnxgpu.OrtValue.ortvalue_from_numpy(array, place))
+            place, index = ("cpu", 0) if array.dtype == object else places[generator.integers(3)]
+            binding.bind_ortvalue_input(name, onnxgpu.OrtValue.ortvalue_from_numpy(array, place, index))
         for name in names or everything:
-            binding.bind_output(name, generator.choice(["cpu", "loopback"]))
+            binding.bind_output(name, *places[generator.integers(3)])
         made.run_with_iobinding(binding)
         first = binding.copy_outputs_to_cpu()
         for name, value in zip(names or everything, binding.get_outputs(), strict=True):

@@ -13,7 +13,7 @@ import onnxgpu
 from onnxgpu import InferenceSession, ProviderFallbackWarning, SessionOptions, discovery, provider_override
 from onnxgpu.errors import EPFail, InvalidArgument, NotImplemented
 from onnxgpu.options import checked_provider_options
-from onnxgpu.provider import Provider
+from onnxgpu.provider import DeviceMemory, Provider
 from tests.models import model
 
 CPU = "CPUExecutionProvider"
@@ -26,6 +26,7 @@ class Absent(Provider):
     name = ABSENT
     option_types: ClassVar[Mapping[str, type]] = {"device_id": int, "fraction": float, "fast": bool, "folder": str}
     preference = 1
+    memory = DeviceMemory("Absent", device_type=3, vendor_id=0, dlpack_type=16)
 
     @classmethod
     def unavailable(cls) -> str | None:
@@ -87,6 +88,41 @@ def test_provider_options_are_told_as_text() -> None:
     options = {"fraction": "0.5", "seed": 3}
     assert session([(LOOPBACK, options), CPU]).get_provider_options() == expected
     assert session([LOOPBACK, CPU], [options, {}]).get_provider_options() == expected
+
+
+def test_two_devices_of_one_provider() -> None:
+    expected = [LOOPBACK, f"{LOOPBACK}:1", CPU]
+    opened = session([(LOOPBACK, {"device_id": 0}), (LOOPBACK, {"device_id": "1", "seed": 3}), CPU])
+    assert opened.get_providers() == expected
+    assert opened.get_provider_options() == {
+        LOOPBACK: {"device_id": "0"},
+        f"{LOOPBACK}:1": {"device_id": "1", "seed": "3"},
+        CPU: {},
+    }
+    assert session(opened.get_providers()).get_providers() == expected
+    assert session(list(opened.get_provider_options().items())).get_provider_options() == opened.get_provider_options()
+    with pytest.raises(InvalidArgument, match=f"provider {LOOPBACK}:1 has device_id '0' in its options; give one device"):
+        session([(f"{LOOPBACK}:1", {"device_id": "0"})])
+    assert session([f"{LOOPBACK}:1", f"{LOOPBACK}:0"]).get_providers() == [LOOPBACK, f"{LOOPBACK}:0", CPU]
+
+
+@pytest.mark.parametrize("second", [LOOPBACK, f"{LOOPBACK}:0", (LOOPBACK, {"device_id": "0", "seed": 1})])
+def test_a_device_that_is_listed_twice_counts_once(second: Any) -> None:
+    with pytest.warns(UserWarning, match=f"Duplicate provider '{LOOPBACK}' encountered, ignoring"):
+        assert session([(LOOPBACK, {"device_id": 0}), second, CPU]).get_providers() == [LOOPBACK, CPU]
+
+
+@pytest.mark.parametrize("name", [f"{CPU}:1", f"{LOOPBACK}:", f"{LOOPBACK}:x", "Nobody:1"])
+def test_a_name_with_what_is_no_device(name: str) -> None:
+    with pytest.raises(InvalidArgument, match=f"Unknown Provider Type: {name}"):
+        session([name])
+
+
+def test_two_devices_that_are_not_available_are_told_once() -> None:
+    with pytest.warns(ProviderFallbackWarning) as caught:
+        opened = session([(ABSENT, {"device_id": 0}), (ABSENT, {"device_id": 1}), CPU])
+    assert [str(item.message).count("libabsent.so") for item in caught if item.category is ProviderFallbackWarning] == [1]
+    assert opened.unavailable_providers == ((ABSENT, "libabsent.so not found"),)
 
 
 def test_a_provider_that_is_not_available_is_one_warning_with_the_cause() -> None:

@@ -74,4 +74,4 @@ def step_error(step: Step, error: Exception) -> OnnxGpuError:
     where = f"Non-zero status code returned while running {step.operation.operator} node. Name:'{step.operation.name}' Status Message: "
     if isinstance(error, OnnxGpuError):
         return type(error)(where + error.message)
-    return RuntimeException(f"{where}{type(error).__name__}: {error} (on {step.provider.name})")
+    return RuntimeException(f"{where}{type(error).__name__}: {error} (on {step.provider.label})")

@@ -281,12 +281,17 @@ class Program:
 
 
 def _launching(plan: Plan) -> tuple[Provider, ...]:
-    """The providers that want to know of a run, one a place: those of the steps, bodies included, before those that only hold values."""
+    """The providers that want to know of a run, one a place, in the order in which they are told: those that compute come last.
+
+    Bodies are included.
+    """
+    steps = tuple(_all_steps(plan))
+    computing = [step.provider for step in steps if not step.is_transfer]
     found: dict[Place, Provider] = {}
-    for provider in (*(step.provider for step in _all_steps(plan)), *plan.holders):
+    for provider in (*computing, *(step.provider for step in steps), *plan.holders):
         if type(provider).launching is not Provider.launching:
             found.setdefault(provider.place, provider)
-    return tuple(found.values())
+    return tuple(found.values())[::-1]
 
 
 def _all_steps(plan: Plan) -> Iterator[Step]:

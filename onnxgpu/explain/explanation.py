@@ -35,7 +35,7 @@ def explanation(session: InferenceSession) -> dict[str, Any]:
         "nodes": [_node(assignment, session.unavailable_providers) for assignment in session.placement.nodes()],
         "transfers": _transfers(session.plan, session.programs, values),
         "rewrites": str(session.rewrites),
-        "counts": dict(Counter(assignment.provider.name for assignment in session.placement.nodes())),
+        "counts": dict(Counter(assignment.provider.label for assignment in session.placement.nodes())),
     }
 
 
@@ -46,7 +46,7 @@ def _node(assignment: Assignment, unavailable: tuple[tuple[str, str], ...]) -> d
         "operator": f"{operation.domain}.{operation.operator}" if operation.domain else operation.operator,
         "inputs": [value.name if value else "" for value in operation.inputs],
         "outputs": [value.name if value else "" for value in operation.outputs],
-        "provider": assignment.provider.name,
+        "provider": assignment.provider.label,
         "place": str(assignment.provider.place),
         "reason": assignment.why,
         "meanwhile": assignment.meanwhile or None,

@@ -50,7 +50,7 @@ def _placement_table(nodes: list[dict[str, Any]]) -> Table:
 
 
 def _short(provider: str) -> str:
-    return provider.removesuffix("ExecutionProvider")
+    return provider.replace("ExecutionProvider", "")
 
 
 def _transfer_summary(transfers: list[dict[str, Any]]) -> str:

@@ -68,7 +68,7 @@ def _collapse(
         else:
             claim = _with_body(claim)
             node.attributes.add(ir.AttrGraph(STAND_BY, body))
-            names = [meanwhile[inner].provider.name for inner in placed.nodes]
+            names = [meanwhile[inner].provider.label for inner in placed.nodes]
             members = tuple(replace(member, meanwhile=name) for member, name in zip(members, names, strict=True))
             assignments.update(meanwhile)
     reason = f"{len(members)} nodes as one segment"
@@ -120,8 +120,7 @@ def _placed_stand_by(
     import onnx_ir as ir
 
     behind = [p for p in providers[providers.index(first) + 1 :] if not isinstance(p, SegmentProvider)]
-    names = {provider.name for provider in behind}
-    followed = Hints(tuple(hint for hint in hints.hints if hint.provider in names), hints.mode)
+    followed = Hints(tuple(hint for hint in hints.hints if any(map(hint.names, behind))), hints.mode)
     placement = partition(ir.Model(body, ir_version=ir_version), behind, followed)
     return {node: replace(assignment, is_stand_by=True) for node, assignment in placement.assignments.items()}
 

@@ -6,6 +6,8 @@ Given as the session configuration entry `onnxgpu.placement`: parts separated by
     op:OPERATOR=PROVIDER      nodes of this operator
     mode=balanced|listed|fastest
 
+Of several providers with one name, the one on device 1 is `PROVIDER:1`, and `PROVIDER` the first in the list.
+
 A provider with `!` behind it is a hard hint: the session is refused if the provider cannot run the node. `balanced`
 (the default) follows the list of providers but moves a node to the host where that saves more in copies than it costs;
 `listed` moves nothing; `fastest` also moves nodes to the host whose estimated time is shorter there.
@@ -17,7 +19,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from onnxgpu.errors import InvalidArgument
-from onnxgpu.provider import Operation
+from onnxgpu.provider import Operation, Provider
 
 MODES = ("balanced", "listed", "fastest")
 
@@ -34,6 +36,10 @@ class Hint:
     def matches(self, operation: Operation) -> bool:
         """True if this hint speaks of `operation`."""
         return fnmatchcase(operation.name if self.kind == "name" else operation.operator, self.pattern)
+
+    def names(self, provider: Provider) -> bool:
+        """True if nodes that match go to this provider of a session."""
+        return self.provider in (provider.label, f"{provider.name}:{provider.place.index}")
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.pattern}={self.provider}{'!' if self.hard else ''}"

@@ -21,7 +21,7 @@ from onnxgpu.errors import InvalidArgument, ModelRequiresCompilation, NotImpleme
 from onnxgpu.model_file import is_constant, shapes_at
 from onnxgpu.partition.context_nodes import assign_context, drop_engines, is_context
 from onnxgpu.partition.copies import host_moves
-from onnxgpu.partition.hints import Hints
+from onnxgpu.partition.hints import Hint, Hints
 from onnxgpu.partition.operations import info_of, operation_of
 from onnxgpu.partition.placement import Assignment, PlacedSegment, Placement
 from onnxgpu.partition.segments import groups, segment_of
@@ -87,12 +87,12 @@ def _assign(operation: Operation, providers: Sequence[Provider], hints: Hints, e
     pinned = hints.provider_for(operation)
     if is_context(operation):
         compiled = assign_context(operation, providers, engines)
-        if pinned and pinned.hard and pinned.provider != compiled.provider.name:
+        if pinned and pinned.hard and not pinned.names(compiled.provider):
             raise InvalidArgument(f"{operation} is pinned by the hint {str(pinned)!r}, but {compiled.reason}; remove the hint")
         return compiled
     refusals: list[tuple[str, str]] = []
     if pinned:
-        assignment = _assign_pinned(operation, providers, pinned.provider)
+        assignment = _assign_pinned(operation, providers, pinned)
         if isinstance(assignment, Assignment):
             return assignment
         if pinned.hard:
@@ -110,7 +110,7 @@ def _next_in_list(operation: Operation, providers: Sequence[Provider], refusals:
         if isinstance(answer, Claim):
             reason = "first in the list that can run it" if not refusals else "the next in the list that can run it"
             return Assignment(operation, provider, answer, reason, tuple(refusals))
-        refusals.append((provider.name, answer.reason))
+        refusals.append((provider.label, answer.reason))
     reasons = "; ".join(f"{name}: {reason}" for name, reason in refusals)
     types = ", ".join("-" if v is None else f"{v.name}: {v.dtype}" for v in operation.inputs)
     raise NotImplemented(
@@ -119,12 +119,12 @@ def _next_in_list(operation: Operation, providers: Sequence[Provider], refusals:
     )
 
 
-def _assign_pinned(operation: Operation, providers: Sequence[Provider], name: str) -> Assignment | str:
+def _assign_pinned(operation: Operation, providers: Sequence[Provider], hint: Hint) -> Assignment | str:
     for provider in providers:
-        if provider.name == name:
+        if hint.names(provider):
             answer = _answer(provider, operation)
             return Assignment(operation, provider, answer, PINNED) if isinstance(answer, Claim) else answer.reason
-    return f"{name} is not among this session's providers {[p.name for p in providers]}"
+    return f"{hint.provider} is not among this session's providers {[p.label for p in providers]}"
 
 
 def _answer(provider: Provider, operation: Operation) -> Claim | Refusal:
@@ -191,7 +191,7 @@ def _offer(
 
 def _demoted(assignment: Assignment, reason: str, behind: Sequence[Provider], hints: Hints) -> Assignment:
     """The assignment to the next provider in the list, as no segment of the first has the node."""
-    operation, name = assignment.operation, assignment.provider.name
+    operation, name = assignment.operation, assignment.provider.label
     hint = hints.provider_for(operation)
     if hint is not None and hint.hard and assignment.reason == PINNED:
         raise InvalidArgument(f"{operation} is pinned to {name} by the hint {str(hint)!r}, but {reason}; make the hint soft or remove it")

@@ -74,12 +74,12 @@ class Placement:
 
     def providers(self) -> tuple[str, ...]:
         """Names of the providers in use."""
-        return tuple(dict.fromkeys(assignment.provider.name for assignment in self.assignments.values()))
+        return tuple(dict.fromkeys(assignment.provider.label for assignment in self.assignments.values()))
 
     def __str__(self) -> str:
         lines = []
         for assignment in self.nodes():
             operation = assignment.operation
-            lines.append(f"{operation.operator} {operation.name or '-'} -> {assignment.provider.name}: {assignment.why}")
+            lines.append(f"{operation.operator} {operation.name or '-'} -> {assignment.provider.label}: {assignment.why}")
             lines += [f"    not {name}: {reason}" for name, reason in assignment.refusals]
         return "\n".join(lines)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from onnxgpu.plan.draft import Draft
 from onnxgpu.plan.steps import Plan, Step
-from onnxgpu.plan.transfers import remove_back_and_forth, remove_unread, upload_constants
+from onnxgpu.plan.transfers import go_directly, remove_back_and_forth, remove_unread, upload_constants
 from onnxgpu.provider import Place, Provider
 
 
@@ -33,6 +33,7 @@ def bound(plan: Plan, inputs: Mapping[int, Place], outputs: Mapping[int, Place],
     for position, place in outputs.items():
         draft.outputs[position] = draft.bring(draft.outputs[position], place, providers)
     remove_back_and_forth(draft)
+    go_directly(draft)
     upload_constants(draft)
     remove_unread(draft)
     places = (*inputs.values(), *outputs.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from onnxgpu.plan.steps import ABSENT, DISCARD, Plan, Step
+from onnxgpu.plan.transfer import TransferKernel
 from onnxgpu.provider import HOST
 
 NEIGHBOURS = 2
@@ -29,7 +30,13 @@ def check_plan(plan: Plan) -> None:
             _rule(slot == DISCARD or slot not in live, plan, position, f"writes {_name(plan, slot)} a second time")
         if step.is_transfer:
             ends = {plan.slots[step.inputs[0]].place, plan.slots[step.outputs[0]].place}
-            _rule(len(ends) == 2 and HOST in ends, plan, position, "is a transfer that does not go between the host and a device")
+            direct = isinstance(step.kernel, TransferKernel) and step.kernel.origin is not None
+            _rule(
+                len(ends) == 2 and (HOST in ends) != direct,
+                plan,
+                position,
+                "is a transfer with other ends than its kernel has",
+            )
         live.update(step.outputs)
         for slot in step.releases:
             _rule(slot in live and slot not in plan.outputs, plan, position, f"frees {_name(plan, slot)}, which is not its to free")

@@ -35,7 +35,7 @@ class Draft:
             return self.bring(self.bring(slot, HOST, holders), place, holders)
         provider = next(p for p in holders if p.place == (source.place if place == HOST else place))
         target = self.slot(source.name, place)
-        operation = Operation("transfer", (None,), (None,), domain="onnxgpu", name=f"{source.name}: {source.place} to {place}")
+        operation = transfer_operation(source, self.slots[target])
         self.steps.append(Step(operation, provider, TransferKernel(provider, to_host=place == HOST), (slot,), (target,), is_transfer=True))
         return target
 
@@ -56,6 +56,11 @@ class Draft:
         read = {slot for step in steps for slot in step.inputs} | set(self.outputs)
         constants = {slot: array for slot, array in self.constants.items() if slot in read}
         return Plan(self.name, tuple(self.slots), steps, tuple(self.inputs), tuple(self.outputs), constants)
+
+
+def transfer_operation(source: Slot, target: Slot) -> Operation:
+    """What messages and profiles call the copy of a value from one place to another."""
+    return Operation("transfer", (None,), (None,), domain="onnxgpu", name=f"{source.name}: {source.place} to {target.place}")
 
 
 def _with_releases(steps: Sequence[Step], kept: set[int]) -> tuple[Step, ...]:

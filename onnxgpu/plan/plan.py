@@ -11,7 +11,7 @@ from onnxgpu.model_file import array_of, is_constant
 from onnxgpu.partition.placement import Assignment, Placement
 from onnxgpu.plan.draft import Draft
 from onnxgpu.plan.steps import ABSENT, DISCARD, BodyCall, Plan, Step
-from onnxgpu.plan.transfers import remove_back_and_forth, remove_unread, upload_constants
+from onnxgpu.plan.transfers import go_directly, remove_back_and_forth, remove_unread, upload_constants
 from onnxgpu.provider import HOST, Kernel, Place, Provider
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ class _Planner:
         for value, place in zip(self.graph.outputs, output_places, strict=True):
             self.draft.outputs.append(self.draft.bring(self._slot(value), place, self.providers))
         remove_back_and_forth(self.draft)
+        go_directly(self.draft)
         upload_constants(self.draft)
         remove_unread(self.draft)
         return self.draft.finish()
@@ -105,10 +106,10 @@ class _Planner:
         self.draft.steps.append(step)
 
     def _body(self, graph: ir.Graph, assignment: Assignment, attribute: str) -> tuple[Plan, list[int]]:
-        """The body's plan, and the slots that hold what it captures, at the places where the body reads them."""
+        """The body's plan, and the slots that hold what it captures, at the places where the body reads them; strings stay on the host."""
         place = assignment.provider.place
         captured = _captures(graph)
-        slots = [self.draft.bring(self._slot(value), place, self.providers) for value in captured]
+        slots = [self.draft.bring(self._slot(value), HOST if _is_text(value) else place, self.providers) for value in captured]
         host = assignment.claim.body_host.get(attribute, ((), ()))
         inputs = [HOST if i in host[0] else place for i in range(len(graph.inputs))]
         outputs = [HOST if i in host[1] else place for i in range(len(graph.outputs))]
@@ -121,10 +122,10 @@ def _build(assignment: Assignment) -> Kernel:
     try:
         return assignment.claim.build()
     except OnnxGpuError as error:
-        raise error.within(f"{assignment.operation} on {assignment.provider.name}") from error
+        raise error.within(f"{assignment.operation} on {assignment.provider.label}") from error
     except Exception as error:
         raise RuntimeException(
-            f"{assignment.operation} could not be prepared by {assignment.provider.name}: {type(error).__name__}: {error}. "
+            f"{assignment.operation} could not be prepared by {assignment.provider.label}: {type(error).__name__}: {error}. "
             "Place the node on another provider with a placement hint, and report the model"
         ) from error
 
@@ -133,6 +134,12 @@ def _graph_attributes(node: ir.Node) -> list[tuple[str, ir.Graph]]:
     import onnx_ir as ir
 
     return [(name, attribute.as_graph()) for name, attribute in node.attributes.items() if attribute.type == ir.AttributeType.GRAPH]
+
+
+def _is_text(value: ir.Value) -> bool:
+    import onnx_ir as ir
+
+    return value.dtype == ir.DataType.STRING
 
 
 def _captures(graph: ir.Graph) -> list[ir.Value]:

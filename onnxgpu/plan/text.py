@@ -15,7 +15,7 @@ def plan_text(plan: Plan, indent: str = "") -> str:
         lines.append(f"{indent}  constants {_names(plan, tuple(plan.constants))}")
     for step in plan.steps:
         kind = "transfer" if step.is_transfer else step.operation.operator
-        line = f"{indent}  {_names(plan, step.outputs)} = {kind}({_names(plan, step.inputs)}) on {step.provider.name}"
+        line = f"{indent}  {_names(plan, step.outputs)} = {kind}({_names(plan, step.inputs)}) on {step.provider.label}"
         if step.releases:
             line += f", frees {_names(plan, step.releases)}"
         lines.append(line)

@@ -1,12 +1,17 @@
-"""Two rules that remove useless transfers.
+"""Three rules that remove useless transfers.
 
 `remove_back_and_forth`: a copy of a value that is already at the place it goes to — copied there before, or having
-come from there — is not made again. `upload_constants`: a copy of a constant is made once, when the plan is made.
+come from there — is not made again. `go_directly`: what one device has from another through the host comes without it where
+the two reach each other. `upload_constants`: a copy of a constant is made once, when the plan is made.
 """
 
 from __future__ import annotations
 
-from onnxgpu.plan.draft import Draft
+from dataclasses import replace
+
+from onnxgpu.plan.draft import Draft, transfer_operation
+from onnxgpu.plan.steps import Step
+from onnxgpu.plan.transfer import TransferKernel
 from onnxgpu.provider import HOST, Place
 
 
@@ -32,6 +37,23 @@ def remove_back_and_forth(draft: Draft) -> None:
             kept.append(step)
     draft.steps = kept
     draft.rename(aliases)
+
+
+def go_directly(draft: Draft) -> None:
+    """Copy from device to device where the one that a value goes to reaches the other."""
+    downloads: dict[int, Step] = {}
+    steps = []
+    for step in draft.steps:
+        if isinstance(step.kernel, TransferKernel):
+            download = downloads.get(step.inputs[0])
+            if step.kernel.to_host:
+                downloads[step.outputs[0]] = step
+            elif download is not None and step.provider.reaches(download.provider):
+                kernel = TransferKernel(step.provider, origin=download.provider)
+                operation = transfer_operation(*(draft.slots[slot] for slot in (download.inputs[0], step.outputs[0])))
+                step = replace(step, operation=operation, kernel=kernel, inputs=download.inputs)
+        steps.append(step)
+    draft.steps = steps
 
 
 def upload_constants(draft: Draft) -> None:

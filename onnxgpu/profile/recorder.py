@@ -140,7 +140,7 @@ def _arguments(step: Step, plan: Plan, index: int, inputs: Sequence[Any], result
     output_size = sum(map(_nbytes, results))
     arguments: dict[str, Any] = {
         "op_name": step.operation.operator,
-        "provider": step.provider.name,
+        "provider": step.provider.label,
         "node_index": str(index),
         "output_type_shape": [shape for value in results for shape in _shape(value)],
         "input_type_shape": shapes,

@@ -13,7 +13,7 @@ import numpy as np
 from onnxgpu.dlpack import relabelled
 from onnxgpu.errors import InvalidArgument
 from onnxgpu.provider import Array, Spec, Work
-from onnxgpu.providers.cuda import device, weights
+from onnxgpu.providers.cuda import device, peers, weights
 from onnxgpu.providers.cuda.capture import going_on
 from onnxgpu.providers.cuda.copies import Copies
 from onnxgpu.providers.cuda.failures import translated
@@ -25,13 +25,15 @@ from onnxgpu.providers.cuda.streams import Streams, UserStream
 from onnxgpu.providers.cuda.strided import copy
 
 
-class _Innermost(threading.local):
-    """The device whose streams and memory the calling thread uses now, while it launches."""
+class _Launching(threading.local):
+    """The devices whose streams and memory the calling thread uses now; arrays are made at once on the only one of them."""
 
-    device: CupyDevice | None = None
+    def __init__(self) -> None:
+        self.devices: dict[int, CupyDevice] = {}
+        self.only: CupyDevice | None = None
 
 
-_innermost = _Innermost()
+_launching = _Launching()
 
 
 class CupyDevice:
@@ -46,7 +48,6 @@ class CupyDevice:
     def __init__(self, index: int, options: Mapping[str, Any]) -> None:
         self.index, self._options = index, options
         self._name = f"cuda:{index}"
-        self._thread = threading.local()
         self._is_loose = False
         """A run ended that nobody waited for, so that copies of the next have to."""
 
@@ -67,6 +68,10 @@ class CupyDevice:
             raise InvalidArgument(f"option 'device_id' is {self.index}; this machine has {count} CUDA devices, counted from 0")
         return self.cupy.cuda.Device(self.index)
 
+    def check(self) -> None:
+        """Raise `InvalidArgument` if this machine does not have so many devices."""
+        _ = self.handle
+
     @contextmanager
     def working(self) -> Iterator[None]:
         """On the device's compute stream, and in its memory: while kernels are built."""
@@ -75,13 +80,14 @@ class CupyDevice:
 
     def current_stream(self) -> int:
         """The address of the stream that the calling thread launches on, a capture's while there is one."""
-        return int(self.cupy.cuda.get_current_stream().ptr)
+        return int(self.cupy.cuda.get_current_stream(self.index).ptr)
 
     @contextmanager
     def launching(self) -> Iterator[None]:
         """On the device's streams, and in its memory."""
-        before, outer = getattr(self._thread, "is_launching", False), _innermost.device
-        self._thread.is_launching, _innermost.device = True, self
+        before, outer = _launching.devices, _launching.only
+        _launching.devices = {**before, self.index: self}
+        _launching.only = self if len(_launching.devices) == 1 else None
         with self._streams, self._memory.used():
             if self._is_loose:
                 self._streams.copies_follow()
@@ -93,7 +99,7 @@ class CupyDevice:
                 self._is_loose = True
                 raise
             finally:
-                self._thread.is_launching, _innermost.device = before, outer
+                _launching.devices, _launching.only = before, outer
 
     def completed(self) -> None:
         """Nobody else knows the streams, unless the user gave one."""
@@ -111,7 +117,7 @@ class CupyDevice:
     def allocate(self, spec: Spec) -> Array:
         """New memory."""
         try:
-            if _innermost.device is self:
+            if _launching.only is self:
                 array = self._new(spec)
             else:
                 with self._streams, self._memory.used():
@@ -173,6 +179,22 @@ class CupyDevice:
         """As `copy_into` from the host, where nothing that was launched uses the memory of `target`."""
         self._copy_into(target, source, unused=True)
 
+    def reaches(self, other: CupyDevice) -> bool:
+        """True if elements come from `other` without the host; the two then access each other's memory."""
+        return peers.reach_each_other(self.cupy, self.handle, other.handle)
+
+    def copy_across(self, target: Array, source: Array, other: CupyDevice) -> None:
+        """Copy the elements of `source`, on `other`, into `target`, a dense array here."""
+        with other._explained(f"copying {target.nbytes:,} bytes to {self._name}"), self._explained(f"copying {target.nbytes:,} bytes"):
+            peers.copy(self.cupy, bits_of(target), self._streams, bits_of(source), other._streams)
+            if not self._is_launching():
+                self._streams.synchronize()
+
+    def index_at(self, pointer: int) -> int:
+        """The number of the device that has the memory at an address."""
+        found = int(self.cupy.cuda.runtime.pointerGetAttributes(pointer).device)
+        return found if found >= 0 else self.index
+
     def download_into(self, target: np.ndarray, source: Array) -> None:
         """Copy the elements of `source` into a host array."""
         with self._explained(f"copying {target.nbytes:,} bytes to the host"):
@@ -214,8 +236,11 @@ class CupyDevice:
                 self._copies.upload(to, origin, unused=unused)
             else:
                 to.set(origin)
-            if not getattr(self._thread, "is_launching", False):
+            if not self._is_launching():
                 self._streams.synchronize()  # who reads it next has streams of its own
+
+    def _is_launching(self) -> bool:
+        return _launching.devices.get(self.index) is self
 
     def _new(self, spec: Spec) -> Array:
         return typed(self.cupy.ndarray(spec.shape, stored_dtype(spec.dtype)), spec.dtype)

@@ -28,7 +28,12 @@ class DeviceProvider(Provider):
         self.device = CupyDevice(self.place.index, self._device_options)
 
     def join(self, others: Sequence[Provider]) -> None:
-        """Work on the device of the first of `others` that is on the same GPU; options that it was not given come from here."""
+        """Work on the device of the first of `others` that is on the same GPU; options that it was not given come from here.
+
+        Raises:
+            InvalidArgument: this machine has no GPU of that number.
+        """
+        self.device.check()
         for other in others:
             if isinstance(other, DeviceProvider) and other.place == self.place:
                 for name, value in self._device_options.items():
@@ -100,6 +105,15 @@ class DeviceProvider(Provider):
         """See `onnxgpu.provider.Provider`."""
         self.device.copy_into(target, source)
 
+    def reaches(self, other: Provider) -> bool:
+        """See `onnxgpu.provider.Provider`."""
+        return isinstance(other, DeviceProvider) and self.device.reaches(other.device)
+
+    def copy_across(self, target: Array, source: Array, other: Provider) -> None:
+        """See `onnxgpu.provider.Provider`."""
+        assert isinstance(other, DeviceProvider)
+        self.device.copy_across(target, source, other.device)
+
     def upload_into(self, target: Array, source: np.ndarray) -> None:
         """See `onnxgpu.provider.Provider`."""
         self.device.upload_into(target, source)
@@ -111,6 +125,10 @@ class DeviceProvider(Provider):
     def pointer(self, array: Array) -> int:
         """See `onnxgpu.provider.Provider`."""
         return self.device.pointer(array)
+
+    def index_at(self, pointer: int) -> int:
+        """See `onnxgpu.provider.Provider`."""
+        return self.device.index_at(pointer)
 
     def wrap(self, pointer: int, spec: Spec, owner: object) -> Array:
         """See `onnxgpu.provider.Provider`."""

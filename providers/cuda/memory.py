@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,16 @@ from onnxgpu.providers.cuda.capture import going_on
 
 STRATEGIES = ("kNextPowerOfTwo", "kSameAsRequested")
 _memories: weakref.WeakSet[Memory] = weakref.WeakSet()
+
+
+class _Used(threading.local):
+    """By the calling thread: the number of a device, and the memory for arrays on it."""
+
+    def __init__(self) -> None:
+        self.by_device: dict[int, Memory] = {}
+
+
+_used = _Used()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +91,17 @@ class Memory:
             weakref.finalize(self, _give_back, self._pool, device).atexit = False
         _memories.add(self)
 
-    def used(self) -> AbstractContextManager[None]:
-        """Arrays that this thread makes lie in this memory."""
-        context: AbstractContextManager[None] = self._module.cuda.using_allocator(self.allocate)
-        return context
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """Arrays that this thread makes on the device lie in this memory."""
+        before = _used.by_device
+        _used.by_device = {**before, self._device.id: self}
+        allocate = self.allocate if len(_used.by_device) == 1 else self._allocate_on_current_device
+        try:
+            with self._module.cuda.using_allocator(allocate):
+                yield
+        finally:
+            _used.by_device = before
 
     def free_unused(self) -> None:
         """Give the driver back what nobody uses; on the device, whose work is done."""
@@ -108,6 +126,12 @@ class Memory:
             for memory in tuple(_memories):
                 memory._pool.free_all_blocks()
             return self._malloc(wanted)
+
+    def _allocate_on_current_device(self, size: int) -> Any:
+        """Several devices are in use, and CuPy has one allocator for all of them."""
+        current = self._module.cuda.runtime.getDevice()
+        memory = _used.by_device.get(current)
+        return self._module.get_default_memory_pool().malloc(size) if memory is None else memory.allocate(size)
 
 
 def _give_back(pool: Any, device: Any) -> None:

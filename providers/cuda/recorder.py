@@ -104,17 +104,18 @@ class Recorder:
             if problem:
                 return None, problem
             graph.upload(stream)
-        return _Replay(graph, [*needed, self]), ""
+        return _Replay(graph, self._device, [*needed, self]), ""
 
 
 class _Replay:
-    """Launches a graph on the current stream, and keeps what it needs."""
+    """Launches a graph on the device's current stream, and keeps what it needs."""
 
-    def __init__(self, graph: Any, needed: list[object]) -> None:
-        self._launch, self._needed = graph.launch, needed
+    def __init__(self, graph: Any, device: Any, needed: list[object]) -> None:
+        self._launch, self._device, self._needed = graph.launch, device, needed
 
     def __call__(self) -> None:
-        self._launch()
+        with self._device:
+            self._launch()
 
 
 @contextmanager

@@ -67,6 +67,14 @@ class Streams:
             self.compute.wait_event(done)
         return done
 
+    def copies_wait(self, event: Any) -> None:
+        """Copies from here on come after an event, which may be another device's."""
+        self.copying.wait_event(event)
+
+    def kernels_wait(self, event: Any) -> None:
+        """Kernels from here on come after an event, which may be another device's."""
+        self.compute.wait_event(event)
+
     def event(self) -> Any:
         """A new event for order alone."""
         return self._module.cuda.Event(block=False, disable_timing=True)

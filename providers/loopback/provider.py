@@ -27,10 +27,11 @@ class LoopbackProvider(Provider):
         device_id: which pretend device, when there are several.
         fraction: the part of the nodes it claims, 1 for all it can run.
         seed: which nodes those are.
+        peers: it reaches its other devices without the host.
     """
 
     name: ClassVar[str] = "LoopbackExecutionProvider"
-    option_types: ClassVar[Mapping[str, type]] = {"device_id": int, "fraction": float, "seed": int}
+    option_types: ClassVar[Mapping[str, type]] = {"device_id": int, "fraction": float, "seed": int, "peers": bool}
     preference: ClassVar[int] = 95
     listed: ClassVar[bool] = False
     memory: ClassVar[DeviceMemory] = DeviceMemory("Loopback", device_type=2, vendor_id=0, dlpack_type=12)
@@ -97,6 +98,14 @@ class LoopbackProvider(Provider):
     def download_into(self, target: np.ndarray, source: Array) -> None:
         """See `onnxgpu.provider.Provider`."""
         np.copyto(target, unwrap(source))
+
+    def reaches(self, other: Provider) -> bool:
+        """See `onnxgpu.provider.Provider`."""
+        return isinstance(other, LoopbackProvider) and bool(self.options.get("peers", False))
+
+    def copy_across(self, target: Array, source: Array, other: Provider) -> None:
+        """See `onnxgpu.provider.Provider`."""
+        np.copyto(unwrap(target), unwrap(source))
 
     def pointer(self, array: Array) -> int:
         """See `onnxgpu.provider.Provider`."""

@@ -91,6 +91,18 @@ class TestSession:
         assert reasons["y"].provider.name == CUDA
         assert dict(reasons["h"].refusals)[CUDA] == "strings stay on the host"
 
+    def test_strings_that_a_body_on_the_device_reads(self) -> None:
+        text = """g (bool c, string[n] s, float[2] x) => (float[2] y) {
+            y = If (c) <then_branch = a () => (float[2] v) { n = Shape (s) f = Cast <to = 1> (n) v = Mul (x, f) },
+                        else_branch = b () => (float[2] w) { w = Neg (x) }> }"""
+        options = ort.SessionOptions()
+        options.add_session_config_entry("onnxgpu.placement", "mode=listed")
+        session = ort.InferenceSession(model(text), options, providers=[CUDA, CPU])
+        assert {a.provider.name for a in session.placement if a.operation.operator == "If"} == {CUDA}
+        for value in (True, False, True):
+            feeds = {"c": np.bool_(value), "s": np.array(["a", "b"], object), "x": np.array([1, 2], np.float32)}
+            np.testing.assert_array_equal(session.run(None, feeds)[0], [2, 4] if value else [-1, -2])
+
     def test_narrow_types_stay_on_the_device(self, device: Any) -> None:
         options = ort.SessionOptions()
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -166,6 +168,77 @@ def test_memory_runs_out(cp: Any, device: Any) -> None:
     device.configure(replace(PLAIN, memory=1 << 20))
     with pytest.raises(cp.cuda.memory.OutOfMemoryError):
         cp.empty(1 << 20, np.float32)
+
+
+@pytest.fixture
+def second(cp: Any, device: Any) -> Any:
+    """A stream of the other device."""
+    with cp.cuda.Device(1):
+        return cp.cuda.Stream(non_blocking=True)
+
+
+def test_a_stream_of_another_device(cp: Any, device: Any, second: Any) -> None:
+    """It takes kernels and events of its own device alone, but waits for events of any."""
+    a = cp.zeros(4, np.float32)
+    kernel = cp.RawKernel('extern "C" __global__ void one(float* x) { x[threadIdx.x] = 1; }', "one").kernel
+    event = cp.cuda.Event(disable_timing=True)
+    driver, runtime = cp.cuda.driver, cp.cuda.runtime
+    arguments = np.array([a.data.ptr], np.uint64)
+    addresses = np.array([arguments.ctypes.data], np.uint64)
+    with pytest.raises(driver.CUDADriverError, match="one: its stream is of device 1, and device 0 is current"):
+        driver.launchKernel(kernel.ptr, 1, 1, 1, 4, 1, 1, 0, second.ptr, addresses.ctypes.data, 0)
+    with pytest.raises(runtime.CUDARuntimeError, match="an event of device 0 is recorded on a stream of device 1"):
+        runtime.eventRecord(event.ptr, second.ptr)
+    runtime.eventRecord(event.ptr, cp.cuda.Stream.null.ptr)
+    runtime.streamWaitEvent(second.ptr, event.ptr)
+    with cp.cuda.Device(1), pytest.raises(driver.CUDADriverError, match="kernel one is of device 0, and device 1 is current"):
+        driver.launchKernel(kernel.ptr, 1, 1, 1, 4, 1, 1, 0, second.ptr, addresses.ctypes.data, 0)
+
+
+@pytest.mark.parametrize("peers", [True, False])
+def test_memory_of_another_device(cp: Any, device: Any, second: Any, peers: bool) -> None:
+    """Copies reach it in any case, kernels where that is enabled, which it is not before."""
+    device.configure(replace(PLAIN, peers=peers))
+    runtime = cp.cuda.runtime
+    assert runtime.deviceCanAccessPeer(0, 1) == runtime.deviceCanAccessPeer(1, 0) == int(peers)
+    assert runtime.deviceCanAccessPeer(0, 0) == 0
+    a = cp.arange(4, dtype=np.float32)
+    with cp.cuda.Device(1):
+        b = cp.zeros(4, np.float32)
+    device.counters(clear=True)
+    runtime.memcpyPeerAsync(b.data.ptr, 1, a.data.ptr, 0, a.nbytes, second.ptr)
+    second.synchronize()
+    assert (b.get() == a.get()).all()
+    assert device.counters()["copies_between_devices"] == 1
+    with pytest.raises(runtime.CUDARuntimeError, match="names another device than that of the memory"):
+        runtime.memcpyPeerAsync(b.data.ptr, 0, a.data.ptr, 1, a.nbytes, second.ptr)
+    if not peers:
+        with cp.cuda.Device(1), pytest.raises(runtime.CUDARuntimeError, match="PeerAccessUnsupported"):
+            runtime.deviceEnablePeerAccess(0)
+
+
+def test_a_kernel_is_given_memory_of_another_device() -> None:
+    """In a process of its own: access to peers, once enabled, stays so."""
+    program = """
+from onnxgpu.providers.cuda.emulator import Settings, install
+install(Settings(devices=2))
+import cupy as cp
+kernel = cp.RawKernel('extern "C" __global__ void one(float* x) { x[threadIdx.x] = 1; }', "one")
+x = cp.zeros(4, "f")
+with cp.cuda.Device(1):
+    cp.cuda.runtime.deviceEnablePeerAccess(0)
+    y = cp.zeros(4, "f")
+    kernel((1,), (4,), (x,))
+    cp.cuda.Device().synchronize()
+print(x.sum())
+try:
+    kernel((1,), (4,), (y,))
+    cp.cuda.Device().synchronize()
+except cp.cuda.runtime.CUDARuntimeError as error:
+    print(error)
+"""
+    finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert finished.stdout.startswith("4.0\n") and "kernel one on device 0 was given memory of device 1" in finished.stdout
 
 
 def test_several_devices(cp: Any, device: Any) -> None:

@@ -27,9 +27,11 @@ _COUNTERS = [
     "copies_to_device",
     "copies_to_host",
     "copies_on_device",
+    "copies_between_devices",
     "bytes_to_device",
     "bytes_to_host",
     "bytes_on_device",
+    "bytes_between_devices",
     "memsets",
     "synchronizations",
     "allocations",
@@ -57,7 +59,7 @@ class EmulatedDevice:
         driver = self._driver = libraries[0]
         driver.emulated_memory_used.restype = driver.emulated_memory_peak.restype = ctypes.c_size_t
         driver.emulated_message.restype = ctypes.c_char_p
-        driver.emulated_configure.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_size_t, ctypes.c_uint]
+        driver.emulated_configure.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_size_t, ctypes.c_uint, ctypes.c_int]
         driver.emulated_set_compiled.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_int, _TEXTS]
         self._compile = _COMPILE(self._compile_program)
         driver.emulated_set_compiler(self._compile)
@@ -69,7 +71,8 @@ class EmulatedDevice:
         self.settings = settings
         if was_checked != settings.checked and "cupy" in sys.modules:
             sys.modules["cupy"].clear_memo()  # CuPy keeps modules by their source, and these are compiled otherwise now
-        self._driver.emulated_configure(settings.lazy, settings.devices, settings.capability, settings.memory, settings.schedule)
+        values = (settings.lazy, settings.devices, settings.capability, settings.memory, settings.schedule, settings.peers)
+        self._driver.emulated_configure(*values)
 
     def counters(self, *, clear: bool = False) -> dict[str, int]:
         """Launches, copies and bytes by direction, allocations, synchronisations; since the start or the last clearing."""

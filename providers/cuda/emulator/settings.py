@@ -22,6 +22,7 @@ class Settings:
         devices: how many devices there are.
         capability: the compute capability they report, 90 for 9.0.
         memory: bytes of memory of each device, in MB where it is given as text.
+        peers: the devices can access each other's memory; `peers=0` for some that cannot.
     """
 
     lazy: bool = False
@@ -30,6 +31,7 @@ class Settings:
     devices: int = 1
     capability: int = 90
     memory: int = 8192 * _MEGABYTE
+    peers: bool = True
 
     @classmethod
     def parse(cls, text: str) -> Settings:

@@ -186,7 +186,7 @@ Region region_of(const char* pointer, size_t bytes, const void* caller) {
 
 void check_written(const char* pointer, size_t bytes, bool writes, const void* caller) {
     Allocation& target = *allocation_at(pointer);
-    if (target.device != block.launch->device) report("access to the memory of another device", caller);
+    if (!reaches(block.launch->device, target.device)) report("access to the memory of another device", caller);
     if (target.written_whole) return;
     const size_t offset = reinterpret_cast<uintptr_t>(pointer) - target.begin;
     for (size_t word = offset / 4; word < (offset + bytes + 3) / 4; ++word) {

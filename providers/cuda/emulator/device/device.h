@@ -43,6 +43,8 @@ void limit_memory(size_t bytes);
 size_t bytes_used(int device);
 size_t bytes_peak(int device);
 void reset_peak();
+bool let_reach(int device, int other);                          // kernels on the device may access the other's memory; false: they may already
+bool reaches(int device, int other);                            // true for itself
 
 // ---- launch.cpp
 

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <set>
 
 namespace emulated {
 
@@ -17,6 +18,7 @@ constexpr int POISON = 0xff;         // NaN in every floating-point type: what w
 
 std::map<uintptr_t, Allocation> allocations;
 std::map<int, size_t> used, peak;
+std::set<std::pair<int, int>> reached;  // device, and whose memory it accesses
 size_t limit = SIZE_MAX;
 }  // namespace
 
@@ -75,5 +77,8 @@ void limit_memory(size_t bytes) { limit = bytes; }
 size_t bytes_used(int device) { return used[device]; }
 size_t bytes_peak(int device) { return peak[device]; }
 void reset_peak() { peak = used; }
+
+bool let_reach(int device, int other) { return reached.insert({device, other}).second; }
+bool reaches(int device, int other) { return device == other || reached.count({device, other}); }
 
 }  // namespace emulated

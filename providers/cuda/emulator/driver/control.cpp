@@ -41,9 +41,9 @@ using namespace emulated;
 
 extern "C" {
 
-void emulated_configure(int lazy, int devices, int capability, size_t memory, unsigned schedule) {
+void emulated_configure(int lazy, int devices, int capability, size_t memory, unsigned schedule, int peers) {
     API_LOCK;
-    settings = {lazy != 0, devices, capability, memory};
+    settings = {lazy != 0, devices, capability, memory, peers != 0};
     set_schedule(schedule);
 }
 
@@ -82,8 +82,10 @@ const char* emulated_message() { return message.c_str(); }
 // Runs what a library call would do on the device, in the order of its stream; for the stand-ins of CUDA's libraries.
 int emulated_submit(void* stream, std::function<int()>* work) {
     API_LOCK;
+    Stream* there = stream_of(stream);
+    if (there && there->device != current_device) return refuse_other_device("a library call: its stream", there->device);
     ++counters.library_calls;
-    return submit(stream_of(stream), *work, "a library call");
+    return submit(there, *work, "a library call");
 }
 
 // As `emulated_submit`, for a library that is written in Python: calls function(argument), which gives 0 or an error.

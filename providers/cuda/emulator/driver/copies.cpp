@@ -19,10 +19,12 @@ bool is_pinned(const void* pointer) {
 
 const char* word_for(Kind kind) { return kind == Kind::device ? "device memory" : kind == Kind::pinned ? "pinned host memory" : "host memory"; }
 
-void count(int direction, size_t bytes) {
+void count(int direction, size_t bytes, bool between) {
     if (direction == cudaMemcpyHostToDevice) ++counters.copies_to_device, counters.bytes_to_device += bytes;
     if (direction == cudaMemcpyDeviceToHost) ++counters.copies_to_host, counters.bytes_to_host += bytes;
-    if (direction == cudaMemcpyDeviceToDevice) ++counters.copies_on_device, counters.bytes_on_device += bytes;
+    if (direction != cudaMemcpyDeviceToDevice) return;
+    if (between) ++counters.copies_between_devices, counters.bytes_between_devices += bytes;
+    else ++counters.copies_on_device, counters.bytes_on_device += bytes;
 }
 
 int direction_between(Kind target, Kind source) {
@@ -53,7 +55,7 @@ int copy(void* target, const void* source, size_t bytes, int direction, Stream* 
         stream->capture_broken = true;
         return refuse(cudaErrorStreamCaptureUnsupported, "a synchronous copy, or one of pageable memory, while the stream is capturing");
     }
-    count(direction, bytes);
+    count(direction, bytes, to_device && from_device && allocation_at(target)->device != allocation_at(source)->device);
     std::shared_ptr<std::vector<char>> staged;
     if (!stream->capture && to_device && from == Kind::pageable) {
         const char* begin = static_cast<const char*>(source);
@@ -77,6 +79,21 @@ int copy(void* target, const void* source, size_t bytes, int direction, Stream* 
 
 using namespace emulated;
 
+namespace {
+
+bool lies_on(const void* pointer, int device) {
+    const Allocation* found = allocation_at(pointer);
+    return !found || found->device == device;  // `copy` refuses what is no device memory
+}
+
+int copy_between(void* target, int to, const void* source, int from, size_t bytes, Stream* stream, bool synchronous) {
+    if (!lies_on(target, to) || !lies_on(source, from))
+        return refuse(cudaErrorInvalidValue, "a copy between devices names another device than that of the memory");
+    return copy(target, source, bytes, cudaMemcpyDeviceToDevice, stream, synchronous);
+}
+
+}  // namespace
+
 #define RT(code) static_cast<cudaError_t>(code)
 
 extern "C" {
@@ -89,13 +106,13 @@ cudaError_t cudaMemcpyAsync(void* target, const void* source, size_t bytes, cuda
     API_LOCK;
     return RT(copy(target, source, bytes, direction, stream_of(stream), false));
 }
-cudaError_t cudaMemcpyPeer(void* target, int, const void* source, int, size_t bytes) {
+cudaError_t cudaMemcpyPeer(void* target, int to, const void* source, int from, size_t bytes) {
     API_LOCK;
-    return RT(copy(target, source, bytes, cudaMemcpyDeviceToDevice, stream_of(nullptr), true));
+    return RT(copy_between(target, to, source, from, bytes, stream_of(nullptr), true));
 }
-cudaError_t cudaMemcpyPeerAsync(void* target, int, const void* source, int, size_t bytes, cudaStream_t stream) {
+cudaError_t cudaMemcpyPeerAsync(void* target, int to, const void* source, int from, size_t bytes, cudaStream_t stream) {
     API_LOCK;
-    return RT(copy(target, source, bytes, cudaMemcpyDeviceToDevice, stream_of(stream), false));
+    return RT(copy_between(target, to, source, from, bytes, stream_of(stream), false));
 }
 
 cudaError_t cudaMemcpy2DAsync(

@@ -26,12 +26,14 @@ constexpr ErrorName NAMES[] = {
     {101, "cudaErrorInvalidDevice", "CUDA_ERROR_INVALID_DEVICE"},
     {200, "cudaErrorInvalidKernelImage", "CUDA_ERROR_INVALID_IMAGE"},
     {209, "cudaErrorNoKernelImageForDevice", "CUDA_ERROR_NO_BINARY_FOR_GPU"},
+    {217, "cudaErrorPeerAccessUnsupported", "CUDA_ERROR_PEER_ACCESS_UNSUPPORTED"},
     {301, "cudaErrorFileNotFound", "CUDA_ERROR_FILE_NOT_FOUND"},
     {400, "cudaErrorInvalidResourceHandle", "CUDA_ERROR_INVALID_HANDLE"},
     {401, "cudaErrorIllegalState", "CUDA_ERROR_ILLEGAL_STATE"},
     {500, "cudaErrorSymbolNotFound", "CUDA_ERROR_NOT_FOUND"},
     {600, "cudaErrorNotReady", "CUDA_ERROR_NOT_READY"},
     {700, "cudaErrorIllegalAddress", "CUDA_ERROR_ILLEGAL_ADDRESS"},
+    {704, "cudaErrorPeerAccessAlreadyEnabled", "CUDA_ERROR_PEER_ACCESS_ALREADY_ENABLED"},
     {713, "cudaErrorHostMemoryNotRegistered", "CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED"},
     {719, "cudaErrorLaunchFailure", "CUDA_ERROR_LAUNCH_FAILED"},
     {801, "cudaErrorNotSupported", "CUDA_ERROR_NOT_SUPPORTED"},
@@ -167,9 +169,17 @@ cudaError_t cudaDeviceGetLimit(size_t* value, cudaLimit) {
     return RT(0);
 }
 cudaError_t cudaDeviceSetLimit(cudaLimit, size_t) { return RT(0); }
-cudaError_t cudaDeviceCanAccessPeer(int* value, int, int) {
-    *value = 0;
+cudaError_t cudaDeviceCanAccessPeer(int* value, int device, int peer) {
+    if (!is_device(device) || !is_device(peer)) return RT(refuse(cudaErrorInvalidDevice, "there is no such device"));
+    *value = settings.peers && device != peer;
     return RT(0);
+}
+cudaError_t cudaDeviceEnablePeerAccess(int peer, unsigned) {
+    API_LOCK;
+    int can = 0;
+    if (const cudaError_t error = cudaDeviceCanAccessPeer(&can, current_device, peer)) return error;
+    if (!can) return RT(refuse(cudaErrorPeerAccessUnsupported, "the devices cannot access each other's memory"));
+    return RT(let_reach(current_device, peer) ? 0 : refuse(cudaErrorPeerAccessAlreadyEnabled, "access to the peer's memory is enabled already"));
 }
 
 // One memory pool that is always empty: CuPy trims it.

@@ -33,12 +33,14 @@ struct Settings {
     int devices = 1;
     int capability = 90;
     size_t memory = size_t(8) << 30;
+    bool peers = true;  // devices can access each other's memory
 };
 extern Settings settings;
 
 struct Counters {
     uint64_t launches, library_calls, graph_launches;
-    uint64_t copies_to_device, copies_to_host, copies_on_device, bytes_to_device, bytes_to_host, bytes_on_device;
+    uint64_t copies_to_device, copies_to_host, copies_on_device, copies_between_devices;
+    uint64_t bytes_to_device, bytes_to_host, bytes_on_device, bytes_between_devices;
     uint64_t memsets, synchronizations, allocations, releases;
 };
 extern Counters counters;
@@ -50,6 +52,7 @@ constexpr int ILLEGAL_ADDRESS = cudaErrorIllegalAddress, LAUNCH_FAILURE = cudaEr
 extern int poison;            // an error that every later call reports, as a faulted kernel leaves it
 extern std::string message;   // what the last error was about
 int refuse(int error, const std::string& why);
+int refuse_other_device(const std::string& what, int device);  // it belongs to `device`, and another one is current
 int poison_with(int error, const std::string& why);
 extern thread_local int current_device;
 
@@ -60,6 +63,7 @@ struct Stream;
 struct Capture;
 
 struct Event {
+    int device = 0;
     Stream* stream = nullptr;
     uint64_t recorded = 0, reached = 0;  // how often it was recorded, and which record has been reached
     double milliseconds = 0;

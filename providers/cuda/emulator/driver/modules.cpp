@@ -28,6 +28,7 @@ struct Function {
 };
 
 struct Module {
+    int device = current_device;
     std::string path;
     void* handle;
     std::vector<SharedVariable> shared;
@@ -66,6 +67,14 @@ struct Arguments {
 };
 
 int run_function(const Function& function, const Arguments& arguments, Launch launch) {
+    for (const auto& argument : arguments.storage) {
+        void* pointer;
+        memcpy(&pointer, argument.data(), sizeof pointer);
+        const Allocation* found = allocation_at(pointer);
+        if (found && !reaches(launch.device, found->device))
+            return poison_with(ILLEGAL_ADDRESS, "kernel " + function.name + " on device " + std::to_string(launch.device) +
+                                                    " was given memory of device " + std::to_string(found->device));
+    }
     launch.parameters = const_cast<void**>(arguments.pointers.data());
     if (!function.module->is_checked) arguments.mark_all_written();
     std::string text;
@@ -183,6 +192,8 @@ CUresult cuLaunchKernel(
     const Function* function = reinterpret_cast<Function*>(handle);
     const Module& module = *function->module;
     Stream* stream = stream_of(stream_handle);
+    if (module.device != current_device) return CU(refuse_other_device("kernel " + function->name, module.device));
+    if (stream && stream->device != current_device) return CU(refuse_other_device("kernel " + function->name + ": its stream", stream->device));
     if (extra) return CU(refuse(CUDA_ERROR_NOT_SUPPORTED, "a launch with packed arguments (`extra`) is not emulated"));
     if (static_cast<int>(dynamic_shared) > function->most_dynamic_shared)
         return CU(refuse(CUDA_ERROR_INVALID_VALUE, "kernel " + function->name + ": " + std::to_string(dynamic_shared) +

@@ -87,6 +87,10 @@ int refuse(int error, const std::string& why) {
     return error;
 }
 
+int refuse_other_device(const std::string& what, int device) {
+    return refuse(cudaErrorInvalidResourceHandle, what + " is of device " + std::to_string(device) + ", and device " + std::to_string(current_device) + " is current");
+}
+
 int poison_with(int error, const std::string& why) {
     poison = error;
     return refuse(error, why);
@@ -221,6 +225,7 @@ cudaError_t cudaLaunchHostFunc(cudaStream_t handle, cudaHostFn_t function, void*
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* handle, unsigned flags) {
     API_LOCK;
     auto event = std::make_shared<Event>();
+    event->device = current_device;
     event->has_time = !(flags & cudaEventDisableTiming);
     *handle = reinterpret_cast<cudaEvent_t>(event.get());
     events[*handle] = event;
@@ -237,6 +242,8 @@ cudaError_t cudaEventRecord(cudaEvent_t handle, cudaStream_t stream_handle) {
     const EventPointer event = event_of(handle);
     Stream* stream = stream_of(stream_handle);
     if (!event || !stream) return RT(event ? no_stream() : no_event());
+    if (event->device != stream->device)
+        return RT(refuse(cudaErrorInvalidResourceHandle, "an event of device " + std::to_string(event->device) + " is recorded on a stream of device " + std::to_string(stream->device)));
     if (stream->capture) {
         event->capture = stream->capture;
         event->captured_nodes = stream->capture->frontier[stream];
