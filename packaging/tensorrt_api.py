@@ -1,7 +1,7 @@
 """Write, or check, what the stand-in of `tensorrt` knows of its API, from NVIDIA's bindings.
 
     python packaging/tensorrt_api.py            # writes providers/tensorrt/stand_in/api_*.json
-    python packaging/tensorrt_api.py --check    # compares with them
+    python packaging/tensorrt_api.py --check    # compares with them; type-checks providers/tensorrt against both versions
 
 The wheels of the bindings come from the package index. They hold the real module, without the libraries behind it; `tensorrt_answers.cpp`
 takes their place, so that the module can be imported and called, and nothing of TensorRT runs.

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from onnxgpu.plan.arena import Buffer, assign_offsets
+from onnxgpu.plan.arena import ALIGNMENT, Buffer, assign_offsets
 from onnxgpu.plan.check import check_plan
 from tests.models import session
 
@@ -103,4 +103,4 @@ def test_buffers_alive_together_do_not_overlap() -> None:
         for j, second in enumerate(buffers[:i]):
             if first.first <= second.last and second.first <= first.last and first.nbytes and second.nbytes:
                 assert offsets[i] + first.nbytes <= offsets[j] or offsets[j] + second.nbytes <= offsets[i]
-    assert total < sum(b.nbytes for b in buffers) + 5 * 64
+    assert total < sum(b.nbytes for b in buffers) + 5 * ALIGNMENT

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 
-ALIGNMENT = 64
+ALIGNMENT = 256
+"""Bytes: what TensorRT wants of every address, and CUDA's own allocations have."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,11 @@ def keep(thing: object) -> None:
         _current.needed.append(thing)
 
 
+def is_going_on() -> bool:
+    """True if this thread is capturing."""
+    return _current.needed is not None
+
+
 def forbid(what: str) -> None:
     """Say that this thread is going to do what CUDA has no part of a graph for.
 

@@ -1,29 +1,43 @@
-"""TensorrtExecutionProvider: says what it would need and what of it is here.
-
-Version 0.1 of onnxgpu builds no TensorRT engines, so the provider never calls itself available; its options are checked
-all the same, because a misspelt one is wrong on every machine.
-"""
+"""TensorrtExecutionProvider: whole segments as TensorRT engines on one NVIDIA GPU."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from onnxgpu.libraries import first_missing, python_package, shared_library
-from onnxgpu.provider import Library, Provider
+from onnxgpu.errors import NotImplemented
+from onnxgpu.libraries import first_missing, python_package
+from onnxgpu.provider import Claim, Library, Operation, Refusal, ValueInfo, Work, bytes_moved
+from onnxgpu.providers.cuda import device
+from onnxgpu.providers.cuda.device_provider import DeviceProvider
+from onnxgpu.providers.cuda.libraries import found as cuda_libraries
+from onnxgpu.providers.tensorrt import library
+from onnxgpu.providers.tensorrt.settings import PLUGIN_DOMAIN, listed, settings_of, tell_what_has_no_effect
+from onnxgpu.segment_provider import Exclusions, Segment, SegmentProvider, ShapesAt
+
+if TYPE_CHECKING:
+    from onnxgpu.providers.tensorrt.claims import Claims
 
 
-class TensorrtProvider(Provider):
-    """Whole subgraphs as TensorRT engines on one NVIDIA GPU."""
+class TensorrtProvider(DeviceProvider, SegmentProvider):
+    """Whole segments as TensorRT engines on one NVIDIA GPU.
+
+    A session has it only if it is named: its engines take minutes to build.
+    """
 
     name: ClassVar[str] = "TensorrtExecutionProvider"
     preference: ClassVar[int] = 10
+    used_unasked: ClassVar[bool] = False
     option_types: ClassVar[Mapping[str, type]] = {
         "device_id": int,
         "has_user_compute_stream": bool,
         "trt_auxiliary_streams": int,
         "trt_bf16_enable": bool,
         "trt_build_heuristics_enable": bool,
+        "trt_build_in_background": bool,
+        "trt_build_in_process": bool,
+        "trt_build_on_request": bool,
         "trt_builder_optimization_level": int,
         "trt_context_memory_sharing_enable": bool,
         "trt_cuda_graph_enable": bool,
@@ -46,6 +60,8 @@ class TensorrtProvider(Provider):
         "trt_force_sequential_engine_build": bool,
         "trt_force_timing_cache": bool,
         "trt_fp16_enable": bool,
+        "trt_fp32_nodes": str,
+        "trt_fp32_operators": str,
         "trt_int8_calibration_table_name": str,
         "trt_int8_enable": bool,
         "trt_int8_use_native_calibration_table": bool,
@@ -58,30 +74,83 @@ class TensorrtProvider(Provider):
         "trt_onnx_bytestream_size": int,
         "trt_onnx_model_folder_path": str,
         "trt_op_types_to_exclude": str,
+        "trt_precision_table": str,
         "trt_preview_features": str,
         "trt_profile_max_shapes": str,
         "trt_profile_min_shapes": str,
         "trt_profile_opt_shapes": str,
+        "trt_reduced_operators": str,
+        "trt_shape_buckets": str,
         "trt_sparsity_enable": bool,
         "trt_tactic_sources": str,
+        "trt_tf32_enable": bool,
         "trt_timing_cache_enable": bool,
         "trt_timing_cache_path": str,
+        "trt_weight_streaming_budget": int,
         "trt_weight_stripped_engine_enable": bool,
         "user_compute_stream": int,
     }
 
+    def __init__(self, options: Mapping[str, Any] | None = None) -> None:
+        super().__init__(options)
+        if self.options.get("trt_cuda_graph_enable"):
+            self._device_options["enable_cuda_graph"] = True
+        if self.options.get("trt_engine_decryption_enable"):
+            raise NotImplemented(f"{self.name} keeps engines as they are: unset trt_engine_decryption_enable, and guard the cache's folder")
+        tell_what_has_no_effect(self.options)
+        self._excluded = frozenset(listed(self.options.get("trt_op_types_to_exclude", "")))
+        self._settings = settings_of(self.options, self.place.index)
+
     @classmethod
     def libraries(cls) -> Sequence[Library]:
         """See `onnxgpu.provider.Provider`."""
-        return (
-            shared_library("libcuda.so.1", remedy="no NVIDIA driver on this machine: install one, or run on a machine with a GPU"),
-            python_package("tensorrt", ("tensorrt", "tensorrt-cu13", "tensorrt-cu12"), remedy="pip install 'onnxgpu-gpu[tensorrt]'"),
-        )
+        return (device.driver(), _cupy_package(), library.found())
 
     @classmethod
     def unavailable(cls) -> str | None:
         """See `onnxgpu.provider.Provider`."""
-        return first_missing(tuple(cls.libraries())) or "this version of onnxgpu builds no TensorRT engines yet"
+        return device.unavailable() or first_missing((_cupy_package(),)) or library.problem()
+
+    @property
+    def least_nodes(self) -> int:
+        """See `onnxgpu.segment_provider.SegmentProvider`."""
+        return int(self.options.get("trt_min_subgraph_size", 1))
+
+    def domains(self) -> frozenset[str]:
+        """See `onnxgpu.provider.Provider`."""
+        return frozenset({PLUGIN_DOMAIN}) if self._settings.plugins else frozenset()
+
+    def recorder(self) -> Callable[[Work], Work | None] | None:
+        """Of CUDA graphs, if they were asked for: each keeps execution contexts of its own."""
+        return super().recorder() if self._device_options.get("enable_cuda_graph") else None
+
+    def cost(self, operation: Operation) -> float:
+        """The traffic of its arrays, on a GPU of 1 TB/s: operators of one segment are launched together."""
+        return 1e-6 + bytes_moved(operation) / 1e12
+
+    def survey(self, inputs: Sequence[ValueInfo], shapes_at: ShapesAt) -> None:
+        """See `onnxgpu.segment_provider.SegmentProvider`."""
+        self._claims.survey(inputs, shapes_at)
+
+    def supports(self, operation: Operation) -> Refusal | None:
+        """See `onnxgpu.segment_provider.SegmentProvider`."""
+        reason = self._claims.refusal(operation)
+        return None if reason is None else Refusal(reason)
+
+    def claim_segment(self, segment: Segment) -> Claim | Exclusions | Refusal:
+        """See `onnxgpu.segment_provider.SegmentProvider`; asks TensorRT's parser, and builds only when the kernel is made."""
+        return self._claims.answer(segment)
+
+    @cached_property
+    def _claims(self) -> Claims:
+        """What is needed only where there is TensorRT: every session imports this file."""
+        from onnxgpu.providers.tensorrt.claims import Claims
+
+        return Claims(self.device, self.options, self._settings, self._excluded)
+
+
+def _cupy_package() -> Library:
+    return python_package("cupy", ("cupy-cuda13x", "cupy-cuda12x", "cupy"), remedy=cuda_libraries.remedy())
 
 
 PROVIDER = TensorrtProvider

@@ -271,16 +271,6 @@ def test_engines_too_large_for_a_model_go_beside_it(monkeypatch: pytest.MonkeyPa
     check(session("m_ctx.onnx"))
 
 
-def test_a_path_as_long_as_an_engine() -> None:
-    saved()
-    folder = Path(*("a" * 200 for _ in range(3)))
-    folder.mkdir(parents=True)
-    name = f"m_ctx_{NAME}_0.engine"
-    Path(name).rename(folder / name)
-    onnx.save(changed(onnx.load("m_ctx.onnx"), ep_cache_context=(folder / name).as_posix()), "m_ctx.onnx")
-    check(session("m_ctx.onnx"))
-
-
 def test_values_may_be_renamed() -> None:
     """The rewriter takes Identity away, so that a compiled node reads another value than the one its engine knows."""
     saved(ep__context_embed_mode="1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -42,3 +43,20 @@ def trt(request: pytest.FixtureRequest, emulated: Any) -> Iterator[Trt]:
     unload_all()
     assert not made.violations(), [str(each) for each in stand_in.violations()]
     stand_in.forget_violations()
+
+
+@pytest.fixture(params=VERSIONS)
+def tensorrt(request: pytest.FixtureRequest, emulated: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """For sessions: each version, which `ONNXGPU_TENSORRT` names; any violation of an order of calls fails the test."""
+    from onnxgpu.providers.tensorrt import stand_in
+    from onnxgpu.providers.tensorrt.stand_in.plugins import unload_all
+
+    monkeypatch.setenv("ONNXGPU_TENSORRT", request.param)
+    stand_in.uninstall()
+    stand_in.forget_violations()
+    yield stand_in.install(request.param)
+    found = [str(each) for each in stand_in.violations()]
+    stand_in.uninstall()
+    unload_all()
+    stand_in.forget_violations()
+    assert not found

@@ -1,0 +1,154 @@
+"""An engine that TensorRT reads back, its weights, and its contexts, of which each run has one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from onnxgpu.errors import EPFail, InvalidArgument
+from onnxgpu.log import logger
+from onnxgpu.model_file.operation_proto import CutModel
+from onnxgpu.providers.tensorrt.library import tensorrt, version
+from onnxgpu.providers.tensorrt.messages import listening, trt_logger
+from onnxgpu.providers.tensorrt.network import embedded, errors_of
+from onnxgpu.providers.tensorrt.plugins import load_plugins
+from onnxgpu.providers.tensorrt.settings import BuildSettings
+
+Key = tuple[object, ...]
+"""A profile, the shapes of the inputs, and the values of those on the host: what a context is set up for."""
+
+AUTOMATIC = -1
+"""The weight streaming budget that TensorRT chooses by the memory that is free."""
+
+
+@dataclass(eq=False, slots=True)
+class Context:
+    """A `tensorrt.IExecutionContext` and what it was last told.
+
+    Attributes:
+        raw: the context; its scratch memory is given to it before each run.
+        key: what it is set up for; None for nothing.
+        profile: the chosen one.
+        addresses: tensor → where it lies.
+        has_run: it ran with this key, so that TensorRT has nothing left to prepare.
+        held: memory of the host that it reads.
+        memory: address and size of its scratch memory.
+    """
+
+    raw: Any
+    key: Key | None = None
+    profile: int = 0
+    addresses: dict[str, int] = field(default_factory=dict)
+    has_run: bool = False
+    held: dict[str, object] = field(default_factory=dict)
+    memory: tuple[int, int] = (0, 0)
+
+
+class Engine:
+    """A `tensorrt.ICudaEngine`; threads share it.
+
+    Args:
+        plan: the serialized engine.
+        settings: those that it was built with.
+        name: of the segment, for messages.
+        budget: bytes of weights on the device, `AUTOMATIC`, or 0 for all.
+
+    Attributes:
+        raw: the engine.
+
+    Raises:
+        EPFail: TensorRT does not read it.
+    """
+
+    def __init__(self, plan: bytes, settings: BuildSettings, name: str, budget: int = 0) -> None:
+        trt = tensorrt()
+        self._name = name
+        self._runtime = trt.Runtime(trt_logger())
+        if settings.dla_core is not None and settings.dla_core < self._runtime.num_DLA_cores:
+            self._runtime.DLA_core = settings.dla_core
+        with listening(detailed=settings.detailed_log) as told:
+            load_plugins(settings.plugins)
+            self.raw = self._runtime.deserialize_cuda_engine(plan)
+        if self.raw is None:
+            raise told.failed(EPFail, f"TensorRT {version()} does not read the engine of {name}")
+        if budget:
+            self._stream_weights(budget)
+        self._idle: list[Context] = []
+        self._lock = threading.Lock()
+
+    def _stream_weights(self, budget: int) -> None:
+        streamable = int(self.raw.streamable_weights_size)
+        wanted = int(self.raw.get_weight_streaming_automatic_budget()) if budget == AUTOMATIC else min(budget, streamable)
+        with listening() as told:
+            self.raw.weight_streaming_budget_v2 = wanted
+        if told.errors:
+            raise told.failed(InvalidArgument, f"option 'trt_weight_streaming_budget': {wanted:,} of {streamable:,} bytes for {self._name}")
+        logger.info("%s keeps %s of %s bytes of weights on the device", self._name, f"{wanted:,}", f"{streamable:,}")
+
+    def workspace(self, profile: int) -> int:
+        """Bytes of device memory that a context needs with this profile."""
+        return int(self.raw.get_device_memory_size_for_profile_v2(profile))
+
+    def take(self, key: Key) -> Context:
+        """A context that nobody else uses: one that is set up for this, the one that was not used for longest, or a new one."""
+        return self.take_ready(key) or self._any() or self._made()
+
+    def take_ready(self, key: Key) -> Context | None:
+        """A context that ran with this key before; None if there is none that nobody uses."""
+        with self._lock:
+            for index in reversed(range(len(self._idle))):
+                if self._idle[index].key == key and self._idle[index].has_run:
+                    return self._idle.pop(index)
+        return None
+
+    def give_back(self, context: Context) -> None:
+        """Let others have a context; what it was given to do may still be going on, on the stream of the session."""
+        with self._lock:
+            self._idle.append(context)
+
+    def _any(self) -> Context | None:
+        with self._lock:
+            return self._idle.pop(0) if self._idle else None
+
+    def _made(self) -> Context:
+        with listening() as told:
+            raw = self.raw.create_execution_context(tensorrt().ExecutionContextAllocationStrategy.USER_MANAGED)
+        if raw is None:
+            raise told.failed(EPFail, f"TensorRT makes no execution context for {self._name}")
+        return Context(raw)
+
+
+def refit(engine: Engine, model: CutModel, name: str) -> None:
+    """Give an engine that was built without them the weights of its model.
+
+    Args:
+        engine: nothing was run with it yet.
+        model: what it was built from.
+        name: of the segment, for messages.
+
+    Raises:
+        EPFail: TensorRT does not take the weights.
+    """
+    trt = tensorrt()
+    with listening() as told:
+        refitter = trt.Refitter(engine.raw, trt_logger())
+        parser = trt.OnnxParserRefitter(refitter, trt_logger())
+        if not (_given(parser, model) and refitter.refit_cuda_engine()):
+            words: Mapping[int, str] = errors_of(parser)
+            raise EPFail(
+                f"TensorRT does not take the weights for the engine of {name}: {'; '.join(words.values()) or told.reason()}; "
+                "the engine may be of another model: remove it from the cache"
+            )
+
+
+def _given(parser: Any, model: CutModel) -> bool:
+    """Hand over the weights where they lie, if this version can."""
+    if not model.weights or not hasattr(parser, "load_model_proto"):
+        return bool(parser.refit_from_bytes(embedded(model)))
+    return (
+        bool(parser.load_model_proto(model.proto.SerializeToString()))
+        and all(parser.load_initializer(name, array.ctypes.data, array.nbytes) for name, array in model.weights.items())
+        and bool(parser.refit_model_proto())
+    )

@@ -1,0 +1,97 @@
+"""The module `tensorrt`, or the stand-in that is asked for in its place, and what of it is here."""
+
+from __future__ import annotations
+
+import sys
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+from onnxgpu import knobs
+from onnxgpu.errors import EPFail
+from onnxgpu.provider import Library
+from onnxgpu.providers.cuda import device
+
+MAJORS = (10, 11)
+"""The versions whose API this provider knows."""
+
+_REMEDY = "pip install 'onnxgpu-gpu[tensorrt]', or NVIDIA's own packages of TensorRT 10 or 11"
+
+
+def tensorrt() -> Any:
+    """The module, imported when it is first needed.
+
+    Raises:
+        EPFail: it cannot be used; says why, and what to do.
+    """
+    module, reason = _stand_in(knobs.TENSORRT()) if knobs.TENSORRT() else _real()
+    if module is None:
+        raise EPFail(f"TensorRT cannot be used: {reason}")
+    return module
+
+
+def problem() -> str | None:
+    """Why TensorRT cannot be used here, in words; None if it can."""
+    return (_stand_in(knobs.TENSORRT()) if knobs.TENSORRT() else _real())[1]
+
+
+def version() -> str:
+    """TensorRT's version with its build, `11.4.0.106`."""
+    return str(tensorrt().__version__)
+
+
+def major() -> int:
+    """The first number of the version."""
+    return _major(tensorrt())
+
+
+def found() -> Library:
+    """What there is of TensorRT, for `onnxgpu doctor`; its libraries are loaded only where there is a device to use them on."""
+    if knobs.TENSORRT():
+        module, reason = _stand_in(knobs.TENSORRT())
+        return Library("tensorrt", module and "the stand-in", module and str(module.__version__), remedy=reason or "")
+    if device.unavailable() is not None and "tensorrt" not in sys.modules:
+        spec = find_spec("tensorrt")
+        return Library("tensorrt", spec.origin if spec is not None else None, remedy=_REMEDY)
+    module, reason = _real()
+    return Library("tensorrt", module and str(module.__file__), module and str(module.__version__), remedy=reason or "")
+
+
+def _stand_in(wanted: str) -> tuple[Any, str | None]:
+    if not device.is_emulated():
+        return None, f"ONNXGPU_TENSORRT={wanted} is the stand-in, which runs on the emulated device: set ONNXGPU_CUDA=emulated too"
+    from onnxgpu.providers.tensorrt import stand_in
+
+    try:
+        return stand_in.install(wanted), None
+    except RuntimeError as error:
+        return None, str(error)
+
+
+@cache
+def _real() -> tuple[Any, str | None]:
+    """The installed module and None, or None and the reason."""
+    if device.is_emulated():
+        return None, "the device is emulated, where TensorRT itself cannot run: set ONNXGPU_TENSORRT=11.4 (or 10.13) for its stand-in"
+    if find_spec("tensorrt") is None:
+        return None, f"the package tensorrt is not installed ({_REMEDY})"
+    try:
+        module = import_module("tensorrt")
+    except Exception as error:
+        return None, f"the package tensorrt is installed but cannot be imported: {type(error).__name__}: {error}. {_advice(error)}"
+    if not hasattr(module, "Builder"):
+        return None, f"the package tensorrt has no Builder: it is an empty one, of type stubs or of a failed installation ({_REMEDY})"
+    if _major(module) not in MAJORS:
+        return None, f"TensorRT {module.__version__} is installed, and onnxgpu knows {' and '.join(map(str, MAJORS))} ({_REMEDY})"
+    return module, None
+
+
+def _advice(error: Exception) -> str:
+    if "libnv" in str(error):
+        return "Its libraries are a package of their own, tensorrt-cu13-libs or tensorrt-cu12-libs, of the same version"
+    return "Reinstall it: " + _REMEDY
+
+
+def _major(module: Any) -> int:
+    return int(str(module.__version__).partition(".")[0])

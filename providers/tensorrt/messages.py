@@ -1,0 +1,91 @@
+"""What TensorRT says: its log lines go to our log, and those of a failure become the text of the error."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+from onnxgpu.errors import OnnxGpuError
+from onnxgpu.log import logger
+from onnxgpu.providers.tensorrt.library import tensorrt
+
+_LEVELS = {
+    "INTERNAL_ERROR": logging.ERROR,
+    "ERROR": logging.ERROR,
+    "WARNING": logging.WARNING,
+    "INFO": logging.INFO,
+    "VERBOSE": logging.DEBUG,
+}
+"""TensorRT's severities → levels of Python's `logging`."""
+
+MOST_TOLD = 3
+LONGEST = 600
+
+_listeners: list[Told] = []
+
+
+class Told:
+    """What TensorRT said while something was done.
+
+    Args:
+        detailed: what it does and how it chooses is logged too, not only what is wrong.
+
+    Attributes:
+        errors: its lines of severity ERROR and INTERNAL_ERROR, in order.
+    """
+
+    def __init__(self, *, detailed: bool = False) -> None:
+        self.detailed = detailed
+        self.errors: list[str] = []
+
+    def reason(self, otherwise: str = "TensorRT gives no reason") -> str:
+        """The last errors, shortened."""
+        return "; ".join(dict.fromkeys(line[:LONGEST] for line in self.errors[-MOST_TOLD:])) or otherwise
+
+    def failed(self, kind: type[OnnxGpuError], what: str, advice: str = "") -> OnnxGpuError:
+        """An error that says what failed and why, in TensorRT's words."""
+        return kind(f"{what}: {self.reason()}{'. ' if advice else ''}{advice}")
+
+
+@contextmanager
+def listening(*, detailed: bool = False) -> Iterator[Told]:
+    """Hear what TensorRT says in this context, in whichever of its threads; errors are left to the caller to tell."""
+    told = Told(detailed=detailed)
+    _listeners.append(told)
+    try:
+        yield told
+    finally:
+        _listeners.remove(told)
+
+
+def trt_logger() -> Any:
+    """The `tensorrt.ILogger` behind which our log is; TensorRT wants one a process."""
+    return _logger_of(tensorrt())
+
+
+@cache
+def _logger_of(module: Any) -> Any:
+    class Log(module.ILogger):  # type: ignore[misc]  # a class of an untyped module
+        def __init__(self) -> None:
+            module.ILogger.__init__(self)
+
+        def log(self, severity: Any, msg: str) -> None:
+            _hear(severity.name, msg)
+
+    return Log()
+
+
+def _hear(severity: str, message: str) -> None:
+    level = _LEVELS[severity]
+    listeners: Sequence[Told] = tuple(_listeners)
+    if level >= logging.ERROR and listeners:
+        for told in listeners:
+            told.errors.append(message)
+        level = logging.DEBUG  # whoever listens raises or decides; both are told in his words
+    if level >= logging.WARNING or any(told.detailed for told in listeners):
+        logger.log(level, "TensorRT: %s", message)
+    elif logger.enabled(logging.DEBUG):
+        logger.debug("TensorRT: %s", message)

@@ -1,0 +1,112 @@
+"""Where an engine writes its outputs: into memory that is there, or, where shapes depend on the data, into memory that it asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from onnxgpu.errors import OnnxGpuError, RuntimeException
+from onnxgpu.provider import Array, Spec
+from onnxgpu.providers.cuda.capture import forbid
+from onnxgpu.providers.cuda.cupy_device import CupyDevice
+from onnxgpu.providers.cuda.narrow import bits_of
+from onnxgpu.providers.tensorrt.engine import Context
+from onnxgpu.providers.tensorrt.library import tensorrt
+from onnxgpu.segment_provider import Segment
+
+ALIGNMENT = 256
+_BYTE = np.dtype(np.uint8)
+
+
+class Results:
+    """The outputs of one run.
+
+    Args:
+        device: where they lie.
+        segment: whose they are.
+        given: memory for them; None: the shapes depend on the data.
+        nothing: memory that an empty output is said to lie in.
+    """
+
+    def __init__(self, device: CupyDevice, segment: Segment, given: Sequence[Array] | None, nothing: Array) -> None:
+        self._device, self._segment, self._given, self._nothing = device, segment, given, nothing
+        self._positions = {value.name: index for index, value in enumerate(segment.outputs)}
+        self._copies: list[tuple[Any, Any]] = []
+        self._allocator: Any = None
+        if given is None:
+            forbid(f"{segment}: the shapes of its outputs depend on the data")
+            self._allocator = _allocator_class(tensorrt())(device)
+
+    def place(self, context: Context, name: str) -> None:
+        """Tell a context where it writes an output.
+
+        Raises:
+            RuntimeException: TensorRT does not take it.
+        """
+        if self._allocator is not None:
+            context.held[name] = self._allocator
+            if not context.raw.set_output_allocator(name, self._allocator):
+                raise RuntimeException(f"TensorRT takes no memory for output '{name}' of {self._segment}")
+            return
+        assert self._given is not None
+        target = bits_of(self._given[self._positions[name]])
+        written = target
+        if not target.size:
+            written = self._nothing
+        elif target.data.ptr % ALIGNMENT or not target.flags.c_contiguous:
+            written = self._device.cupy.empty(target.shape, target.dtype)
+            self._copies.append((target, written))
+        address = int(written.data.ptr)
+        if context.addresses.get(name) != address:
+            if not context.raw.set_tensor_address(name, address):
+                raise RuntimeException(f"TensorRT's engine of {self._segment} has no tensor '{name}'")
+            context.addresses[name] = address
+
+    def problem(self) -> OnnxGpuError | None:
+        """Why memory that TensorRT asked for was not to be had."""
+        return None if self._allocator is None else self._allocator.error
+
+    def taken(self) -> Sequence[Array]:
+        """The outputs."""
+        if self._given is not None:
+            for target, written in self._copies:
+                target[...] = written
+            return self._given
+        return [self._grown(value.name, value.dtype or _BYTE) for value in self._segment.outputs]
+
+    def _grown(self, name: str, dtype: np.dtype) -> Array:
+        if name not in self._allocator.shapes:
+            raise RuntimeException(f"TensorRT told no shape of output '{name}' of {self._segment}")
+        spec = Spec(self._allocator.shapes[name], dtype)
+        memory = self._allocator.memory.get(name)
+        return self._device.allocate(spec) if memory is None or not spec.size else self._device.view(memory, 0, spec)
+
+
+@cache
+def _allocator_class(module: Any) -> Any:
+    class Allocator(module.IOutputAllocator):  # type: ignore[misc]  # a class of an untyped module
+        def __init__(self, device: CupyDevice) -> None:
+            module.IOutputAllocator.__init__(self)
+            self._device = device
+            self.memory: dict[str, Array] = {}
+            self.shapes: dict[str, tuple[int, ...]] = {}
+            self.error: OnnxGpuError | None = None
+
+        def reallocate_output(self, tensor_name: str, memory: int, size: int, alignment: int) -> int:
+            try:
+                self.memory[tensor_name] = array = self._device.allocate(Spec((max(size, 1),), _BYTE))
+            except OnnxGpuError as error:  # it must not pass through TensorRT
+                self.error = error
+                return 0
+            return self._device.pointer(array)
+
+        def reallocate_output_async(self, tensor_name: str, memory: int, size: int, alignment: int, stream: int) -> int:
+            return self.reallocate_output(tensor_name, memory, size, alignment)
+
+        def notify_shape(self, tensor_name: str, shape: Sequence[int]) -> None:
+            self.shapes[tensor_name] = tuple(shape)
+
+    return Allocator

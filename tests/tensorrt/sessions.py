@@ -1,0 +1,74 @@
+"""Models and sessions for tests of the TensorRT provider."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+import onnxgpu
+from onnxgpu.session import InferenceSession
+from tests.models import model
+
+TENSORRT, CUDA, CPU = "TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"
+
+
+def session(
+    proto: str | onnx.ModelProto, *, behind: Sequence[str] = (CUDA, CPU), entries: Mapping[str, str] | None = None, **options: Any
+) -> InferenceSession:
+    """A session with TensorRT first; `options` are the provider's."""
+    settings = onnxgpu.SessionOptions()
+    for key, value in (entries or {}).items():
+        settings.add_session_config_entry(key, value)
+    content = (model(proto) if isinstance(proto, str) else proto).SerializeToString()
+    return InferenceSession(content, settings, providers=[(TENSORRT, options), *behind])
+
+
+def steps(made: InferenceSession) -> list[str]:
+    """Operator and provider of each step of the plan, transfers included."""
+    return [
+        f"{'transfer' if step.is_transfer else step.operation.operator} {step.provider.name.removesuffix('ExecutionProvider')}"
+        for step in made.plan.steps
+    ]
+
+
+def perceptron(rows: int | str = "n") -> onnx.ModelProto:
+    """Two products with weights of a size that is handed over by reference."""
+    generator = np.random.default_rng(0)
+    weights = [generator.standard_normal((64, 64)).astype(np.float32) / 8 for _ in range(2)]
+    nodes = [
+        helper.make_node("MatMul", ["x", "w0"], ["a"], name="first"),
+        helper.make_node("Relu", ["a"], ["b"], name="middle"),
+        helper.make_node("MatMul", ["b", "w1"], ["y"], name="last"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "perceptron",
+        [helper.make_tensor_value_info("x", 1, [rows, 64])],
+        [helper.make_tensor_value_info("y", 1, [rows, 64])],
+        [numpy_helper.from_array(w, f"w{i}") for i, w in enumerate(weights)],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+
+
+def rows(count: int, width: int = 64) -> np.ndarray:
+    """An input of so many rows."""
+    return np.random.default_rng(count).standard_normal((count, width)).astype(np.float32)
+
+
+def on_cpu(proto: str | onnx.ModelProto, feeds: Mapping[str, np.ndarray]) -> list[Any]:
+    """The outputs on the CPU provider."""
+    content = (model(proto) if isinstance(proto, str) else proto).SerializeToString()
+    return list(InferenceSession(content, providers=[CPU]).run(None, dict(feeds)))
+
+
+def check(made: InferenceSession, proto: str | onnx.ModelProto, feeds: Mapping[str, np.ndarray], runs: int = 1) -> None:
+    """Run, and compare with the CPU provider."""
+    expected = on_cpu(proto, feeds)
+    for _ in range(runs):
+        for wanted, got in zip(expected, made.run(None, dict(feeds)), strict=True):
+            assert wanted.dtype == got.dtype and wanted.shape == got.shape
+            np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-5)
