@@ -190,6 +190,15 @@ class WeightsKind(ObjectKind):
         return self._surface.behaviours["Weights"](value) if isinstance(value, np.ndarray) else REFUSED
 
 
+class PermutationKind(ObjectKind):
+    """`Permutation`, as which sequences of integers are taken."""
+
+    def converted(self, value: Any) -> Any:
+        """See `ObjectKind`."""
+        found = self._surface.kinds["Sequence[int32]"].accept(value, convert=False)
+        return REFUSED if found is REFUSED or len(found) > MAX_DIMS else self._surface.behaviours["Permutation"](found)
+
+
 class DimsKind(ObjectKind):
     """`Dims`, which are tuples to a behaviour; sequences of integers are taken as such."""
 
@@ -210,7 +219,7 @@ class DimsKind(ObjectKind):
         return self._surface.wrap(Dims(value))
 
 
-KINDS = {"Dims": DimsKind, "Weights": WeightsKind}
+KINDS = {"Dims": DimsKind, "Permutation": PermutationKind, "Weights": WeightsKind}
 
 
 def refusal(place: Place, overloads: Sequence[Signature], positional: tuple[Any, ...], named: Mapping[str, Any]) -> str:

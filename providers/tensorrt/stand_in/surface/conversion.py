@@ -1,8 +1,8 @@
 """What pybind11 takes as an argument of a type, and what the type promises of a returned value.
 
 As in pybind11, overloads are tried twice: first with values of just that type, then with those that can be converted. It is
-stricter where the bindings take what is a mistake: None as a bool, a member of an enum as a number (flags are `1 << int(flag)`), and
-None for a pointer to anything but an interface that it unsets, or a default.
+stricter where the bindings take what is a mistake: None as a bool, a member of an enum as a number (flags are `1 << int(flag)`), a set
+as a sequence, and None for a pointer to anything but an interface that it unsets, or a default.
 """
 
 from __future__ import annotations
@@ -81,7 +81,12 @@ def _real(value: Any, convert: bool) -> Any:
 def _boolean(value: Any, convert: bool) -> Any:
     if isinstance(value, bool):
         return value
-    return bool(value) if convert and value is not None and hasattr(value, "__bool__") else REFUSED
+    if not convert or value is None or not hasattr(value, "__bool__"):
+        return REFUSED
+    try:
+        return bool(value)
+    except ValueError:  # of an array with several elements
+        return REFUSED
 
 
 def _text(value: Any, convert: bool) -> Any:
