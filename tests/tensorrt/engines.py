@@ -19,6 +19,15 @@ def model_of(text: str) -> onnx.ModelProto:
     return onnx.parser.parse_model(f"{HEADER}\n{text}")
 
 
+TWICE = '<domain: "my", opset_import: ["" : 21]>\nTwice (x) => (y) { y = Add (x, x) }\n'
+"""A library with a plugin, for the stand-in."""
+
+
+def twice() -> onnx.ModelProto:
+    """A model with the plugin's operator."""
+    return onnx.parser.parse_model(HEADER.replace("]", ', "my" : 1]') + "\ng (float[2] x) => (float[2] y) { y = my.Twice (x) }")
+
+
 @dataclass
 class Profile:
     """Shapes and values for one profile."""

@@ -204,6 +204,8 @@ def _without_data(model: onnx.ModelProto, weights: dict[str, bytes], changeable:
     """The model with small constants, which may decide shapes, in it; all others are in `weights` alone."""
     proto = onnx.ModelProto()
     proto.CopyFrom(model)
+    operators = {node.op_type for node in proto.graph.node}
+    proto.functions.extend(function for name, function in plugin_operators().items() if name in operators)
     for tensor in proto.graph.initializer:
         content = weights[tensor.name]
         bare = onnx.TensorProto(name=tensor.name, dims=tensor.dims, data_type=tensor.data_type)
@@ -272,7 +274,7 @@ def _facts(
     weights: Mapping[str, bytes],
 ) -> Facts:
     flags = tuple(name for name in enum("BuilderFlag").__members__ if config.has(name))
-    used = plugin_operators() & {layer.operator for layer in network.layers}
+    used = plugin_operators().keys() & {layer.operator for layer in network.layers}
     return Facts(
         name=network.name,
         tensors=(*(_io(tensor, is_input=True) for tensor in network.inputs), *(_io(t, is_input=False) for t in network.outputs)),

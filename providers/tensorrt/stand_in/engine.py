@@ -54,7 +54,8 @@ class Engine:
         self._contexts: weakref.WeakSet[ExecutionContext] = weakref.WeakSet()
         self._executable: Executable | None = None
         self._lock = threading.Lock()
-        self.streams_in_use: dict[int, int] = {}
+        self.pending = 0
+        """Executions that a stream has not come to."""
 
     # ---- what it is
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+import weakref
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -20,6 +21,7 @@ from onnxgpu.providers.tensorrt.stand_in.plan_file import IoTensor
 
 if TYPE_CHECKING:
     from onnxgpu.providers.tensorrt.stand_in.context import ExecutionContext
+    from onnxgpu.providers.tensorrt.stand_in.engine import Engine
 
 CALL = "IExecutionContext::enqueueV3"
 
@@ -45,14 +47,20 @@ class Execution:
     """Executes for one context.
 
     Args:
-        context: with shapes, addresses and memory.
+        context: with shapes, addresses and memory; it has this object, and lives as long as the program wants it.
     """
 
     def __init__(self, context: ExecutionContext) -> None:
-        self._context = context
+        self._owner = weakref.ref(context)
         self._engine, self._reports = context.engine, context.reports
         self._numbers = count(1)
         self._done = 0
+
+    @property
+    def _context(self) -> ExecutionContext:
+        context = self._owner()
+        assert context is not None
+        return context
 
     def enqueue(self, stream: int) -> bool:
         """As `execute_async_v3`."""
@@ -76,10 +84,10 @@ class Execution:
             return False
         if any(-1 in shape for shape in shapes.values()):
             return self._enqueue_unknown(stream, capturing, inputs, shapes)
-        outputs = self._outputs(stream, shapes)
+        outputs, context_profile = self._outputs(stream, shapes), context.profile
         if outputs is None or not self._are_apart(inputs, outputs):
             return False
-        return self._submit(stream, capturing, partial(self._work, inputs, outputs, self._number(capturing), context.profile))
+        return self._submit(stream, capturing, lambda own: own._work(inputs, outputs, context_profile))
 
     # ---- before
 
@@ -180,16 +188,15 @@ class Execution:
 
     # ---- the work
 
-    def _number(self, capturing: bool) -> int:
-        """Of this execution; those in graphs are not counted."""
-        return 0 if capturing else next(self._numbers)
-
-    def _submit(self, stream: int, capturing: bool, work: Any) -> bool:
-        context = self._context
+    def _submit(self, stream: int, capturing: bool, work: Callable[[Execution], None]) -> bool:
+        context, engine = self._context, self._engine
         gpu.fork(stream, context.aux_streams)
-        problem = gpu.enqueue(stream, work)
+        number = 0 if capturing else next(self._numbers)
+        engine.pending += bool(number)
+        problem = gpu.enqueue(stream, partial(_begun, weakref.ref(self), engine, number, work))
         gpu.join(stream, context.aux_streams)
         if problem is not None:
+            engine.pending -= bool(number)
             self._reports.error(CALL, problem, "FAILED_EXECUTION")
             return False
         if context.consumed_event:
@@ -199,9 +206,8 @@ class Execution:
             return False
         return True
 
-    def _work(self, inputs: Sequence[Bound], outputs: Sequence[Bound], number: int, profile: int) -> None:
+    def _work(self, inputs: Sequence[Bound], outputs: Sequence[Bound], profile: int) -> None:
         """What the stream comes to."""
-        self._check_turn(number)
         results = self._computed(inputs, profile)
         for bound, result in zip(outputs, results, strict=True):
             self._write(bound, result)
@@ -230,8 +236,9 @@ class Execution:
             raise RuntimeError(f"output {bound.tensor.name} at {bound.address:#x} was freed before the stream came to it")
         gpu.write(bound.address, np.ascontiguousarray(result).tobytes())
 
-    def _check_turn(self, number: int) -> None:
-        if number and number != self._done + 1:
+    def check_turn(self, number: int) -> None:
+        """Executions of one context run one after the other; those in graphs are not counted (0)."""
+        if number > self._done + 1:
             told = f"execution {number} of a context runs before execution {self._done + 1}: two streams use it at the same time"
             broken("one stream at a time", self._reports, CALL, told)
         self._done = max(self._done, number)
@@ -265,12 +272,23 @@ class Execution:
         outputs = self._outputs(stream, known)
         if outputs is None or not self._are_apart(inputs, outputs):
             return False
-        return self._submit(stream, capturing, partial(self._written, outputs, results, self._number(capturing)))
+        return self._submit(stream, capturing, lambda own: own._written(outputs, results))
 
-    def _written(self, outputs: Sequence[Bound], results: Sequence[np.ndarray], number: int) -> None:
-        self._check_turn(number)
+    def _written(self, outputs: Sequence[Bound], results: Sequence[np.ndarray]) -> None:
         for bound, result in zip(outputs, results, strict=True):
             self._write(bound, result)
+
+
+def _begun(execution: weakref.ref[Execution], engine: Engine, number: int, work: Callable[[Execution], None]) -> None:
+    """What the stream calls; its context has to be alive still."""
+    engine.pending -= bool(number)
+    own = execution()
+    if own is None:
+        told = "the context was destroyed before the stream came to its work"
+        broken("context outlives its work", engine.reports, CALL, told, "INVALID_STATE")
+        raise RuntimeError(told)
+    own.check_turn(number)
+    work(own)
 
 
 def _reallocated(allocator: Any, name: str, current: int, size: int, stream: int) -> int:

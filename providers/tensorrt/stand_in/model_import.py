@@ -90,12 +90,16 @@ def import_model(loaded: Loaded, network: Network, plugins: frozenset[str]) -> l
 
 
 def _input_errors(graph: TypedGraph) -> Iterator[ParserError]:
+    deciding = shape_inputs(graph)
     for info in graph.inputs:
         if not info.type.HasField("tensor_type") or type_name(info.type.tensor_type.elem_type) is None:
             text = "Failed to convert ONNX date type to TensorRT data type."
             yield ParserError("UNSUPPORTED_NODE", text, where=info.name, function="importInput")
         elif not info.type.tensor_type.HasField("shape"):
             text = "Failed to convert ONNX dimensions to TensorRT dimensions."
+            yield ParserError("UNSUPPORTED_GRAPH", text, where=info.name, function="importInput")
+        elif info.name in deciding and type_name(info.type.tensor_type.elem_type) not in ("INT32", "INT64"):
+            text = f"Network input {info.name} decides shapes and must be of type INT32 or INT64."
             yield ParserError("UNSUPPORTED_GRAPH", text, where=info.name, function="importInput")
 
 

@@ -69,10 +69,6 @@ RULES: Mapping[str, Rule] = {
     "profile is valid": Rule(
         "IBuilderConfig.add_optimization_profile", "The new optimization profile, which must satisfy bool(profile) == True"
     ),
-    "runtime outlives its engines": Rule(
-        "IRuntime::deserializeCudaEngine",
-        "Destroying the IRuntime before destroying all associated ICudaEngine instances results in undefined behavior.",
-    ),
     "plugins before deserialisation": Rule(
         "IBuilderConfig.plugins_to_serialize",
         "load_library is used to load these libraries in the appropriate runtime before deserializing",

@@ -174,7 +174,7 @@ class Parser:
                     "TensorRT supports ONNX graphs generated with at least opset 7. Models using older opsets are not guaranteed to work."
                 )
                 self._reports.log("WARNING", text)
-        found = import_model(loaded, self._network, plugin_operators())
+        found = import_model(loaded, self._network, frozenset(plugin_operators()))
         self._errors += found
         for error in found:
             self._reports.log("ERROR", str(error))

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import onnx
+
 from onnxgpu.providers.tensorrt.stand_in.registry import implements
 
-_libraries: dict[str, str] = {}
+_libraries: dict[int, Mapping[str, onnx.FunctionProto]] = {}
+"""Handle → operator → what it computes."""
 
 
 @implements("IPluginRegistry")
 class PluginRegistry:
-    """What was loaded; the stand-in reads no code, so a library brings the operators that a line in its file names.
+    """What was loaded.
 
-    A file that begins with `operators: A, B` stands for a library with plugins for the operators A and B.
+    The stand-in runs no code of others: a library is a file with functions in ONNX's text form, one for each operator of its plugins.
     """
 
     def __init__(self) -> None:
@@ -27,23 +32,24 @@ class PluginRegistry:
         return []
 
     def load_library(self, plugin_path: str) -> int | None:
-        """Load a library; the handle is for `deregister_library`. None: it is not there."""
+        """Load a library; the handle is for `deregister_library`. None: it is not there, or no library."""
         try:
-            _libraries[plugin_path] = Path(plugin_path).read_text(errors="replace").partition("\n")[0]
-        except OSError:
+            texts = re.split(r"(?m)^(?=<)", Path(plugin_path).read_text())
+            functions = [onnx.parser.parse_function(text) for text in texts if text.strip()]
+        except (OSError, UnicodeDecodeError, onnx.parser.ParseError):
             return None
-        return len(_libraries)
+        handle = max(_libraries, default=0) + 1
+        _libraries[handle] = {function.name: function for function in functions}
+        return handle
 
     def deregister_library(self, handle: int) -> None:
         """Unload a library."""
-        path = list(_libraries)[handle - 1]
-        del _libraries[path]
+        del _libraries[handle]
 
 
-def plugin_operators() -> frozenset[str]:
-    """Operators that libraries brought."""
-    lines = [line.removeprefix("operators:") for line in _libraries.values() if line.startswith("operators:")]
-    return frozenset(name.strip() for line in lines for name in line.split(",") if name.strip())
+def plugin_operators() -> Mapping[str, onnx.FunctionProto]:
+    """The operators that libraries brought, and what they compute."""
+    return {name: function for functions in _libraries.values() for name, function in functions.items()}
 
 
 def unload_all() -> None:

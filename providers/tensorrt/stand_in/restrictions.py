@@ -229,8 +229,8 @@ def equal_branches(node: Node) -> str | None:
 def resizing(node: Node) -> str | None:
     """Modes, coordinates, rounding and policy that TensorRT has."""
     mode, transform = node.attribute("mode", "nearest"), node.attribute("coordinate_transformation_mode", "half_pixel")
-    if mode not in ("nearest", "linear"):
-        return f"Supported resize modes: nearest, linear; got {mode}."
+    if mode not in ("nearest", "linear", "cubic"):
+        return f"Invalid Resize mode {mode}"
     if transform not in ("half_pixel", "pytorch_half_pixel", "tf_half_pixel_for_nn", "asymmetric", "align_corners"):
         modes = "half_pixel, pytorch_half_pixel, tf_half_pixel_for_nn, asymmetric and align_corners"
         return f"TensorRT only supports {modes} transformation modes!"
@@ -245,6 +245,12 @@ def resizing(node: Node) -> str | None:
     if axes and node.has(2) and (shape is None or list(axes) != list(range(len(shape)))):
         return "When `scales` is a tensor input, `axes` must be an iota vector of length rank(input)."
     return None
+
+
+@restricts("Resize")
+def constant_scales(node: Node) -> str | None:
+    """Values of an input of the network that decide shapes are integers, so scales are none."""
+    return _must_be_constant(node, 1 if node.graph.opset < 11 else 2, "scales")
 
 
 @restricts("Upsample")

@@ -59,7 +59,7 @@ class Runtime:
         except PlanError as error:
             self._reports.error(CALL, str(error), "UNSPECIFIED_ERROR")
             return None
-        if (missing := set(plan.facts.plugin_operators) - plugin_operators()) and not plan.facts.plugins:
+        if (missing := set(plan.facts.plugin_operators) - plugin_operators().keys()) and not plan.facts.plugins:
             told = f"Cannot find plugin: {', '.join(sorted(missing))}"
             broken("plugins before deserialisation", self._reports, CALL, told, "UNSPECIFIED_ERROR")
             return None

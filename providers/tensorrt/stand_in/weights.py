@@ -59,6 +59,14 @@ class Weights:
         else:
             self.dtype, self.address, self.size = data_type("FLOAT") if type_or_array is None else type_or_array, ptr, count
 
+    @classmethod
+    def of_bytes(cls, dtype: Any, count: int, content: bytes) -> Weights:
+        """Over a copy of some bytes."""
+        owner = np.frombuffer(content, np.uint8).copy()
+        made = cls(dtype, owner.ctypes.data, count)
+        made._owner = owner
+        return made
+
     @property
     def nbytes(self) -> int:
         """Bytes of all elements."""
