@@ -45,6 +45,32 @@ class Exclusions:
     reasons: Mapping[int, str]
 
 
+class EngineBuild(Protocol):
+    """An engine that is being built, or was."""
+
+    @property
+    def name(self) -> str:
+        """Of the segment."""
+
+    @property
+    def is_done(self) -> bool:
+        """True if there is an engine or an error."""
+
+    @property
+    def error(self) -> BaseException | None:
+        """What went wrong, if it is done."""
+
+    @property
+    def progress(self) -> tuple[str, int, int]:
+        """The phase, its steps that are done, and how many it has."""
+
+    def wait(self, deadline: float | None = None) -> bool:
+        """Wait until it is done, or until `deadline` (of `time.monotonic`); True if it is done."""
+
+    def cancel(self) -> None:
+        """End it."""
+
+
 class ChangingKernel(Kernel, Protocol):
     """A segment's kernel whose engines come while the session is in use.
 
@@ -60,6 +86,9 @@ class ChangingKernel(Kernel, Protocol):
 
     def serving(self, inputs: Sequence[Value]) -> Kernel | None:
         """What runs inputs of these shapes from now on; None: nothing yet. Called once for many runs, so it may ask for an engine."""
+
+    def builds(self) -> Sequence[EngineBuild]:
+        """Of all engines that it asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +156,10 @@ class SegmentProvider(Provider):
             hardware: that it runs on, as in `Engine`; "": it is not known.
         """
         return None
+
+    def usual_shapes(self) -> Sequence[Mapping[str, Shape]]:
+        """Shapes of the model's inputs to be ready for, as profiles in its options name them."""
+        return ()
 
     def claim_engine(self, segment: Segment, engine: Engine) -> SegmentClaim | Refusal:
         """Say whether this provider runs `engine`, which was in a model, and how; nothing is compiled.

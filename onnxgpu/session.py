@@ -36,6 +36,7 @@ from onnxgpu.provider_override import Requested
 from onnxgpu.selection import Selection, requested_by, select
 from onnxgpu.shown import shown
 from onnxgpu.surroundings import Surroundings
+from onnxgpu.warm_up import wants_warm_up, warm_up
 
 if TYPE_CHECKING:
     import onnx
@@ -98,6 +99,8 @@ class InferenceSession(Session):
             self._recorder.stage("session_initialization", start)
         self._around = None if self._surroundings.are_plain else self._surroundings.entered
         self._is_plain = self._surroundings.are_threads and self._recorder is None
+        if wants_warm_up(options.config_entries):
+            self.warm_up()
 
     def _selected(
         self, source: ModelSource, providers: Sequence[Requested] | None, provider_options: Sequence[Mapping[Any, Any]] | None
@@ -185,6 +188,22 @@ class InferenceSession(Session):
         if run_options is None and self._is_plain:
             return quietly(program, inputs, None, None, self._around)
         return self._execute(program, inputs, run_options)
+
+    def warm_up(self, inputs: Sequence[Mapping[str, Any]] = (), *, timeout: float | None = None) -> None:
+        """Wait until every engine is built, and run a few times, so that the first request is as fast as any: call it before `ready`.
+
+        With the session configuration entry `onnxgpu.warm_up` = "1" a session does so while it is made.
+
+        Args:
+            inputs: feeds to run with; without them zeros are, of each profile's best shapes or of the only shapes there are. Of
+                shapes that are not known nothing is run, which the log says.
+            timeout: seconds to wait for engines; None: as long as it takes.
+
+        Raises:
+            TimeoutError: engines are still being built; they go on, and the session can be used.
+            EPFail: an engine could not be built.
+        """
+        warm_up(self, inputs, self._selection.providers, timeout)
 
     def _adapted(self, feed: Mapping[str, Any], run_options: RunOptions | None) -> Mapping[str, Any]:
         """The feed with the parameters of the run's adapters."""

@@ -10,12 +10,16 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from onnxgpu import knobs
 from onnxgpu.errors import EPFail, ModelLoadCanceled
 from onnxgpu.log import LogScope, current_scope, logger, logging_as
+from onnxgpu.waiting import wait_for
+
+__all__ = ["Build", "Report", "Work", "wait_for"]
 
 T = TypeVar("T")
 
@@ -30,7 +34,33 @@ EXIT_SECONDS = 10.0
 
 Progress = tuple[str, int, int]
 
-_slots = threading.BoundedSemaphore(knobs.BUILDS())
+
+class _Line:
+    """Who builds now, and who waits for a turn, in the order in which they asked."""
+
+    def __init__(self, at_once: int) -> None:
+        self.at_once = at_once
+        self._members: list[object] = []
+        self._moved = threading.Condition()
+
+    def join(self, member: object) -> None:
+        with self._moved:
+            self._members.append(member)
+
+    def wait(self, member: object, check: Callable[[], None]) -> None:
+        """Wait for the member's turn; `check` may raise meanwhile."""
+        with self._moved:
+            while member not in self._members[: self.at_once]:
+                check()
+                self._moved.wait(POLL_SECONDS)
+
+    def leave(self, member: object) -> None:
+        with self._moved:
+            self._members.remove(member)
+            self._moved.notify_all()
+
+
+_line = _Line(knobs.BUILDS())
 
 
 class Build(Generic[T]):
@@ -43,9 +73,9 @@ class Build(Generic[T]):
 
     def __init__(self, name: str, work: Work[T]) -> None:
         self.name, self._state, self._process = name, _State[T](), os.getpid()
-        self._thread = threading.Thread(
-            target=self._state.run, args=(name, work, current_scope()), name=f"onnxgpu builds {name}", daemon=True
-        )
+        arguments = name, work, current_scope(), _line
+        self._thread = threading.Thread(target=self._state.run, args=arguments, name=f"onnxgpu builds {name}", daemon=True)
+        _line.join(self._state)
         weakref.finalize(self, self._state.cancelled.set).atexit = False
         _running[self._thread] = self._state
         self._thread.start()
@@ -112,22 +142,17 @@ class _State(Generic[T]):
         self.error: BaseException | None = None
         self.progress: Progress = ("waiting", 0, 0)
 
-    def run(self, name: str, work: Work[T], scope: LogScope) -> None:
+    def run(self, name: str, work: Work[T], scope: LogScope, line: _Line) -> None:
         """Wait for a turn and work; what is logged is logged for the session that asked."""
         with logging_as(scope):
-            self._run(name, work)
+            self._run(name, work, line)
 
-    def _run(self, name: str, work: Work[T]) -> None:
+    def _run(self, name: str, work: Work[T], line: _Line) -> None:
         try:
-            slots = _slots
-            while not slots.acquire(timeout=POLL_SECONDS):
-                self._check(name)
-            try:
-                self._check(name)
-                self.value.append(work(self._report))
-                self._check(name)
-            finally:
-                slots.release()
+            line.wait(self, partial(self._check, name))
+            self._check(name)
+            self.value.append(work(self._report))
+            self._check(name)
         except BaseException as error:
             self.value.clear()
             self.error = error
@@ -135,6 +160,7 @@ class _State(Generic[T]):
                 logger.error("%s could not be built: %s", name, getattr(error, "message", error))
         finally:
             self.done.set()
+            line.leave(self)
             _running.pop(threading.current_thread(), None)
 
     def _check(self, name: str) -> None:
@@ -149,23 +175,10 @@ class _State(Generic[T]):
 _running: dict[threading.Thread, _State[Any]] = {}
 
 
-def wait_for(builds: Sequence[Build[T]], deadline: float | None = None) -> bool:
-    """Wait for all of them, with a progress bar where a person looks; True if all are done. An interrupt cancels them."""
-    from onnxgpu.providers.segments.progress_bar import shown
-
-    try:
-        with shown(builds):
-            return all(build.wait(deadline) for build in builds)
-    except BaseException:
-        for build in builds:
-            build.cancel()
-        raise
-
-
 def _begin_in_forked_child() -> None:
-    """No thread of the parent is here that could give a slot back."""
-    global _slots
-    _slots = threading.BoundedSemaphore(knobs.BUILDS())
+    """No thread of the parent is here that could leave the line."""
+    global _line
+    _line = _Line(knobs.BUILDS())
     _running.clear()
 
 

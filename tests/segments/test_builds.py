@@ -77,13 +77,13 @@ def test_a_build_runs_in_the_background() -> None:
     assert build.is_done
 
 
-def test_one_build_at_a_time() -> None:
-    gates = [Gate() for _ in range(3)]
+def test_one_build_at_a_time_in_the_order_of_asking() -> None:
+    gates = [Gate() for _ in range(6)]
     builds = [Build("segment 'g'", gate) for gate in gates]
-    for _ in gates:
-        assert eventually(lambda: any(gate.begun.is_set() and not gate.open.is_set() for gate in gates))
-        (running,) = [gate for gate in gates if gate.begun.is_set() and not gate.open.is_set()]
-        running.open.set()
+    for index, gate in enumerate(gates):
+        assert gate.begun.wait(10)
+        assert [other.begun.is_set() for other in gates] == [other <= index for other in range(6)]
+        gate.open.set()
     assert wait_for(builds)
 
 
@@ -254,9 +254,9 @@ def test_a_forked_process_does_not_wait_for_its_parents_builds() -> None:
 
 
 def test_the_number_at_once_is_a_knob() -> None:
-    code = "from onnxgpu.providers.segments import builds; print(builds._slots._value)"
+    code = "from onnxgpu.providers.segments import builds; print(builds._line.at_once)"
     out = subprocess.run(
         [sys.executable, "-c", code], env={**os.environ, "ONNXGPU_BUILDS": "3"}, capture_output=True, check=True, text=True
     )
     assert out.stdout.strip() == "3"
-    assert builds_module._slots._value == 1
+    assert builds_module._line.at_once == 1

@@ -1,4 +1,4 @@
-"""One progress bar for the builds that a person waits for."""
+"""Waiting for engines that are being built, with one progress bar where a person looks."""
 
 from __future__ import annotations
 
@@ -6,21 +6,30 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from onnxgpu.providers.segments.builds import Build
+from onnxgpu.segment_provider import EngineBuild
 
 PATIENCE_SECONDS = 1.0
-"""Builds that are done by then show nothing."""
+"""What is done by then shows nothing."""
 
 _REFRESH_SECONDS = 0.2
 
 
+def wait_for(builds: Sequence[EngineBuild], deadline: float | None = None) -> bool:
+    """Wait for all of them, or until `deadline` (of `time.monotonic`); True if all are done. An interrupt cancels them."""
+    try:
+        with shown(builds):
+            return all(build.wait(deadline) for build in builds)
+    except BaseException:
+        for build in builds:
+            build.cancel()
+        raise
+
+
 @contextmanager
-def shown(builds: Sequence[Build[Any]]) -> Iterator[None]:
+def shown(builds: Sequence[EngineBuild]) -> Iterator[None]:
     """Show the progress of `builds` on stderr while in this context, if that is a terminal."""
-    if not builds or not sys.stderr.isatty():
+    if all(build.is_done for build in builds) or sys.stderr is None or not sys.stderr.isatty():
         yield
         return
     over = threading.Event()
@@ -33,7 +42,7 @@ def shown(builds: Sequence[Build[Any]]) -> Iterator[None]:
         thread.join()
 
 
-def _show(builds: list[Build[Any]], over: threading.Event) -> None:
+def _show(builds: list[EngineBuild], over: threading.Event) -> None:
     if over.wait(PATIENCE_SECONDS):
         return
     from rich.console import Console
