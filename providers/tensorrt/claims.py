@@ -77,7 +77,7 @@ class Claims:
         with self._device.working():
             if reasons := support.unsupported(model):
                 return self._excluding(segment, reasons)
-            with listening() as told:
+            with listening(quiet=True) as told:
                 inputs = Network(model, told).inputs()
         read_on_host = {value.name for value in inputs if value.is_shape_tensor}
         host_inputs = frozenset(i for i, value in enumerate(segment.inputs) if value.name in read_on_host)

@@ -32,13 +32,14 @@ class Told:
 
     Args:
         detailed: what it does and how it chooses is logged too, not only what is wrong.
+        quiet: warnings are of no interest: it is asked about something that will be done again, or not at all.
 
     Attributes:
         errors: its lines of severity ERROR and INTERNAL_ERROR, in order.
     """
 
-    def __init__(self, *, detailed: bool = False) -> None:
-        self.detailed = detailed
+    def __init__(self, *, detailed: bool = False, quiet: bool = False) -> None:
+        self.detailed, self.quiet = detailed, quiet
         self.errors: list[str] = []
 
     def reason(self, otherwise: str = "TensorRT gives no reason") -> str:
@@ -51,9 +52,9 @@ class Told:
 
 
 @contextmanager
-def listening(*, detailed: bool = False) -> Iterator[Told]:
+def listening(*, detailed: bool = False, quiet: bool = False) -> Iterator[Told]:
     """Hear what TensorRT says in this context, in whichever of its threads; errors are left to the caller to tell."""
-    told = Told(detailed=detailed)
+    told = Told(detailed=detailed, quiet=quiet)
     _listeners.append(told)
     try:
         yield told
@@ -85,6 +86,8 @@ def _hear(severity: str, message: str) -> None:
         for told in listeners:
             told.errors.append(message)
         level = logging.DEBUG  # whoever listens raises or decides; both are told in his words
+    if listeners and all(told.quiet for told in listeners):
+        level = logging.DEBUG
     if level >= logging.WARNING or any(told.detailed for told in listeners):
         logger.log(level, "TensorRT: %s", message)
     elif logger.enabled(logging.DEBUG):

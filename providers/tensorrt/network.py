@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 MOST_EMBEDDED_BYTES = 2_000_000_000
 """A model in one piece is less than this: protobuf ends at 2 GiB."""
 
+OF_NO_NODE = -1
+"""The position that the parser gives where it found fault with no node in particular."""
+
 UNKNOWN = -1
 """How TensorRT writes a dimension that is not known beforehand."""
 
@@ -127,7 +130,7 @@ def total_bytes(model: CutModel) -> int:
 
 
 def errors_of(parser: Any) -> dict[int, str]:
-    """What the parser said: position of the node → its words; -1 for what is of no node."""
+    """What the parser said: position of the node, or `OF_NO_NODE` → its words."""
     reasons: dict[int, list[str]] = {}
     for index in range(parser.num_errors):
         error = parser.get_error(index)

@@ -10,7 +10,16 @@ from onnxgpu.model_file.operation_proto import CutModel
 from onnxgpu.provider import Operation, Subgraph
 from onnxgpu.providers.tensorrt.library import tensorrt
 from onnxgpu.providers.tensorrt.messages import listening, trt_logger
-from onnxgpu.providers.tensorrt.network import MOST_EMBEDDED_BYTES, Network, ParserRefusal, embedded, empty_network, errors_of, total_bytes
+from onnxgpu.providers.tensorrt.network import (
+    MOST_EMBEDDED_BYTES,
+    OF_NO_NODE,
+    Network,
+    ParserRefusal,
+    embedded,
+    empty_network,
+    errors_of,
+    total_bytes,
+)
 from onnxgpu.providers.tensorrt.settings import PLUGIN_DOMAIN
 
 TYPES = frozenset(
@@ -47,26 +56,29 @@ def refusal(operation: Operation, excluded: frozenset[str]) -> str | None:
 
 
 def unsupported(model: CutModel) -> dict[int, str]:
-    """The nodes of `model` that the parser does not take: position → its words."""
+    """The nodes of `model` that the parser does not take: position → its words.
+
+    Where it does not take the whole, it parts the rest into subgraphs of which it says no more than that they may be tried: these have
+    to be asked about again, each by itself.
+    """
     if total_bytes(model) > MOST_EMBEDDED_BYTES:
         return _found_by_parsing(model)
     trt = tensorrt()
-    with listening():
+    with listening(quiet=True):
         network = empty_network(_builder(trt))
         parser = trt.OnnxParser(network, trt_logger())
         if parser.supports_model_v2(embedded(model)):
             return {}
-        reasons, taken = errors_of(parser), set[int]()
-        for index in range(parser.num_subgraphs):
-            if parser.is_subgraph_supported(index):
-                taken.update(int(node) for node in parser.get_subgraph_nodes(index))
-    count = len(model.proto.graph.node)
-    return {node: reasons.get(node, reasons.get(-1, _NOT_SAID)) for node in range(count) if node not in taken}
+        reasons = errors_of(parser)
+        open_nodes = {int(node) for index in range(parser.num_subgraphs) for node in parser.get_subgraph_nodes(index)}
+    every = range(len(model.proto.graph.node))
+    refused = [node for node in every if node not in open_nodes] or [node for node in reasons if node >= 0] or every
+    return {node: reasons.get(node, reasons.get(OF_NO_NODE, _NOT_SAID)) for node in refused}
 
 
 def _found_by_parsing(model: CutModel) -> dict[int, str]:
     """As `unsupported`, of a model that is too large to be asked about in one piece."""
-    with listening() as told:
+    with listening(quiet=True) as told:
         try:
             Network(model, told)
         except ParserRefusal as error:
@@ -83,6 +95,6 @@ def _builder(module: Any) -> Any:
 
 @cache
 def _is_known(module: Any, operator: str) -> bool:
-    with listening():
+    with listening(quiet=True):
         network = empty_network(_builder(module))
         return bool(module.OnnxParser(network, trt_logger()).supports_operator(operator))

@@ -200,6 +200,34 @@ def test_the_parsers_words_are_the_reason() -> None:
     check(made, text, {"x": rows(4, 8)}, runs=2)
 
 
+def test_one_node_that_tensorrt_does_not_take_keeps_the_others_from_nothing() -> None:
+    text = """g (int64[3,4] x) => (float[3,4] y) {
+      axis = Constant <value_int = 1> ()
+      a = Mul (x, x)
+      b = CumSum (a, axis)
+      c = Cast <to = 1> (b)
+      y = Sqrt (c)
+    }"""
+    made = session(text)
+    assert steps(made) == ["transfer Tensorrt", SEGMENT, "CumSum CUDA", SEGMENT, "transfer Tensorrt"]
+    (refused,) = [node for node in explanation(made)["nodes"] if node["provider"] != TENSORRT]
+    assert refused["not"] == [{"provider": TENSORRT, "reason": "Found invalid input type of INT64 (UNSUPPORTED_NODE_DATATYPE)"}]
+    check(made, text, {"x": np.arange(12).reshape(3, 4)}, runs=3)
+
+
+def test_nodes_are_offered_again_no_more_often_than_asked() -> None:
+    text = """g (int64[3,4] x) => (float[3,4] y) {
+      axis = Constant <value_int = 1> ()
+      a = Mul (x, x)
+      b = CumSum (a, axis)
+      y = Cast <to = 1> (b)
+    }"""
+    made = session(text, trt_max_partition_iterations=0)
+    assert {node["not"][0]["reason"] for node in explanation(made)["nodes"]} == {
+        "TensorRT refused nodes of it in more than 0 rounds (trt_max_partition_iterations)"
+    }
+
+
 def test_small_segments_are_left_to_others() -> None:
     made = session(perceptron(2), trt_min_subgraph_size=4)
     assert TENSORRT not in {node["provider"] for node in explanation(made)["nodes"]}

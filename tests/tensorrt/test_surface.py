@@ -394,7 +394,7 @@ def test_every_change_of_a_recorded_call_is_refused(echoes: Echoes) -> None:
         program(echoes)
     calls = stand_in.recorded()
     assert len(calls) == 16
-    assert taken(calls) == []
+    assert taken(calls, echoes.api) == []
 
 
 def test_a_version_is_installed_and_taken_out_again() -> None:
