@@ -215,7 +215,12 @@ QDQ = """g (float[2,4] x) => (float[2,4] y) {
 
 
 def test_qdq_models_pass_through() -> None:
-    constants = {"s": np.array(0.02, np.float32), "z": np.array(0, np.int8), "i": normal(4, 4, scale=40).astype(np.int8), "w": normal(4, 4)}
+    constants: dict[str, np.ndarray] = {
+        "s": np.array(0.02, np.float32),
+        "z": np.array(0, np.int8),
+        "i": normal(4, 4, scale=40).astype(np.int8),
+        "w": normal(4, 4),
+    }
     proto = with_weights(QDQ, **constants)
     result, _ = in_int8(proto, None)
     assert result.graph.node == proto.graph.node

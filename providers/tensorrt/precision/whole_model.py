@@ -41,6 +41,32 @@ def cut_of(model: onnx.ModelProto) -> CutModel:
     return CutModel(proto, weights)
 
 
+def rewritten(model: onnx.ModelProto | bytes | str) -> CutModel:
+    """A whole model as a session cuts its segments: loaded, rewritten, its constants folded.
+
+    Args:
+        model: or its bytes, or its path.
+
+    Raises:
+        OnnxGpuError: it cannot be loaded.
+    """
+    import tempfile
+    from pathlib import Path
+
+    import onnx
+
+    from onnxgpu.options import SessionOptions
+    from onnxgpu.session import InferenceSession
+
+    with tempfile.TemporaryDirectory() as folder:
+        options = SessionOptions()
+        options.optimized_model_filepath = str(Path(folder) / "rewritten.onnx")
+        InferenceSession(
+            model.SerializeToString() if isinstance(model, onnx.ModelProto) else model, options, providers=["CPUExecutionProvider"]
+        )
+        return cut_of(onnx.load(options.optimized_model_filepath))
+
+
 def joined(model: CutModel) -> onnx.ModelProto:
     """The model with all weights inside.
 

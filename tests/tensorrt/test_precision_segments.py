@@ -1,0 +1,149 @@
+"""Segments that a session really cuts, in small types: by a provider that reduces them and runs them on the CPU provider."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+
+from onnxgpu import discovery
+from onnxgpu.host_provider import HostProvider
+from onnxgpu.model_file.operation_proto import model_of
+from onnxgpu.provider import Array, Claim, Operation, Refusal, Spec, Subgraph, Value
+from onnxgpu.providers.tensorrt.precision import PrecisionReport, PrecisionSettings, prepared, settings_of
+from onnxgpu.providers.tensorrt.precision.audit import audit
+from onnxgpu.providers.tensorrt.precision.whole_model import joined, rewritten
+from onnxgpu.segment_provider import Segment, SegmentProvider
+from onnxgpu.session import InferenceSession
+from tests.tensorrt.precision_support import TOLERANCE, error, normal, run
+
+NAME = "ReducingExecutionProvider"
+
+
+class ReducingProvider(HostProvider, SegmentProvider):
+    """Whole segments in a small type."""
+
+    name: ClassVar[str] = NAME
+    listed: ClassVar[bool] = False
+    option_types: ClassVar[Mapping[str, type]] = {"trt_fp16_enable": bool, "trt_bf16_enable": bool, "trt_precision_table": str}
+    reports: ClassVar[list[PrecisionReport]] = []
+
+    def supports(self, operation: Operation) -> Refusal | None:
+        """Everything without bodies."""
+        has_body = any(isinstance(value, Subgraph) for value in operation.attributes.values())
+        return Refusal("control flow") if has_body else None
+
+    def claim_segment(self, segment: Segment) -> Claim:
+        """Every segment."""
+        cut, report = prepared(model_of(segment), settings_of(self.options))
+        self.reports.append(report)
+        proto = joined(cut)
+        onnx.checker.check_model(proto, full_check=True)
+        return Claim(lambda: ReducedKernel(segment, proto))
+
+
+class ReducedKernel:
+    def __init__(self, segment: Segment, proto: onnx.ModelProto) -> None:
+        self._names = [value.name for value in segment.inputs]
+        self._session = InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+
+    def outputs(self, inputs: Sequence[Value]) -> Sequence[Spec] | None:
+        return None
+
+    def workspace(self, inputs: Sequence[Value]) -> int:
+        return 0
+
+    def launch(self, inputs: Sequence[Value], outputs: Sequence[Array] | None, workspace: Array | None) -> Sequence[Value]:
+        feeds = dict(zip(self._names, map(np.asarray, inputs), strict=True))
+        results: Sequence[Value] = self._session.run(None, feeds)
+        return results
+
+
+@pytest.fixture(autouse=True)
+def reducing(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(ReducingProvider, "reports", [])
+    discovery.register("reducing", ReducingProvider)
+    yield
+    discovery.unregister("reducing")
+
+
+def session(proto: onnx.ModelProto, **options: Any) -> InferenceSession:
+    settings = {name: str(value) for name, value in options.items()}
+    return InferenceSession(proto.SerializeToString(), providers=[(NAME, settings), "CPUExecutionProvider"])
+
+
+def transformer(scale: float = 1.0) -> onnx.ModelProto:
+    """One block: attention with a mask, norms written out and as an operator, GELU, residuals, weights by reference."""
+    width, nodes, weights = 32, [], {}
+
+    def weight(name: str, array: np.ndarray) -> str:
+        weights[name] = np.asarray(array, np.float32)
+        return name
+
+    def node(operator: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
+        nodes.append(helper.make_node(operator, inputs, [output], **attributes))
+        return output
+
+    for index, name in enumerate("qkvo"):
+        weight(name, normal(width, width, seed=index, scale=width**-0.5))
+    weights["axes"] = np.array([-1], np.int64)
+    mean = node("ReduceMean", ["x", "axes"], "mean")
+    centred = node("Sub", ["x", mean], "centred")
+    squares = node("Pow", [centred, weight("two", np.array(2))], "squares")
+    variance = node("Add", [node("ReduceMean", [squares, "axes"], "m2"), weight("epsilon", np.array(1e-12))], "variance")
+    normed = node("Div", [centred, node("Sqrt", [variance], "deviation")], "normed")
+    q, k, v = (node("MatMul", [normed, name], f"{name}_of_x") for name in "qkv")
+    scores = node("MatMul", [q, node("Transpose", [k], "k_t", perm=[0, 2, 1])], "scores")
+    scaled = node("Mul", [scores, weight("scale", np.array(width**-0.5))], "scaled")
+    hidden = node(
+        "Mul", [node("Sub", [weight("one", np.array(1)), "mask"], "hidden"), weight("least", np.array(np.finfo(np.float32).min))], "bias"
+    )
+    attended = node("MatMul", [node("Softmax", [node("Add", [scaled, hidden], "masked")], "shares"), v], "attended")
+    residual = node("Add", [node("MatMul", [attended, "o"], "projected"), "x"], "residual")
+    second = node("LayerNormalization", [residual, weight("gamma", np.ones(width))], "second")
+    wide = node("MatMul", [second, weight("up", normal(width, 4 * width, seed=5, scale=scale * width**-0.5))], "wide")
+    node("Mul", [node("Erf", [node("Div", [wide, weight("root", np.array(2**0.5))], "r")], "erf"), wide], "gated")
+    narrow = node("MatMul", ["gated", weight("down", normal(4 * width, width, seed=6, scale=scale * width**-0.5))], "narrow")
+    last = node("LayerNormalization", [narrow, "gamma"], "last")
+    node("Add", [last, residual], "y")
+    graph = helper.make_graph(
+        nodes,
+        "block",
+        [helper.make_tensor_value_info("x", 1, ["b", "s", width]), helper.make_tensor_value_info("mask", 1, ["b", 1, "s"])],
+        [helper.make_tensor_value_info("y", 1, ["b", "s", width])],
+        [numpy_helper.from_array(array, name) for name, array in weights.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+
+
+FEEDS = {"x": normal(2, 6, 32, seed=9), "mask": np.array([[[1, 1, 1, 1, 0, 0]], [[1, 1, 1, 1, 1, 1]]], np.float32)}
+
+
+@pytest.mark.parametrize(("small", "option"), [("float16", "trt_fp16_enable"), ("bfloat16", "trt_bf16_enable")])
+def test_a_transformer_block(small: str, option: str) -> None:
+    proto = transformer()
+    made = session(proto, **{option: 1})
+    assert [step.operation.operator for step in made.plan.steps] == ["Segment"]
+    (report,) = ReducingProvider.reports
+    computing = {node.computes_in for node in report.nodes if node.operator == "MatMul"}
+    assert computing == {small} and report.masks == ("least",)
+    assert 0 < error(run(proto, FEEDS), made.run(None, FEEDS)) < TOLERANCE[small]
+
+
+def test_a_table_of_an_audit_names_the_nodes_of_the_segment(tmp_path: Path) -> None:
+    proto = transformer(scale=2000.0)
+    for node in proto.graph.node:
+        node.name = ""
+    settings = PrecisionSettings(float16=True)
+    report = audit(rewritten(proto), [FEEDS], settings)
+    assert report.error_before > report.bound and report.is_met and report.float32
+    report.save(tmp_path / "table.json")
+    wanted = run(proto, FEEDS)
+    assert not error(wanted, session(proto, trt_fp16_enable=1).run(None, FEEDS)) <= report.bound
+    made = session(proto, trt_fp16_enable=1, trt_precision_table=tmp_path / "table.json")
+    assert error(wanted, made.run(None, FEEDS)) <= report.bound * 1.01
