@@ -130,6 +130,12 @@ def test_a_part_that_is_small_already_is_joined_without_casts() -> None:
     np.testing.assert_allclose(run(result, {"h": h})[0], run(proto, {"h": h})[0], rtol=1e-2, atol=1e-2)
 
 
+def test_a_cast_from_float32_to_float32_goes() -> None:
+    text = "g (float[2,4] x) => (float[2,4] y) { a = MatMul(x, w)\n b = Cast<to: int = 1>(a)\n y = MatMul(b, w) }"
+    result, _ = reduced_model(with_weights(text, w=normal(4, 4)))
+    assert [node.op_type for node in result.graph.node] == ["Cast", "MatMul", "MatMul", "Cast"]
+
+
 def test_outputs_that_are_read_inside_too() -> None:
     text = "g (float[2,4] x) => (float[2,4] a, float[2,4] y) { a = MatMul(x, w)\n b = Relu(a)\n y = MatMul(b, w) }"
     result, _ = reduced_model(with_weights(text, w=normal(4, 4)))

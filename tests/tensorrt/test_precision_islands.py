@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import onnx
@@ -36,7 +37,7 @@ def between_products(body: str, width: int = 8, /, **weights: np.ndarray) -> onn
     return with_weights(text, w=np.eye(width, dtype=np.float32), **weights)
 
 
-def scalar(number: float) -> np.ndarray:
+def scalar(number: float | np.floating[Any]) -> np.ndarray:
     return np.array(number, np.float32)
 
 
@@ -153,7 +154,7 @@ def test_the_operator_of_a_norm_stays_unless_that_is_not_wanted(small: str) -> N
         ("b = Sin(a)", "angles"),
         ("b, i = TopK(a, k)", "change places"),
         ("b = Mul(a, a)", "powers"),
-        ("b = Add(a, huge)", "overflows float16"),
+        ("b = Add(a, huge)", "overflows in float16"),
         ("b = Max(a, tiny)", "vanishes in float16"),
     ],
 )
@@ -263,6 +264,38 @@ def test_a_filled_mask() -> None:
     assert report.masks == ("f",)
     feeds = masked_feeds()
     assert error(run(proto, feeds), run(result, feeds)) < TOLERANCE["float16"]
+
+
+def test_a_bound_that_bounds_nothing_goes() -> None:
+    proto = between_products("b = Clip(a, least, greatest)", least=scalar(-1), greatest=scalar(np.finfo(np.float32).max))
+    result, report = reduced_model(proto)
+    assert [node.computes_in for node in report.nodes] == ["float16"] * 3
+    x = normal(4, 8)
+    assert error(run(proto, {"x": x}), run(result, {"x": x})) < TOLERANCE["float16"]
+    _, report = reduced_model(between_products("b = Clip(a, least)", least=scalar(-1e6)))
+    assert report.nodes[1].computes_in == "float32"
+
+
+@pytest.mark.parametrize("opset", [23, 24])
+def test_the_mask_of_an_attention(opset: int) -> None:
+    text = """g (float[1,2,4,8] q, float[4,4] m) => (float[1,2,4,8] y) {
+        b = Mul(m, least)
+        y = Attention(q, q, q, b)
+    }"""
+    proto = with_weights(text, opset, least=scalar(LEAST))
+    result, report = reduced_model(proto)
+    assert report.masks == ("least",) and {node.computes_in for node in report.nodes} == {"float16"}
+    feeds = {"q": normal(1, 2, 4, 8), "m": np.triu(np.ones((4, 4), np.float32), 1)}
+    assert error(run(proto, feeds), run(result, feeds)) < TOLERANCE["float16"]
+
+
+def test_what_follows_a_value_of_unknown_type_stays() -> None:
+    text = "g (float[2,4] x) => (float[2,4] y) { a = com.microsoft.QuickGelu(x)\n b = MatMul(a, w)\n y = MatMul(b, w) }"
+    proto = with_weights(text, w=normal(4, 4))
+    proto.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
+    result, report = reduced_model(proto)
+    assert {node.computes_in for node in report.nodes} == {"float32"} and "'a' is not known" in report.nodes[0].reason
+    assert error(run(proto, {"x": normal(2, 4)}), run(result, {"x": normal(2, 4)})) < 1e-6
 
 
 def test_a_large_constant_that_is_no_mask_is_not_clamped() -> None:

@@ -83,7 +83,7 @@ class Casts:
             return
         changes = self._choices[index].changes
         inputs = [self._read(name, position in changes.inputs) for position, name in enumerate(node.input)]
-        if node.op_type == "Cast" and self._is_no_cast(node, inputs[0], bool(changes.outputs)):
+        if node.op_type == "Cast" and self._is_no_cast(index, inputs[0]):
             return
         outputs = [self._give(name, position in changes.outputs) for position, name in enumerate(node.output)]
         self._append(node, inputs, outputs, in_small=bool(changes.outputs))
@@ -118,17 +118,16 @@ class Casts:
             attribute = added.attribute.add(name="value", type=4)
             attribute.t.CopyFrom(numpy_helper.from_array(filled.astype(dtype_named(self._constants.small))))
 
-    def _is_no_cast(self, node: onnx.NodeProto, source: str, gives_small: bool) -> bool:
+    def _is_no_cast(self, index: int, source: str) -> bool:
         """True if the node changes nothing any more, so that its result is `source` itself."""
+        node, changes = self._view.nodes[index], self._choices[index].changes
         (output,) = node.output
-        if gives_small and self._view.types.get(node.input[0]) == self._code:
-            self._small[output] = source
-            return True
-        keeps_name = output in self._view.outputs or output in self._view.captured
-        if not gives_small and attribute(node, "to") == self._code and not keeps_name:
-            self._same[output] = source
-            return True
-        return False
+        before = self._code if changes.inputs else self._view.types[node.input[0]]
+        after = self._code if changes.outputs else attribute(node, "to")
+        if before != after or (not changes.outputs and (output in self._view.outputs or output in self._view.captured)):
+            return False
+        (self._small if changes.outputs else self._same)[output] = source
+        return True
 
     def _in_small(self, name: str) -> str:
         """The value of the small type that stands for `name`, by a cast if there is none yet."""

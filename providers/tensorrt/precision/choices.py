@@ -44,6 +44,16 @@ class Kind(Enum):
     EITHER = "either"
 
 
+class Loss(Enum):
+    """What happens to a constant in the small type."""
+
+    NONE = ""
+    OVERFLOW = "overflows"
+    """An element becomes infinite."""
+    VANISHES = "vanishes"
+    """Every element becomes 0."""
+
+
 @dataclass(frozen=True)
 class Choice:
     """One node's kind.
@@ -52,13 +62,13 @@ class Choice:
         kind: see `Kind`.
         reason: why it is FULL.
         changes: what changes its type where the node computes in the small type.
-        overflows: FULL because a constant is out of the small type's range.
+        loss: FULL because of what happens to a constant.
     """
 
     kind: Kind
     reason: str = ""
     changes: Reducible = NOTHING
-    overflows: bool = False
+    loss: Loss = Loss.NONE
 
 
 _GIVES_WIDE = frozenset(
@@ -86,6 +96,8 @@ def _own(view: View, index: int, constants: Conversions, settings: PrecisionSett
     node = view.nodes[index]
     if not any(view.is_float32(name) for name in (*node.input, *node.output)) and not any(bodies_of(node)):
         return Choice(Kind.UNTOUCHED)
+    if unknown := [name for name in (*node.input, *node.output) if name and name not in view.types]:
+        return Choice(Kind.FULL, f"the element type of '{unknown[0]}' is not known")
     if reason := _asked_for(view, index, settings):
         return Choice(Kind.FULL, reason)
     rule = _rule(view, index, settings)
@@ -94,9 +106,7 @@ def _own(view: View, index: int, constants: Conversions, settings: PrecisionSett
     changes = reducible(view, index, constants.small)
     if isinstance(changes, str):
         return Choice(Kind.FULL, changes)
-    if reason := _lost_constant(view, index, constants, changes):
-        return Choice(Kind.FULL, reason, overflows="overflows" in reason)
-    return Choice(rule, changes=changes)
+    return _with_lost_constant(view, index, constants, changes) or Choice(rule, changes=changes)
 
 
 def _asked_for(view: View, index: int, settings: PrecisionSettings) -> str | None:
@@ -129,18 +139,19 @@ def _rule(view: View, index: int, settings: PrecisionSettings) -> Kind | str:
     return f"nothing is known of {operator} in small types"
 
 
-def _lost_constant(view: View, index: int, constants: Conversions, changes: Reducible) -> str | None:
-    """Which constant of the node would become infinite, or nothing at all."""
+def _with_lost_constant(view: View, index: int, constants: Conversions, changes: Reducible) -> Choice | None:
+    """FULL, if a constant of the node would become infinite, or nothing at all."""
     node = view.nodes[index]
     for position in sorted(changes.inputs):
         name = node.input[position]
         if not view.is_constant(name):
             continue
         converted = constants.of(name)
-        if converted.overflowed:
-            return f"constant '{name}' overflows {constants.small}: its largest element is {converted.largest:.3g}"
-        if converted.flushed and converted.flushed == converted.array.size:
-            return f"constant '{name}' vanishes in {constants.small}: its largest element is {converted.largest:.3g}"
+        vanished = 0 < converted.flushed == converted.array.size
+        loss = Loss.OVERFLOW if converted.overflowed else Loss.VANISHES if vanished else Loss.NONE
+        if loss is not Loss.NONE:
+            reason = f"constant '{name}' {loss.value} in {constants.small}: its largest element is {converted.largest:.3g}"
+            return Choice(Kind.FULL, reason, loss=loss)
     return None
 
 
@@ -171,9 +182,9 @@ def _spread(view: View, found: list[Choice]) -> None:
         choice = found[index]
         outputs = [name for name in node.output if view.is_float32(name)]
         if choice.kind is Kind.FULL:
-            if node.op_type in _GIVES_WIDE or (choice.overflows and node.op_type not in BOUNDED) or _is_square(node.op_type, node.input):
+            if node.op_type in _GIVES_WIDE or choice.loss is Loss.OVERFLOW or _is_square(node.op_type, node.input):
                 wide.update(outputs)
-            elif node.op_type in _GIVES_SCALES or "vanishes" in choice.reason:
+            elif node.op_type in _GIVES_SCALES or choice.loss is Loss.VANISHES:
                 scales.update(outputs)
         elif choice.kind is Kind.EITHER:
             read_wide = [name for name in node.input if name in wide]

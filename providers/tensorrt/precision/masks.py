@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _ARITHMETIC = frozenset({"Add", "Max", "Min", "Mul", "Sub", "Sum", "Where"})
 _SOFTMAXES = frozenset({"LogSoftmax", "Softmax"})
+_ATTENTION_MASK = 3
 _LEAST_MASK = 1e4
 """Scores that are smaller than others by this much have weight 0 in any type."""
 
@@ -60,9 +61,10 @@ def _leads_to_softmax(view: View, name: str) -> bool:
         readers = view.readers.get(value, ())
         if not readers or value in view.outputs or value in view.captured:
             return False
-        for reader, _ in readers:
+        for reader, position in readers:
             node = view.nodes[reader]
-            if node.op_type in _SOFTMAXES or _is_written_softmax(view, reader):
+            is_mask = node.op_type == "Attention" and position == _ATTENTION_MASK
+            if is_mask or node.op_type in _SOFTMAXES or _is_written_softmax(view, reader):
                 continue
             if node.op_type not in _ARITHMETIC and node.op_type not in MOVING:
                 return False

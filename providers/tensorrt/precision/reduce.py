@@ -6,8 +6,9 @@ from dataclasses import replace
 
 from onnxgpu.model_file.operation_proto import CutModel
 from onnxgpu.providers.tensorrt.precision.boundaries import small_nodes
+from onnxgpu.providers.tensorrt.precision.bounds import without_idle_bounds
 from onnxgpu.providers.tensorrt.precision.casts import Casts
-from onnxgpu.providers.tensorrt.precision.choices import Choice, Kind, choices
+from onnxgpu.providers.tensorrt.precision.choices import Choice, Kind, Loss, choices
 from onnxgpu.providers.tensorrt.precision.constants import Conversions
 from onnxgpu.providers.tensorrt.precision.masks import with_finite_masks
 from onnxgpu.providers.tensorrt.precision.report import ChangedWeight, NodePrecision, PrecisionReport
@@ -34,7 +35,7 @@ def reduced(model: CutModel, settings: PrecisionSettings) -> tuple[CutModel, Pre
         return model, PrecisionReport()
     first, *others = settings.types
     result, report, overflowing = _pass(model, first, settings, None)
-    for small in others:
+    for small in others if overflowing else ():
         result, second, _ = _pass(result, small, settings, overflowing)
         report = _joined(report, second)
     return result, report
@@ -51,8 +52,9 @@ def _pass(
         settings: the user's.
         only: the computing nodes that may get the type; None: all.
     """
-    clamped, masks = with_finite_masks(view_of(model), small)
-    view = view_of(clamped) if masks else view_of(model)
+    view = view_of(without_idle_bounds(model))
+    clamped, masks = with_finite_masks(view, small)
+    view = view_of(clamped) if masks else view
     constants = Conversions(view, small)
     found = choices(view, constants, settings)
     if only is not None:
@@ -64,7 +66,7 @@ def _pass(
     weights = tuple(
         ChangedWeight(name, small, (of := constants.of(name)).array.size, of.flushed, of.largest) for name in dict.fromkeys(casts.used)
     )
-    overflowing = frozenset(label_of(node) for node, choice in zip(view.nodes, found, strict=True) if choice.overflows)
+    overflowing = frozenset(label_of(node) for node, choice in zip(view.nodes, found, strict=True) if choice.loss is Loss.OVERFLOW)
     return result, PrecisionReport(nodes, weights, masks, casts.count), overflowing
 
 
