@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxgpu.providers.tensorrt.precision import PrecisionSettings, prepared
 from onnxgpu.providers.tensorrt.precision.boundaries import small_nodes
 from onnxgpu.providers.tensorrt.precision.choices import Choice, Kind, choices
-from onnxgpu.providers.tensorrt.precision.constants import Conversions
+from onnxgpu.providers.tensorrt.precision.constants import Conversions, converted
 from onnxgpu.providers.tensorrt.precision.view import View, view_of
 from onnxgpu.providers.tensorrt.precision.whole_model import cut_of, joined
 from tests.tensorrt.precision_support import (
@@ -235,3 +235,15 @@ def test_no_cast_reads_another(proto: onnx.ModelProto, small: str) -> None:
     result, _ = reduced_model(proto, small)
     cast = {node.output[0] for node in result.graph.node if node.op_type == "Cast"}
     assert not any(node.input[0] in cast for node in result.graph.node if node.op_type == "Cast")
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(width=32), max_size=20), st.sampled_from(SMALL))
+def test_what_is_lost_of_a_constant(numbers: list[float], small: str) -> None:
+    array = np.array(numbers, np.float32)
+    found = converted(array, small)
+    with np.errstate(all="ignore"):
+        back = found.array.astype(np.float32)
+    assert found.overflowed == sum(np.isfinite(a) and not np.isfinite(b) for a, b in zip(array, back, strict=True))
+    assert found.flushed == sum(a != 0 and b == 0 for a, b in zip(array, back, strict=True))
+    assert found.largest == max((abs(float(a)) for a in array if np.isfinite(a)), default=0.0)

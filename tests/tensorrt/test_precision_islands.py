@@ -266,6 +266,16 @@ def test_a_filled_mask() -> None:
     assert error(run(proto, feeds), run(result, feeds)) < TOLERANCE["float16"]
 
 
+def test_a_mask_that_is_an_input_is_bounded_before_its_cast() -> None:
+    proto = attention("masked = Add(s, m)")
+    result, report = reduced_model(proto)
+    assert {node.computes_in for node in report.nodes} == {"float16"}
+    mask = np.where(masked_feeds()["m"] == 1, 0, LEAST).astype(np.float32)
+    got = run(result, {"x": normal(4, 8, scale=2), "m": mask})[0]
+    assert np.isfinite(got).all()
+    assert error([run(proto, {"x": normal(4, 8, scale=2), "m": mask})[0][:3]], [got[:3]]) < TOLERANCE["float16"]
+
+
 def test_a_bound_that_bounds_nothing_goes() -> None:
     proto = between_products("b = Clip(a, least, greatest)", least=scalar(-1), greatest=scalar(np.finfo(np.float32).max))
     result, report = reduced_model(proto)
@@ -310,10 +320,21 @@ def test_weights_that_overflow_stay_and_with_both_types_are_bfloat16() -> None:
         "g (float[2,4] x) => (float[2,4] y) { a = MatMul(x, v)\n y = MatMul(a, w) }", v=normal(4, 4, scale=1e6), w=normal(4, 4)
     )
     _, report = reduced_model(proto)
-    assert [node.computes_in for node in report.nodes] == ["float32", "float16"] and "'v' overflows" in report.nodes[0].reason
-    _, report = reduced_model(proto, bfloat16=True)
-    assert [node.computes_in for node in report.nodes] == ["bfloat16", "float16"]
+    assert [node.computes_in for node in report.nodes] == ["float32", "float32"]
+    assert "'v' overflows" in report.nodes[0].reason and "reads 'a', which may overflow" in report.nodes[1].reason
+    result, report = reduced_model(proto, bfloat16=True)
+    assert [node.computes_in for node in report.nodes] == ["bfloat16", "bfloat16"]
     assert not any(node.reason for node in report.nodes)
+    assert error(run(proto, {"x": normal(2, 4)}), run(result, {"x": normal(2, 4)})) < TOLERANCE["bfloat16"]
+
+
+def test_a_product_of_what_may_overflow() -> None:
+    proto = between_products("e = Exp(a)\n c = MatMul(e, w)\n b = Tanh(c)")
+    x = np.full((4, 8), 20, np.float32)
+    for small, computes_in in (("float16", "float32"), ("bfloat16", "bfloat16")):
+        result, report = reduced_model(proto, small)
+        assert report.nodes[2].computes_in == computes_in
+        assert error(run(proto, {"x": x}), run(result, {"x": x})) < TOLERANCE[small]
 
 
 def test_weights_that_vanish_are_counted() -> None:

@@ -15,7 +15,8 @@ from onnxgpu.dtypes import code_of, dtype_named, name_of
 from onnxgpu.model_file.operation_proto import CutModel, add_constant
 from onnxgpu.providers.tensorrt.precision.choices import Choice
 from onnxgpu.providers.tensorrt.precision.constants import Conversions
-from onnxgpu.providers.tensorrt.precision.view import FLOAT, View, attribute
+from onnxgpu.providers.tensorrt.precision.masks import least_mask, masking_inputs
+from onnxgpu.providers.tensorrt.precision.view import FLOAT, LEAST_IR_VERSION, View, attribute
 
 if TYPE_CHECKING:
     import onnx
@@ -51,6 +52,7 @@ class Casts:
         self._taken = set(view.names)
         self._graph = onnx.GraphProto(name=view.graph.name, doc_string=view.graph.doc_string)
         self._weights: dict[str, np.ndarray] = {}
+        self._masking = masking_inputs(view)
 
     def model(self) -> CutModel:
         """The model, with the segment's inputs and outputs."""
@@ -70,6 +72,7 @@ class Casts:
         proto = onnx.ModelProto()
         proto.CopyFrom(view.model.proto)
         proto.graph.CopyFrom(self._graph)
+        proto.ir_version = max(proto.ir_version, LEAST_IR_VERSION)
         return CutModel(proto, self._weights)
 
     def _add(self, index: int) -> None:
@@ -150,8 +153,19 @@ class Casts:
         from onnx import helper
 
         original = self._original(source if code != FLOAT else target)
+        if code != FLOAT and source in self._masking:
+            original = self._with_finite_mask(source)
         self._graph.node.append(helper.make_node("Cast", [original or source], [target], name=f"{target}_cast", to=code))
         self.count += 1
+
+    def _with_finite_mask(self, name: str) -> str:
+        """An input whose elements are not below the small type's mask."""
+        from onnx import helper
+
+        bound, result = self._new_name(f"{name}_least"), self._new_name(f"{name}_bounded")
+        add_constant(self._graph, self._weights, bound, np.array(least_mask(self._constants.small), np.float32))
+        self._graph.node.append(helper.make_node("Max", [name, bound], [result], name=result))
+        return result
 
     def _original(self, name: str) -> str | None:
         """What the model casts to get the float32 value `name`; None if it comes from elsewhere."""

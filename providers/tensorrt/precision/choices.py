@@ -2,8 +2,8 @@
 
 Own reasons come from the operator, its constants and the user's lists. Then what floats in a result decides over its readers:
 *wide* values (powers, long sums) may overflow in a small type, *scales* (means, roots, reciprocals) lose what they are there for;
-whoever reads one computes in float32 too, until a quotient, a bounded function or the data that a scale is applied to ends it. So
-normalizations, softmaxes and activations that are written out as several nodes stay in float32 as a whole.
+whoever reads one computes in float32 too, until a quotient, a bounded function, a product, or the data that a scale is applied to ends
+it. So normalizations, softmaxes and activations that are written out as several nodes stay in float32 as a whole.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Choice:
         kind: see `Kind`.
         reason: why it is FULL.
         changes: what changes its type where the node computes in the small type.
-        loss: FULL because of what happens to a constant.
+        loss: FULL because of what happens to a constant, or to what may overflow in an operand.
     """
 
     kind: Kind
@@ -87,7 +87,7 @@ def choices(view: View, constants: Conversions, settings: PrecisionSettings) -> 
         settings: the user's.
     """
     found = [_own(view, index, constants, settings) for index in range(len(view.nodes))]
-    _spread(view, found)
+    _spread(view, found, constants.small)
     _spread_back_from_angles(view, found)
     return found
 
@@ -175,7 +175,7 @@ def _is_subtracted_from_its_data(view: View, index: int) -> bool:
     return any(view.nodes[reader].op_type == "Sub" and data in view.nodes[reader].input for reader, _, _ in view.followers(index))
 
 
-def _spread(view: View, found: list[Choice]) -> None:
+def _spread(view: View, found: list[Choice], small: str) -> None:
     wide: set[str] = set()
     scales: set[str] = set()
     for index, node in enumerate(view.nodes):
@@ -186,8 +186,11 @@ def _spread(view: View, found: list[Choice]) -> None:
                 wide.update(outputs)
             elif node.op_type in _GIVES_SCALES or choice.loss is Loss.VANISHES:
                 scales.update(outputs)
+            continue
+        read_wide = [name for name in node.input if name in wide]
+        if choice.kind is Kind.SMALL and read_wide and small == "float16":
+            found[index] = Choice(Kind.FULL, f"reads '{read_wide[0]}', which may overflow in float16", loss=Loss.OVERFLOW)
         elif choice.kind is Kind.EITHER:
-            read_wide = [name for name in node.input if name in wide]
             read_scales = [name for name in node.input if name in scales]
             if read_wide:
                 found[index] = Choice(Kind.FULL, f"'{read_wide[0]}' may overflow in a small type")

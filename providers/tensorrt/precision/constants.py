@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from onnxgpu.providers.tensorrt.precision.view import View
 
 
+_MAGNITUDE = np.uint16(0x7FFF)
+"""The bits of both small types without the sign."""
+
+
 @dataclass(frozen=True)
 class Converted:
     """A constant in a small type.
@@ -54,13 +58,17 @@ class Conversions:
 
 def converted(array: np.ndarray, small: str) -> Converted:
     """`array`, of float32, rounded to the nearest of `small` ("float16" or "bfloat16"); never an error."""
+    if not array.size:
+        return Converted(array.astype(dtype_named(small)), 0, 0, 0.0)
     with np.errstate(all="ignore"):
         rounded = array.astype(dtype_named(small))
-        back = rounded.astype(np.float32)
-        finite = np.isfinite(array)
-        overflowed = int(np.count_nonzero(finite & ~np.isfinite(back)))
-        flushed = int(np.count_nonzero((array != 0) & (back == 0)))
-        largest = float(np.max(np.abs(array), where=finite, initial=0.0))
+        largest = float(max(array.max(), -array.min()))
+        if not np.isfinite(largest):
+            largest = float(np.max(np.abs(array), where=np.isfinite(array), initial=0.0))
+        overflowed = 0
+        if not np.isfinite(np.float32(largest).astype(rounded.dtype)):
+            overflowed = int(np.count_nonzero(np.isfinite(array) & ~np.isfinite(rounded)))
+        flushed = int(np.count_nonzero(array) - np.count_nonzero(rounded.view(np.uint16) & _MAGNITUDE))
     return Converted(rounded, overflowed, flushed, largest)
 
 

@@ -22,8 +22,14 @@ if TYPE_CHECKING:
 _ARITHMETIC = frozenset({"Add", "Max", "Min", "Mul", "Sub", "Sum", "Where"})
 _SOFTMAXES = frozenset({"LogSoftmax", "Softmax"})
 _ATTENTION_MASK = 3
+_BROADCASTING_MAX = 8
 _LEAST_MASK = 1e4
 """Scores that are smaller than others by this much have weight 0 in any type."""
+
+
+def least_mask(small: str) -> float:
+    """What stands for minus infinity in the type."""
+    return -largest_finite(small) / 2
 
 
 def with_finite_masks(view: View, small: str) -> tuple[CutModel, tuple[str, ...]]:
@@ -33,7 +39,7 @@ def with_finite_masks(view: View, small: str) -> tuple[CutModel, tuple[str, ...]
         view: of the segment.
         small: the type that the masks have to fit in.
     """
-    bound = largest_finite(small) / 2
+    bound = -least_mask(small)
     clamped: dict[str, np.ndarray] = {}
     for tensor in view.graph.initializer:
         if tensor.data_type != FLOAT or not view.is_constant(tensor.name) or tensor.name in view.outputs or tensor.name in view.captured:
@@ -45,6 +51,16 @@ def with_finite_masks(view: View, small: str) -> tuple[CutModel, tuple[str, ...]
     if not clamped and not filled:
         return view.model, ()
     return _replaced(view.model, clamped, filled), (*clamped, *(view.nodes[index].output[0] for index in filled))
+
+
+def masking_inputs(view: View) -> frozenset[str]:
+    """The graph's inputs that are read as masks or scores alone, which may hold numbers that stand for minus infinity.
+
+    None before the opset whose Max takes operands of several shapes.
+    """
+    if view.versions.get("", 1) < _BROADCASTING_MAX:
+        return frozenset()
+    return frozenset(name for name in view.inputs if view.is_float32(name) and _leads_to_softmax(view, name))
 
 
 def _is_mask(array: np.ndarray, bound: float) -> bool:

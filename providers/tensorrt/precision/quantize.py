@@ -16,7 +16,7 @@ from onnxgpu.errors import InvalidArgument
 from onnxgpu.model_file.operation_proto import CutModel, add_constant
 from onnxgpu.providers.tensorrt.precision.calibration import STEPS
 from onnxgpu.providers.tensorrt.precision.settings import PrecisionSettings
-from onnxgpu.providers.tensorrt.precision.view import View, attribute, label_of, view_of
+from onnxgpu.providers.tensorrt.precision.view import LEAST_IR_VERSION, View, attribute, label_of, view_of
 
 if TYPE_CHECKING:
     import onnx
@@ -104,6 +104,7 @@ class _Writer:
             if (name := self._graph.initializer[index].name) not in read:
                 del self._graph.initializer[index]
                 self._weights.pop(name, None)
+        self._proto.ir_version = max(self._proto.ir_version, LEAST_IR_VERSION)
         return Quantized(CutModel(self._proto, self._weights), frozenset(self._done), self._reasons)
 
     def _operands(self, index: int) -> dict[int, int | None] | str:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 FLOAT = 1
 """`TensorProto.FLOAT`."""
 
+LEAST_IR_VERSION = 4
+"""From this version on an initializer need not be an input."""
+
 Shape = tuple[int | None, ...]
 
 
