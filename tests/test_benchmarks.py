@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import parser
 
-from benchmarks import against_reference, overhead, packages, run_models
+from benchmarks import against_reference, compiled_models, overhead, packages, run_models
 from benchmarks.inputs import InputDescription, make_inputs
 from benchmarks.model_folder import find_models
 from benchmarks.outputs import OutputFault, check_outputs, max_error
@@ -196,6 +196,16 @@ def test_answers_of_packages_are_compared_in_words() -> None:
     assert "numbers differ by 0.1" in difference
     assert packages.differences(theirs | {"scores": [0.5]}, theirs) == ["scores: shape [1] where onnxruntime gives [2]"]
     assert packages.differences(theirs | {"spans": [{"start": 2}]}, theirs)
+
+
+def test_compiled_models_are_checked_before_they_are_timed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("openvino")
+    compiled_models.main(["--models", str(folder), "--rounds", "1", "--json", str(folder / "result.json")])
+    tiny = json.loads((folder / "result.json").read_text())["models"]["tiny"]
+    assert tiny["segments"] == 1
+    assert all(tiny[form]["ratio"] > 0 and tiny[form]["bytes"] > 100 for form in ("files", "embedded"))
+    with pytest.raises(SideFailed, match="gives other outputs"):
+        compiled_models.check_same(folder / "tiny.onnx", CPU, {"x": np.ones((1, 8), np.float32)}, [np.ones((1, 8), np.float32)])
 
 
 def test_overhead_is_measured_in_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
