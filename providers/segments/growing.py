@@ -62,11 +62,10 @@ class GrowingKernel:
 
     def serving(self, inputs: Sequence[Value]) -> Kernel | None:
         """The kernel of the engine for these shapes; None: its build has begun, or failed."""
-        build = self._build_for(self._sizes(inputs))
+        build = self._build_for(self._sizes(inputs), waits=self._on_request)
         if build is None:
             return None
-        if self._on_request and not build.is_done:
-            logger.warning("a run waits for an engine of %s: no profile that was given holds its shapes", self._name)
+        if self._on_request:
             wait_for([build])
         return build.result() if build.is_done and build.error is None else None
 
@@ -90,14 +89,13 @@ class GrowingKernel:
             OnnxGpuError: it could not be built.
         """
         sizes = self._sizes(inputs)
-        build = self._build_for(sizes)
+        build = self._build_for(sizes, waits=True)
         if build is None:
             raise EPFail(f"{self._name} has {self._most} engines and none for {_told(sizes)}: give profiles or wider buckets")
-        if not build.is_done:
-            wait_for([build])
+        wait_for([build])
         return build.result()
 
-    def _build_for(self, sizes: Sizes) -> Build[Kernel] | None:
+    def _build_for(self, sizes: Sizes, *, waits: bool) -> Build[Kernel] | None:
         """The build of an engine for these sizes, begun if there is none; None: there are enough of them."""
         known = tuple(self._builds.items())
         holding = [(profiles, build) for profiles, build in known if _holds(profiles, sizes)]
@@ -107,6 +105,8 @@ class GrowingKernel:
                     return build
         if len(known) >= self._most:
             return None
+        if waits:
+            logger.warning("a run waits for an engine of %s for %s", self._name, _told(sizes))
         profiles = (self._bucket(sizes),)
         begun = self._start(profiles)
         build = self._builds.setdefault(profiles, begun)

@@ -13,13 +13,13 @@ from onnxgpu.model_file.operation_proto import CutModel, model_of
 from onnxgpu.provider import Claim, Kernel, Operation, Refusal, ValueInfo
 from onnxgpu.providers.cuda.cache import cache_folder
 from onnxgpu.providers.cuda.cupy_device import CupyDevice
-from onnxgpu.providers.segments.builds import wait_for
+from onnxgpu.providers.segments.builds import Build, wait_for
 from onnxgpu.providers.segments.cache import EngineCache
+from onnxgpu.providers.segments.growing import GrowingKernel
 from onnxgpu.providers.segments.shapes import Profile
 from onnxgpu.providers.tensorrt import library, support
 from onnxgpu.providers.tensorrt.compiler import Compiler, capability, dump
 from onnxgpu.providers.tensorrt.engine import Engine
-from onnxgpu.providers.tensorrt.growing import GrowingKernel
 from onnxgpu.providers.tensorrt.kernel import EngineKernel, sizes_of
 from onnxgpu.providers.tensorrt.messages import listening
 from onnxgpu.providers.tensorrt.network import Network, NetworkInput
@@ -29,7 +29,7 @@ from onnxgpu.providers.tensorrt.precision import settings_of as precision_of
 from onnxgpu.providers.tensorrt.settings import BuildSettings
 from onnxgpu.providers.tensorrt.shapes import ModelShapes
 from onnxgpu.providers.tensorrt.timing import timing_cache_file
-from onnxgpu.segment_provider import Exclusions, Segment, SegmentClaim, ShapesAt
+from onnxgpu.segment_provider import Exclusions, Segment, SegmentClaim, Shape, ShapesAt
 
 _NO_RANK = "TensorRT takes no input whose number of dimensions is not known"
 
@@ -59,6 +59,10 @@ class Claims:
     def survey(self, inputs: Sequence[ValueInfo], shapes_at: ShapesAt) -> None:
         """See `onnxgpu.segment_provider.SegmentProvider`."""
         self._shapes = ModelShapes.of(self._options, inputs, shapes_at)
+
+    def usual_shapes(self) -> Sequence[Mapping[str, Shape]]:
+        """See `onnxgpu.segment_provider.SegmentProvider`."""
+        return self._shapes.usual()
 
     def refusal(self, operation: Operation) -> str | None:
         """Why no segment may hold `operation`; None if it may."""
@@ -120,26 +124,28 @@ class Claims:
             logger.info("precision of %s: %s", segment, report)
         if self._options.get("trt_dump_subgraphs"):
             dump(model, segment.name, self._folder("trt_engine_cache_path", Path()))
-        start = partial(self._compiler.start, segment.name, model)
+        device, compiler = self._device, self._compiler
 
-        def kernel(engine: Engine, profiles: tuple[Profile, ...]) -> EngineKernel:
-            return EngineKernel(segment, engine, profiles, self._device, host_inputs)
+        def start(profiles: tuple[Profile, ...]) -> Build[Kernel]:
+            def kernel(engine: Engine) -> Kernel:
+                return EngineKernel(segment, engine, profiles, device, host_inputs)
+
+            return compiler.start(segment.name, model, profiles, kernel)
 
         if profiles is not None and not self._builds_later and not (wanted and self._builds_on_request):
             build = start(profiles)
             wait_for([build])
-            return kernel(build.result(), profiles)
+            return build.result()
         grown = GrowingKernel(
             segment.name,
             start,
-            kernel,
             lambda inputs: sizes_of(segment, inputs, host_inputs),
             partial(self._shapes.bucket, segment, wanted),
             first=profiles,
             on_request=self._builds_on_request,
         )
         if not self._builds_later:
-            wait_for(grown.pending())
+            wait_for(grown.builds())
         return grown
 
     @cached_property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -11,6 +11,7 @@ from pathlib import Path
 from onnxgpu.errors import EPFail
 from onnxgpu.log import logger
 from onnxgpu.model_file.operation_proto import CutModel
+from onnxgpu.provider import Kernel
 from onnxgpu.providers.cuda.capture import going_on
 from onnxgpu.providers.cuda.cupy_device import CupyDevice
 from onnxgpu.providers.segments.builds import Build, Report
@@ -54,17 +55,18 @@ class Compiler:
         self._device, self._settings, self._cache, self._prefix, self._budget = device, settings, cache, prefix, budget
         self._in_child, self._in_sequence = in_child, in_sequence
 
-    def start(self, name: str, model: CutModel, profiles: Sequence[Profile]) -> Build[Engine]:
+    def start(self, name: str, model: CutModel, profiles: Sequence[Profile], kernel: Callable[[Engine], Kernel]) -> Build[Kernel]:
         """Begin to make the engine of a segment; it is cancelled when nobody has the result's `Build` any more.
 
         Args:
             name: of the segment.
             model: the segment.
             profiles: what its inputs may be; none if all shapes are fixed.
+            kernel: makes what runs the engine.
         """
-        return Build(name, partial(self._made, BuildRequest(name, model, tuple(profiles), self._settings)))
+        return Build(name, partial(self._made, BuildRequest(name, model, tuple(profiles), self._settings), kernel))
 
-    def _made(self, request: BuildRequest, report: Report) -> Engine:
+    def _made(self, request: BuildRequest, kernel: Callable[[Engine], Kernel], report: Report) -> Kernel:
         made: list[Engine] = []
 
         def accept(plan: bytes) -> bool:
@@ -85,7 +87,8 @@ class Compiler:
             built()
         else:
             self._cache.get_or_build(self._key(request), built, accept)
-        return made[-1]
+        with going_on:
+            return kernel(made[-1])
 
     def _read(self, plan: bytes, request: BuildRequest) -> Engine:
         with going_on, self._device.working():  # reading may wait for the whole device

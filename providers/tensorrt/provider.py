@@ -14,7 +14,7 @@ from onnxgpu.providers.cuda.device_provider import DeviceProvider
 from onnxgpu.providers.cuda.libraries import found as cuda_libraries
 from onnxgpu.providers.tensorrt import library
 from onnxgpu.providers.tensorrt.settings import PLUGIN_DOMAIN, listed, settings_of, tell_what_has_no_effect
-from onnxgpu.segment_provider import Exclusions, Segment, SegmentProvider, ShapesAt
+from onnxgpu.segment_provider import Exclusions, Segment, SegmentProvider, Shape, ShapesAt
 
 if TYPE_CHECKING:
     from onnxgpu.providers.tensorrt.claims import Claims
@@ -131,6 +131,10 @@ class TensorrtProvider(DeviceProvider, SegmentProvider):
     def survey(self, inputs: Sequence[ValueInfo], shapes_at: ShapesAt) -> None:
         """See `onnxgpu.segment_provider.SegmentProvider`."""
         self._claims.survey(inputs, shapes_at)
+
+    def usual_shapes(self) -> Sequence[Mapping[str, Shape]]:
+        """See `onnxgpu.segment_provider.SegmentProvider`."""
+        return self._claims.usual_shapes()
 
     def supports(self, operation: Operation) -> Refusal | None:
         """See `onnxgpu.segment_provider.SegmentProvider`."""

@@ -46,6 +46,11 @@ class ModelShapes:
             inside.append([shapes_at({name: getattr(bounds, end) for name, bounds in ranges}) for end in ("least", "best", "most")])
         return cls(inputs, profiles, inside, given_buckets("trt_shape_buckets", str(options.get("trt_shape_buckets", ""))))
 
+    def usual(self) -> list[Mapping[str, Shape]]:
+        """The best shapes of each profile."""
+        free = {value.name for value in self.inputs if value.shape is None or not all(isinstance(size, int) for size in value.shape)}
+        return [{name: bounds.best for name, bounds in profile if name in free} for profile in self.profiles]
+
     def profiles_of(self, segment: Segment, wanted: Sequence[NetworkInput]) -> tuple[Profile, ...] | None:
         """The profiles of a segment; None if not every one tells all that differs from run to run.
 
