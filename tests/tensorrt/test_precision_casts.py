@@ -17,6 +17,7 @@ from onnxgpu.providers.tensorrt.precision.choices import Choice, Kind, choices
 from onnxgpu.providers.tensorrt.precision.constants import Conversions, converted
 from onnxgpu.providers.tensorrt.precision.view import View, view_of
 from onnxgpu.providers.tensorrt.precision.whole_model import cut_of, joined
+from tests.random_graphs import random_graph
 from tests.tensorrt.precision_support import (
     TOLERANCE,
     casts,
@@ -235,6 +236,17 @@ def test_no_cast_reads_another(proto: onnx.ModelProto, small: str) -> None:
     result, _ = reduced_model(proto, small)
     cast = {node.output[0] for node in result.graph.node if node.op_type == "Cast"}
     assert not any(node.input[0] in cast for node in result.graph.node if node.op_type == "Cast")
+
+
+@pytest.mark.parametrize("seed", range(24))
+@pytest.mark.parametrize("small", SMALL)
+def test_graphs_with_bodies_sequences_and_shapes(seed: int, small: str) -> None:
+    graph = random_graph(seed)
+    result, _ = reduced_model(graph.model, small)
+    feeds = graph.feeds(np.random.default_rng(seed), 2)
+    for wanted, got in zip(run(graph.model, feeds), run(result, feeds), strict=True):
+        if isinstance(wanted, np.ndarray) and wanted.dtype == np.float32 and wanted.size:
+            assert wanted.shape == got.shape and error([wanted], [got]) < TOLERANCE[small]
 
 
 @settings(deadline=None)

@@ -231,6 +231,23 @@ def test_qdq_models_pass_through() -> None:
     assert error(run(proto, {"x": x}), run(result, {"x": x})) < 5e-3
 
 
+def test_fp8_models_pass_through() -> None:
+    text = """g (float[2,4] x) => (float[2,4] y) {
+        q = QuantizeLinear(x, s, z)
+        d = DequantizeLinear(q, s, z)
+        e = Transpose(d)
+        [p] a = Gemm<transA: int = 1>(e, w)
+        r = Relu(a)
+        y = MatMul(r, w)
+    }"""
+    proto = with_weights(text, 19, s=np.array(0.5, np.float32), w=normal(4, 4))
+    proto.graph.initializer.append(onnx.helper.make_tensor("z", TensorProto.FLOAT8E4M3FN, [], [0.0]))
+    result, report = in_int8(proto, None, float16=True)
+    assert [node.computes_in for node in report.nodes] == ["float32"] * 4 + ["float16"] * 2
+    x = normal(2, 4)
+    assert error(run(proto, {"x": x}), run(result, {"x": x})) < 5e-3
+
+
 def test_without_a_table_and_without_qdq_nodes() -> None:
     with pytest.raises(InvalidArgument, match=r"trt_int8_calibration_table_name.*leave trt_int8_enable out"):
         in_int8(convolutions(), None)

@@ -393,8 +393,41 @@ def test_integers_and_shapes_are_untouched() -> None:
         y = Reshape(a, s)
     }"""
     result, report = reduced_model(with_weights(text, w=normal(4, 4)))
-    assert types(report)["sum"] == "unchanged" and types(report)["shape"] == "float16"
+    assert types(report)["sum"] == types(report)["shape"] == "unchanged"
+    assert result.graph.node[1].op_type == "MatMul" and result.graph.node[2].input[0] == "a_float16", "the shape is read off what is there"
     assert np.array_equal(run(result, {"x": normal(2, 4), "i": np.zeros(2, np.int64)})[1], [2, 4])
+
+
+@pytest.mark.parametrize("width", [2049, 4097])
+def test_arithmetic_on_sizes_stays(width: int) -> None:
+    text = """g (float[1,s] x, float[1,1] v) => (float[1,1] y, float[1,t] z) {
+        s = Shape(x)
+        f = Cast<to: int = 1>(s)
+        h = Mul(f, k)
+        [floor] i = Floor(h)
+        j = Cast<to: int = 7>(i)
+        z = Expand(v, j)
+        [product] y = MatMul(v, w)
+    }"""
+    proto = with_weights(text, k=np.array([1, 1], np.float32), w=np.ones((1, 1), np.float32))
+    result, report = reduced_model(proto)
+    assert types(report)["floor"] == "float32" and types(report)["product"] == "float16"
+    feeds = {"x": np.zeros((1, width), np.float32), "v": np.ones((1, 1), np.float32)}
+    assert run(result, feeds)[1].shape == (1, width)
+
+
+def test_whole_numbers_of_small_values_stay() -> None:
+    text = """g (float[4,8] x) => (int64[4,8] y) {
+        a = MatMul(x, w)
+        [far] b = Mul(a, k)
+        [floor] c = Floor(b)
+        y = Cast<to: int = 7>(c)
+    }"""
+    proto = with_weights(text, w=np.eye(8, dtype=np.float32), k=scalar(1000))
+    result, report = reduced_model(proto)
+    assert types(report)["far"] == types(report)["floor"] == "float32" and "whole number" in report.nodes[2].reason
+    x = np.arange(32, dtype=np.float32).reshape(4, 8)
+    np.testing.assert_array_equal(run(proto, {"x": x})[0], run(result, {"x": x})[0])
 
 
 def test_resize_keeps_its_scales() -> None:

@@ -6,7 +6,7 @@ minimum cut between float32 and the small type; of several, the one with the mos
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import TYPE_CHECKING
 
 from onnxgpu.partition.minimum_cut import INFINITE, SINK, SOURCE, Edge, source_side
@@ -43,7 +43,21 @@ def small_nodes(view: View, choices: Sequence[Choice]) -> frozenset[int]:
         count += 2
     full = source_side(count, [edge for edge in edges if edge[1] != SOURCE and edge[0] != SINK])
     wanted = (Kind.SMALL, Kind.EITHER)
-    return frozenset(i for i, choice in enumerate(choices) if choice.kind in wanted and _FIRST_NODE + i not in full)
+    return _linked(view, choices, {i for i, choice in enumerate(choices) if choice.kind in wanted and _FIRST_NODE + i not in full})
+
+
+def _linked(view: View, choices: Sequence[Choice], nodes: Set[int]) -> frozenset[int]:
+    """The nodes that values lead from or to one that has to be small; the others gain nothing, and shape arithmetic is among them."""
+    linked = {index for index in nodes if choices[index].kind is Kind.SMALL}
+    waiting = list(linked)
+    while waiting:
+        index = waiting.pop()
+        before = {view.producers[name] for name in view.nodes[index].input if name in view.producers and view.is_float32(name)}
+        after = {reader for reader, _, name in view.followers(index) if view.is_float32(name)}
+        new = ((before | after) & nodes) - linked
+        linked |= new
+        waiting += new
+    return frozenset(linked)
 
 
 def _ends(view: View, choices: Sequence[Choice], name: str) -> tuple[int, set[int]]:
@@ -54,7 +68,8 @@ def _ends(view: View, choices: Sequence[Choice], name: str) -> tuple[int, set[in
         producer = _FIRST_NODE + index
     readers: set[int] = set()
     for reader, position in view.readers.get(name, ()):
-        readers.add(_FIRST_NODE + reader if position in choices[reader].changes.inputs else SOURCE)
+        if choices[reader].kind is not Kind.UNTOUCHED:
+            readers.add(_FIRST_NODE + reader if position in choices[reader].changes.inputs else SOURCE)
     if name in view.outputs or name in view.captured:
         readers.add(SOURCE)
     return producer, readers

@@ -13,9 +13,10 @@ import numpy as np
 
 from onnxgpu.dtypes import code_of, dtype_named, name_of
 from onnxgpu.model_file.operation_proto import CutModel, add_constant
-from onnxgpu.providers.tensorrt.precision.choices import Choice
+from onnxgpu.providers.tensorrt.precision.choices import Choice, Kind
 from onnxgpu.providers.tensorrt.precision.constants import Conversions
 from onnxgpu.providers.tensorrt.precision.masks import least_mask, masking_inputs
+from onnxgpu.providers.tensorrt.precision.operators import NOTHING
 from onnxgpu.providers.tensorrt.precision.view import FLOAT, LEAST_IR_VERSION, View, attribute
 
 if TYPE_CHECKING:
@@ -79,17 +80,22 @@ class Casts:
         view, node = self._view, self._view.nodes[index]
         for name in sorted(view.captured.intersection(self._small) - self._full) if _has_body(node) else ():
             self._in_full(name)
-        if index not in self._chosen:
-            inputs = [self._in_full(name) if view.is_float32(name) else self._same.get(name, name) for name in node.input]
-            self._append(node, inputs, list(node.output))
-            self._full.update(name for name in node.output if view.is_float32(name))
-            return
-        changes = self._choices[index].changes
-        inputs = [self._read(name, position in changes.inputs) for position, name in enumerate(node.input)]
-        if node.op_type == "Cast" and self._is_no_cast(index, inputs[0]):
+        choice, changes = self._choices[index], NOTHING
+        if choice.kind is Kind.UNTOUCHED:
+            inputs = [self._as_it_is(name) for name in node.input]
+        else:
+            changes = choice.changes if index in self._chosen else NOTHING
+            inputs = [self._read(name, position in changes.inputs) for position, name in enumerate(node.input)]
+        if node.op_type == "Cast" and self._is_no_cast(node, inputs[0], bool(changes.outputs)):
             return
         outputs = [self._give(name, position in changes.outputs) for position, name in enumerate(node.output)]
         self._append(node, inputs, outputs, in_small=bool(changes.outputs))
+
+    def _as_it_is(self, name: str) -> str:
+        """The value in the type that it has already."""
+        if self._view.is_float32(name) and name not in self._full:
+            return self._small.get(name, name)
+        return self._same.get(name, name)
 
     def _read(self, name: str, small: bool) -> str:
         if not self._view.is_float32(name):
@@ -105,7 +111,7 @@ class Casts:
         return name
 
     def _append(self, node: onnx.NodeProto, inputs: Sequence[str], outputs: Sequence[str], *, in_small: bool = False) -> None:
-        from onnx import numpy_helper
+        from onnx import helper, numpy_helper
 
         added = self._graph.node.add()
         added.CopyFrom(node)
@@ -118,18 +124,17 @@ class Casts:
             value = next((held for held in added.attribute if held.name == "value"), None)
             filled = np.zeros(1, np.float32) if value is None else numpy_helper.to_array(value.t)
             del added.attribute[:]
-            attribute = added.attribute.add(name="value", type=4)
-            attribute.t.CopyFrom(numpy_helper.from_array(filled.astype(dtype_named(self._constants.small))))
+            tensor = numpy_helper.from_array(filled.astype(dtype_named(self._constants.small)))
+            added.attribute.append(helper.make_attribute("value", tensor))
 
-    def _is_no_cast(self, index: int, source: str) -> bool:
+    def _is_no_cast(self, node: onnx.NodeProto, source: str, gives_small: bool) -> bool:
         """True if the node changes nothing any more, so that its result is `source` itself."""
-        node, changes = self._view.nodes[index], self._choices[index].changes
         (output,) = node.output
-        before = self._code if changes.inputs else self._view.types[node.input[0]]
-        after = self._code if changes.outputs else attribute(node, "to")
-        if before != after or (not changes.outputs and (output in self._view.outputs or output in self._view.captured)):
+        before = self._code if source == self._small.get(node.input[0]) else self._view.types[node.input[0]]
+        after = self._code if gives_small else attribute(node, "to")
+        if after != self._code or before != after or (not gives_small and output in self._view.outputs | self._view.captured):
             return False
-        (self._small if changes.outputs else self._same)[output] = source
+        (self._small if gives_small else self._same)[output] = source
         return True
 
     def _in_small(self, name: str) -> str:
@@ -149,7 +154,7 @@ class Casts:
         return name
 
     def _cast(self, source: str, target: str, code: int) -> None:
-        """A cast; of what the source was cast from itself, if no digit can be lost there."""
+        """A cast; if the model casts to get the float32 value, then of what that reads."""
         from onnx import helper
 
         original = self._original(source if code != FLOAT else target)

@@ -26,7 +26,7 @@ from onnxgpu.providers.tensorrt.precision.operators import (
     reducible,
 )
 from onnxgpu.providers.tensorrt.precision.reductions import length
-from onnxgpu.providers.tensorrt.precision.view import bodies_of
+from onnxgpu.providers.tensorrt.precision.view import attribute, bodies_of
 
 if TYPE_CHECKING:
     from onnxgpu.providers.tensorrt.precision.constants import Conversions
@@ -38,7 +38,7 @@ class Kind(Enum):
     """What a node computes in."""
 
     UNTOUCHED = "untouched"
-    """It has nothing of float32."""
+    """It gives nothing of float32, and reads that in any type, if at all."""
     FULL = "float32"
     SMALL = "small"
     EITHER = "either"
@@ -76,6 +76,10 @@ _GIVES_WIDE = frozenset(
 )
 _GIVES_SCALES = frozenset({"AveragePool", "GlobalAveragePool", "Reciprocal", "ReduceMean", "Sqrt"})
 _TURNING = frozenset({"Cos", "Sin", "Tan"})
+_INTEGERS = frozenset({2, 3, 4, 5, 6, 7, 12, 13})
+"""Of `TensorProto.DataType`."""
+_ANGLE = f"its result is an angle: {ISLANDS['Sin']}"
+_WHOLE = "its result becomes a whole number, and a small type does not know the larger ones"
 
 
 def choices(view: View, constants: Conversions, settings: PrecisionSettings) -> list[Choice]:
@@ -88,13 +92,21 @@ def choices(view: View, constants: Conversions, settings: PrecisionSettings) -> 
     """
     found = [_own(view, index, constants, settings) for index in range(len(view.nodes))]
     _spread(view, found, constants.small)
-    _spread_back_from_angles(view, found)
+    _spread_back(view, found)
     return found
+
+
+def takes_any_type(view: View, index: int) -> bool:
+    """True if it is all the same to the node in which type it reads what is float32 now, and it gives nothing of float32."""
+    node = view.nodes[index]
+    if any(view.is_float32(name) for name in node.output) or any(bodies_of(node)):
+        return False
+    return node.op_type in ("Cast", "Shape", "Size") or not any(view.is_float32(name) for name in node.input)
 
 
 def _own(view: View, index: int, constants: Conversions, settings: PrecisionSettings) -> Choice:
     node = view.nodes[index]
-    if not any(view.is_float32(name) for name in (*node.input, *node.output)) and not any(bodies_of(node)):
+    if takes_any_type(view, index):
         return Choice(Kind.UNTOUCHED)
     if unknown := [name for name in (*node.input, *node.output) if name and name not in view.types]:
         return Choice(Kind.FULL, f"the element type of '{unknown[0]}' is not known")
@@ -211,16 +223,22 @@ def _data(view: View, inputs: Sequence[str], scales: Sequence[str]) -> list[str]
     return [name for name in inputs if view.is_float32(name) and not view.is_constant(name) and name not in scales]
 
 
-def _spread_back_from_angles(view: View, found: list[Choice]) -> None:
-    """Whoever gives nothing but angles computes in float32."""
-    gives_angles = {index for index, node in enumerate(view.nodes) if node.op_type in _TURNING}
+def _spread_back(view: View, found: list[Choice]) -> None:
+    """Whoever gives nothing but angles and whole numbers, such as sizes, computes in float32."""
+    digits = {index: _ANGLE for index, node in enumerate(view.nodes) if node.op_type in _TURNING}
+    digits |= {index: _WHOLE for index in range(len(view.nodes)) if _makes_integers(view, index)}
+    outside = view.outputs | view.captured
     for index in reversed(range(len(view.nodes))):
-        choice, followers = found[index], list(view.followers(index))
+        choice, followers = found[index], {reader for reader, _, _ in view.followers(index)}
         may = choice.kind is Kind.EITHER or (choice.kind is Kind.SMALL and _is_outer_product(view, index))
-        kept = view.outputs.union(view.captured).intersection(view.nodes[index].output)
-        if may and followers and not kept and all(reader in gives_angles for reader, _, _ in followers):
-            found[index] = Choice(Kind.FULL, f"its result is an angle: {ISLANDS['Sin']}")
-            gives_angles.add(index)
+        if may and followers and digits.keys() >= followers and not outside.intersection(view.nodes[index].output):
+            digits[index] = digits[min(followers)]
+            found[index] = Choice(Kind.FULL, digits[index])
+
+
+def _makes_integers(view: View, index: int) -> bool:
+    node = view.nodes[index]
+    return node.op_type == "Cast" and view.is_float32(node.input[0]) and attribute(node, "to") in _INTEGERS
 
 
 def _is_outer_product(view: View, index: int) -> bool:
