@@ -12,15 +12,26 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from onnxgpu.atomic_file import whole_file
+from onnxgpu.errors import ModelLoadCanceled
 from onnxgpu.log import logger
+from onnxgpu.providers.segments.builds import POLL_SECONDS, Report
 
 MAGIC = b"onnxgpu engine 1\n"
 SUFFIX = ".engine"
 DEFAULT_LIMIT = 8 << 30
 LONGEST_WRITE = 3600
 """Seconds after which a half-written file counts as one that a killed process left."""
+
+MOST_TRIES = 100
+"""To lock a file that those who hold its lock remove; a file system on which files are never the same has no locks."""
+
+Stamp = tuple[int, int, int]
+"""Which file, and as of when: inode, time of change, size."""
+
+_UNREADABLE: Stamp = (-1, 0, 0)
 
 
 class EngineCache:
@@ -34,18 +45,26 @@ class EngineCache:
     def __init__(self, folder: str | os.PathLike[str], limit: int = DEFAULT_LIMIT) -> None:
         self._folder, self._limit = Path(folder), limit
 
-    def get_or_build(self, key: str, build: Callable[[], bytes], accept: Callable[[bytes], bool] = bool) -> bytes:
-        """The engine with this key, from the folder or from `build`; other processes that want the same one wait.
+    def get_or_build(
+        self, key: str, build: Callable[[], bytes], accept: Callable[[bytes], bool] = bool, report: Report | None = None
+    ) -> bytes:
+        """The engine with this key, from the folder or from `build`; others that want the same one, here or in other processes, wait.
 
         Args:
             key: see `content_key`.
             build: makes the engine.
             accept: says whether the engine's library takes bytes from the folder; if not they are built anew.
+            report: told, while another builds, that this one waits; says False to wait no longer.
+
+        Raises:
+            ModelLoadCanceled: `report` said not to go on.
         """
-        if (found := self._read(key)) is not None and accept(found):
+        found, refused = self._accepted(key, accept, None)
+        if found is not None:
             return found
-        with self._locked(key):
-            if (found := self._read(key)) is not None and accept(found):
+        with self._locked(key, report):
+            found, _ = self._accepted(key, accept, refused)
+            if found is not None:
                 return found
             built = build()
             self._write(key, built)
@@ -54,23 +73,33 @@ class EngineCache:
     def _path(self, key: str) -> Path:
         return self._folder / f"{key}{SUFFIX}"
 
-    def _read(self, key: str) -> bytes | None:
+    def _accepted(self, key: str, accept: Callable[[bytes], bool], refused: Stamp | None) -> tuple[bytes | None, Stamp | None]:
+        """The engine in the folder if it is taken, and which file was looked at; one that was `refused` before is not looked at again."""
         path = self._path(key)
         try:
-            content = path.read_bytes()
+            with path.open("rb") as file:
+                status = os.fstat(file.fileno())
+                stamp = status.st_ino, status.st_mtime_ns, status.st_size
+                engine = None if stamp == refused else self._read(file, path)
         except FileNotFoundError:
-            return None
+            return None, None
         except OSError as error:
-            logger.warning("the engine cache '%s' cannot be read (%s): the engine is built again", path, error.strerror or error)
-            return None
-        head = len(MAGIC) + hashlib.sha256().digest_size
-        engine = content[head:]
-        if content[:head] != MAGIC + hashlib.sha256(engine).digest():
-            logger.warning("'%s' is damaged or was not written by onnxgpu: the engine is built again", path)
-            return None
+            if refused is None:
+                logger.warning("the engine cache '%s' cannot be read (%s): the engine is built again", path, error.strerror or error)
+            return None, _UNREADABLE
+        if engine is None or not accept(engine):
+            return None, stamp
         with suppress(OSError):
             os.utime(path)
-        return engine
+        return engine, stamp
+
+    def _read(self, file: BinaryIO, path: Path) -> bytes | None:
+        head = file.read(len(MAGIC) + hashlib.sha256().digest_size)
+        engine = file.read()
+        if head == MAGIC + hashlib.sha256(engine).digest():
+            return engine
+        logger.warning("'%s' is damaged or was not written by onnxgpu: the engine is built again", path)
+        return None
 
     def _write(self, key: str, engine: bytes) -> None:
         path = self._path(key)
@@ -96,6 +125,7 @@ class EngineCache:
             if total > self._limit and path != keep:
                 with suppress(OSError):
                     path.unlink()
+                    logger.info("'%s' leaves the engine cache, which may have %d bytes: it was not used for longest", path, self._limit)
                 total -= size
         for half in self._folder.glob(f".*{SUFFIX}.*"):
             with suppress(OSError):
@@ -108,19 +138,48 @@ class EngineCache:
                 yield path, path.stat()
 
     @contextmanager
-    def _locked(self, key: str) -> Iterator[None]:
-        """One process at a time, where the system and the folder have locks; the kernel frees those of killed processes."""
+    def _locked(self, key: str, report: Report | None) -> Iterator[None]:
+        """One at a time, where the system and the folder have locks; the system frees those of killed processes."""
+        file = self._lock(self._folder / f"{key}.lock", report)
+        if file is None:
+            yield
+            return
+        with file:
+            try:
+                yield
+            finally:
+                with suppress(OSError):
+                    Path(file.name).unlink()
+
+    def _lock(self, path: Path, report: Report | None) -> BinaryIO | None:
+        """The file of a lock that this thread holds now; None where there are no locks."""
         try:
             import fcntl
 
             self._folder.mkdir(parents=True, exist_ok=True)
-            file = (self._folder / f"{key}.lock").open("w")
+            for _ in range(MOST_TRIES):
+                file = path.open("wb")
+                try:
+                    self._wait(lambda held: fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB), file, report)
+                    if os.fstat(file.fileno()).st_ino == path.stat().st_ino:
+                        return file
+                except FileNotFoundError:
+                    pass  # who held the lock removed the file: the lock is that of the next file
+                except BaseException:
+                    file.close()
+                    raise
+                file.close()
         except (ImportError, OSError):
-            yield
-            return
-        with file:
-            with suppress(OSError):
-                fcntl.flock(file, fcntl.LOCK_EX)
-            yield
-            with suppress(OSError):
-                Path(file.name).unlink()
+            pass
+        return None
+
+    def _wait(self, lock: Callable[[BinaryIO], None], file: BinaryIO, report: Report | None) -> None:
+        while True:
+            try:
+                lock(file)
+            except BlockingIOError:
+                if report is not None and not report("waiting for another process", 0, 0):
+                    raise ModelLoadCanceled(f"waiting for '{file.name}' was cancelled") from None
+                time.sleep(POLL_SECONDS)
+            else:
+                return

@@ -11,7 +11,7 @@ from onnxgpu.model_file.operation_proto import CutModel
 
 
 def content_key(model: CutModel, facts: Iterable[object]) -> str:
-    """64 hexadecimal digits.
+    """64 hexadecimal digits. Weights are read where they lie; only what is in the model itself is copied.
 
     Args:
         model: a segment; names of its nodes count, since engines keep them.
@@ -20,7 +20,7 @@ def content_key(model: CutModel, facts: Iterable[object]) -> str:
     digest = hashlib.sha256(model.proto.SerializeToString(deterministic=True))
     for name, array in sorted(model.weights.items()):
         digest.update(f"\0{name}\0".encode())
-        digest.update(np.ascontiguousarray(array).view(np.uint8).reshape(-1).data)
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     for fact in facts:
         digest.update(f"\0{fact!r}".encode())
     return digest.hexdigest()

@@ -86,7 +86,7 @@ class Compiler:
         if self._cache is None:
             built()
         else:
-            self._cache.get_or_build(self._key(request), built, accept)
+            self._cache.get_or_build(self._key(request), built, accept, report)
         with going_on:
             return kernel(made[-1])
 
