@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from onnxgpu.demo import FOLDER
 from tests.emulated import PLAIN
@@ -281,3 +283,35 @@ def test_times_of_layers(trt: Trt) -> None:
     profiler = run.context.profiler = Profiler()
     run.results()
     assert len(profiler.layers) == run.engine.num_layers == 2
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_shapes_are_taken_exactly_within_the_profile(trt: Trt, data: st.DataObject) -> None:
+    engine = _shaped(trt)
+    context = engine.create_execution_context()
+    sizes = data.draw(st.lists(st.integers(-1, 7), min_size=1, max_size=4))
+    fits = len(sizes) == 3 and sizes[1] == 2 and 1 <= sizes[0] <= 5 and 0 <= sizes[2] <= 4
+    assert context.set_input_shape("x", sizes) == fits
+    assert bool(trt.violations()) == (not fits)
+    if fits:
+        a, _, c = sizes
+        assert [tuple(context.get_tensor_shape(name)) for name in trt.names(engine, "OUTPUT")] == [(c, 2, 2 * a), (a, 2 * c), (3,)]
+
+
+_engines: dict[str, Any] = {}
+
+
+def _shaped(trt: Trt) -> Any:
+    """One engine for all examples of a version."""
+    if trt.version not in _engines:
+        model = model_of(
+            """g (float[a,2,c] x) => (float[p,q,r] y, float[s,t] z, int64[3] w) <int64[2] flat = {0, -1}> {
+                both = Concat <axis = 0> (x, x)
+                y = Transpose <perm = [2, 1, 0]> (both)
+                z = Reshape (x, flat)
+                w = Shape (x)
+            }"""
+        )
+        _engines[trt.version] = trt.serialized(model, Profile({"x": ((1, 2, 0), (2, 2, 2), (5, 2, 4))}))
+    return trt.runtime.deserialize_cuda_engine(_engines[trt.version])

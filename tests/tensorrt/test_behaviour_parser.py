@@ -173,3 +173,20 @@ def test_plugins_bring_operators(trt: Trt, tmp_path: Any) -> None:
     assert parser.parse(model.SerializeToString()) and network.num_layers == 1
     trt.get_plugin_registry().deregister_library(handle)
     assert told(trt, model)
+
+
+def test_an_output_that_is_an_input(trt: Trt) -> None:
+    model = model_of("g (float[2] x) => (float[2] x, float[2] y) { y = Neg (x) }")
+    engine = trt.engine(model)
+    assert (trt.names(engine, "INPUT"), trt.names(engine, "OUTPUT")) == (["__x"], ["x", "y"])
+    x, y = Run(trt, engine, {"__x": np.array([1, 2], np.float32)}).results()
+    assert x.tolist() == [1, 2] and y.tolist() == [-1, -2]
+
+
+def test_outputs_are_marked_and_unmarked(trt: Trt) -> None:
+    builder, network, parser = trt.parsed(model_of("g (float[2] x) => (float[2] y) { t = Exp (x)\n y = Neg (t) }"))
+    network.mark_output(parser.get_layer_output_tensor(network.get_layer(0).name, 0))
+    network.unmark_output(network.get_output(0))
+    engine = trt.runtime.deserialize_cuda_engine(builder.build_serialized_network(network, builder.create_builder_config()))
+    assert trt.names(engine, "OUTPUT") == ["t"]
+    assert Run(trt, engine, {"x": np.zeros(2, np.float32)}).results()[0].tolist() == [1, 1]

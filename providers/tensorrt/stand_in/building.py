@@ -13,7 +13,7 @@ import onnx
 from onnxgpu.errors import OnnxGpuError
 from onnxgpu.providers.tensorrt.stand_in import gpu
 from onnxgpu.providers.tensorrt.stand_in.config import BuilderConfig
-from onnxgpu.providers.tensorrt.stand_in.element_types import bytes_of, numpy_type, type_name
+from onnxgpu.providers.tensorrt.stand_in.element_types import bytes_of, numpy_type, onnx_code, type_name
 from onnxgpu.providers.tensorrt.stand_in.network import Network, Tensor
 from onnxgpu.providers.tensorrt.stand_in.order import broken
 from onnxgpu.providers.tensorrt.stand_in.plan_file import Facts, IoTensor, PlanFile, raw_bytes
@@ -54,6 +54,7 @@ def build(network: Network, config: BuilderConfig, reports: Reports) -> PlanFile
     assert network.model is not None
     monitor = Monitor(config.progress_monitor)
     model = _without_data(network.model, weights, _changeable(network))
+    _set_outputs(model, network)
     with monitor.phase("Building Engine", None, 3) as step:
         measured = _inferred(network, model, profiles, reports)
         if measured is None:
@@ -204,8 +205,9 @@ def _without_data(model: onnx.ModelProto, weights: dict[str, bytes], changeable:
     """The model with small constants, which may decide shapes, in it; all others are in `weights` alone."""
     proto = onnx.ModelProto()
     proto.CopyFrom(model)
-    operators = {node.op_type for node in proto.graph.node}
-    proto.functions.extend(function for name, function in plugin_operators().items() if name in operators)
+    for domain, operator in sorted({(node.domain, node.op_type) for node in proto.graph.node if node.op_type in plugin_operators()}):
+        proto.functions.add().CopyFrom(plugin_operators()[operator])
+        proto.functions[-1].domain = domain
     for tensor in proto.graph.initializer:
         content = weights[tensor.name]
         bare = onnx.TensorProto(name=tensor.name, dims=tensor.dims, data_type=tensor.data_type)
@@ -215,6 +217,14 @@ def _without_data(model: onnx.ModelProto, weights: dict[str, bytes], changeable:
             bare.data_location = onnx.TensorProto.EXTERNAL
         tensor.CopyFrom(bare)
     return proto
+
+
+def _set_outputs(model: onnx.ModelProto, network: Network) -> None:
+    """Let the model give what is marked in the network."""
+    del model.graph.output[:]
+    for tensor in network.outputs:
+        kind = onnx.TypeProto(tensor_type=onnx.TypeProto.Tensor(elem_type=onnx_code(tensor.dtype.name)))
+        model.graph.output.append(onnx.ValueInfoProto(name=tensor.name, type=kind))
 
 
 def _inferred(

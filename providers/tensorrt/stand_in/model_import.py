@@ -74,7 +74,7 @@ def import_model(loaded: Loaded, network: Network, plugins: frozenset[str]) -> l
 
     As TensorRT's parser does, the checks that need no types go through all nodes, the others end with the first error.
     """
-    graph = TypedGraph(inferred(loaded.proto), loaded.external)
+    graph = TypedGraph(inferred(_with_outputs_apart(loaded.proto)), loaded.external)
     errors = [*_input_errors(graph), *_initializer_errors(graph, loaded)]
     made = {name for node in graph.model.graph.node for name in node.output}
     for node in graph.nodes():
@@ -87,6 +87,24 @@ def import_model(loaded: Loaded, network: Network, plugins: frozenset[str]) -> l
     if not errors:
         _fill(network, graph, loaded)
     return errors
+
+
+def _with_outputs_apart(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """The model, where an output that is an input comes from an Identity node; as the parser does, the input is renamed then."""
+    twice = {info.name for info in proto.graph.input} & {info.name for info in proto.graph.output}
+    if not twice:
+        return proto
+    made = onnx.ModelProto()
+    made.CopyFrom(proto)
+    for info in made.graph.input:
+        if info.name in twice:
+            made.graph.node.add(op_type="Identity", input=[f"__{info.name}"], output=[info.name])
+            info.name = f"__{info.name}"
+    for node in made.graph.node:
+        for index, name in enumerate(node.input):
+            if name in twice:
+                node.input[index] = f"__{name}"
+    return made
 
 
 def _input_errors(graph: TypedGraph) -> Iterator[ParserError]:
@@ -182,10 +200,7 @@ def _fill(network: Network, graph: TypedGraph, loaded: Loaded) -> None:
         outputs = tuple(tensor(name, graph.values.get(name, Typed(0, None))) for name in node.proto.output if name)
         network.layers.append(Layer(node.name, node.operator, inputs, outputs))
     for info in graph.model.graph.output:
-        source = tensors.get(info.name)
-        if source is None or source.is_network_input:
-            source = tensor(info.name, _declared(graph, info))  # TensorRT puts an identity layer there
-        network.mark_output(source)
+        network.mark_output(tensors.get(info.name) or tensor(info.name, _declared(graph, info)))
     network.tensors = tensors
     network.model, network.weights, network.loaned = graph.model, dict(loaded.external), dict(loaded.loaned)
 
