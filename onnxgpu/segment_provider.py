@@ -90,6 +90,10 @@ class ChangingKernel(Kernel, Protocol):
     def builds(self) -> Sequence[EngineBuild]:
         """Of all engines that it asked for."""
 
+    @property
+    def is_complete(self) -> bool:
+        """True if it serves whatever comes from now on, so that what stands by can go."""
+
 
 @dataclass(frozen=True, slots=True)
 class Engine:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter_ns
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from onnxgpu.loading import ModelSource
     from onnxgpu.partition import Placement
     from onnxgpu.plan import Plan
+    from onnxgpu.plan.steps import Step
     from onnxgpu.profile import Recorder
     from onnxgpu.provider import Array, Provider
     from onnxgpu.rewrite import RewriteReport
@@ -156,12 +158,12 @@ class InferenceSession(Session):
             proceed()
         self._placement = fuse(loaded.model, self._placement, level=level)
         proceed()
-        self._plan = make_plan(loaded.model.graph, self._placement, chosen)
+        plan = make_plan(loaded.model.graph, self._placement, chosen)
         proceed()
         if knobs.CHECK():
-            _check(loaded.model, self._placement, self._plan)
-        self._arguments = Arguments(loaded, sizes, partial(_refuse_none, self._plan))
-        self._programs = Programs(self._plan, chosen, one_signature=self._arguments.have_fixed_shapes)
+            _check(loaded.model, self._placement, plan)
+        self._arguments = Arguments(loaded, sizes, partial(_refuse_none, _first_readers(plan)))
+        self._programs = Programs(plan, chosen, one_signature=self._arguments.have_fixed_shapes)
         self._metadata, self._path = loaded.metadata, loaded.path
         logger.debug("Node placements\n%s", self._placement)
         logger.info("Session successfully initialized.")
@@ -268,7 +270,7 @@ class InferenceSession(Session):
     @shown
     def plan(self) -> Plan:
         """The steps of a run, transfers included."""
-        return self._plan
+        return self._programs.plan
 
     @shown
     def programs(self) -> tuple[Program, ...]:
@@ -291,15 +293,24 @@ class InferenceSession(Session):
         return self._path
 
 
-def _refuse_none(plan: Plan, position: int, name: str) -> None:
+def _first_readers(plan: Plan) -> dict[int, Step]:
+    """Position of an input → the first step that reads it, copies aside."""
+    found: dict[int, Step] = {}
+    for position, slot in enumerate(plan.inputs):
+        for step in plan.steps:
+            if slot in step.inputs and not step.is_transfer:
+                found[position] = replace(step, bodies={})
+                break
+            slot = step.outputs[0] if slot in step.inputs else slot
+    return found
+
+
+def _refuse_none(readers: Mapping[int, Step], position: int, name: str) -> None:
     """None is taken for an input that no node reads; the error names the first node that does."""
     from onnxgpu.execute.loop import step_error
 
-    slot = plan.inputs[position]
-    for step in plan.steps:
-        if slot in step.inputs and not step.is_transfer:
-            raise step_error(step, Fail(f"Missing Input: {name}. The feed holds None for it; give an array"))
-        slot = step.outputs[0] if slot in step.inputs else slot
+    if position in readers:
+        raise step_error(readers[position], Fail(f"Missing Input: {name}. The feed holds None for it; give an array"))
 
 
 def _checked_options(options: SessionOptions) -> SessionOptions:

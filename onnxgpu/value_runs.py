@@ -21,7 +21,6 @@ from onnxgpu.values import Value, array_from_shape
 if TYPE_CHECKING:
     from onnxgpu.arguments import Arguments
     from onnxgpu.execute import Program
-    from onnxgpu.plan import Plan
     from onnxgpu.programs import Programs
 
 Callback = Callable[[list[Any], Any, str], None]
@@ -31,7 +30,6 @@ Callback = Callable[[list[Any], Any, str], None]
 class ValueRuns:
     """What an `InferenceSession` does beside `run`."""
 
-    _plan: Plan
     _programs: Programs
     _arguments: Arguments
 
@@ -211,7 +209,7 @@ class ValueRuns:
 
     def get_output_memory_infos(self) -> list[OrtMemoryInfo]:
         """For each output, the memory in which the plan computes it, so that binding it there saves a copy."""
-        return [memory_info_of(self._writer_of(slot)) for slot in self._plan.outputs]
+        return [memory_info_of(self._writer_of(slot)) for slot in self._programs.plan.outputs]
 
     def get_input_epdevices(self) -> list[OrtEpDevice | None]:
         """For each input, the device whose provider reads it first."""
@@ -222,15 +220,15 @@ class ValueRuns:
         ]
 
     def _input_slots(self) -> list[int]:
-        return [self._plan.inputs[position] for position in self._arguments.input_positions()]
+        return [self._programs.plan.inputs[position] for position in self._arguments.input_positions()]
 
     def _reader_of(self, slot: int) -> Provider:
-        readers = [step for step in self._plan.steps if slot in step.inputs]
+        readers = [step for step in self._programs.plan.steps if slot in step.inputs]
         places = {step.provider.place if step.is_transfer else HOST for step in readers}
         return readers[0].provider if len(places) == 1 and readers[0].is_transfer else HOST_MEMORY
 
     def _writer_of(self, slot: int) -> Provider:
-        writer = next((step for step in self._plan.steps if slot in step.outputs), None)
+        writer = next((step for step in self._programs.plan.steps if slot in step.outputs), None)
         return writer.provider if writer is not None and writer.is_transfer else HOST_MEMORY
 
     def _run_values(

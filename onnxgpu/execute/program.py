@@ -75,15 +75,19 @@ class Program:
         plan: its control-flow bodies become programs of their own.
         is_body: the outputs go to a control-flow kernel and may share memory with the inputs.
         one_signature: the caller makes sure that every run's inputs have the same shapes and dtypes.
+        on_change: called when a segment has an engine that it did not have.
 
     Attributes:
         plan: the plan, its control-flow kernels with their bodies.
         bodies: each body of the plan's steps with its program.
     """
 
-    def __init__(self, plan: Plan, *, is_body: bool = False, one_signature: bool = False) -> None:
-        self._is_body, self._has_one_signature = is_body, one_signature
-        self.bodies = tuple((body, Program(body.plan, is_body=True)) for step in plan.steps for body in step.bodies.values())
+    def __init__(
+        self, plan: Plan, *, is_body: bool = False, one_signature: bool = False, on_change: Callable[[], None] | None = None
+    ) -> None:
+        self._is_body, self._has_one_signature, self._on_change = is_body, one_signature, on_change
+        bodies = (body for step in plan.steps for body in step.bodies.values())
+        self.bodies = tuple((body, Program(body.plan, is_body=True, on_change=on_change)) for body in bodies)
         programs = {id(body): program for body, program in self.bodies}
         self.plan = replace(plan, steps=tuple(_with_bodies(step, programs) for step in plan.steps))
         self._devices = () if is_body else _launching(plan)
@@ -154,6 +158,8 @@ class Program:
         if known is not None and known.record.awaited and has_changed(known.record.awaited):
             self._signatures.pop(key, None)
             known = None
+            if self._on_change is not None:
+                self._on_change()
         if around is not None and (known is None or not known.is_inlined):
             with around():
                 return self._run(inputs, between_steps, given)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from onnxgpu.errors import OnnxGpuError, RuntimeException
 from onnxgpu.model_file import array_of, is_constant
@@ -13,6 +13,7 @@ from onnxgpu.plan.draft import Draft
 from onnxgpu.plan.steps import ABSENT, DISCARD, BodyCall, Plan, Step
 from onnxgpu.plan.transfers import go_directly, remove_back_and_forth, remove_unread, upload_constants
 from onnxgpu.provider import HOST, Kernel, Place, Provider
+from onnxgpu.segment_provider import STAND_BY, ChangingKernel
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -162,6 +163,21 @@ def _captures(graph: ir.Graph) -> list[ir.Value]:
 
     walk(graph)
     return [value for value in found if not is_constant(value)]
+
+
+def settled(plan: Plan) -> Plan:
+    """`plan` without what stands by for segments that need it no more; itself, if there is none."""
+    steps = tuple(_settled(step) for step in plan.steps)
+    return plan if all(new is old for new, old in zip(steps, plan.steps, strict=True)) else replace(plan, steps=steps)
+
+
+def _settled(step: Step) -> Step:
+    if STAND_BY in step.bodies:
+        return replace(step, bodies={}) if cast(ChangingKernel, step.kernel).is_complete else step
+    plans = {name: settled(body.plan) for name, body in step.bodies.items()}
+    if all(plans[name] is body.plan for name, body in step.bodies.items()):
+        return step
+    return replace(step, bodies={name: replace(body, plan=plans[name]) for name, body in step.bodies.items()})
 
 
 def pruned(plan: Plan, outputs: Sequence[int]) -> Plan:

@@ -56,6 +56,11 @@ class GrowingKernel:
         """How many engines there are, and how many could not be built."""
         return sum(build.is_done for build in self.builds())
 
+    @property
+    def is_complete(self) -> bool:
+        """True if there is the engine of a segment whose shapes are fixed."""
+        return any(not profiles and build.is_done and build.error is None for profiles, build in tuple(self._builds.items()))
+
     def builds(self) -> list[Build[Kernel]]:
         """Of all engines that were asked for."""
         return list(self._builds.values())

@@ -79,10 +79,14 @@ class GrowingProvider(EvaluatorProvider):
             start,
             sizes,
             partial(bucket, segment.inputs),
-            first=self.profiles or None,
+            first=self.profiles or (() if _are_fixed(segment) else None),
             on_request=bool(self.options.get("on_request")),
             most=int(self.options.get("most", 32)),
         )
+
+
+def _are_fixed(segment: Segment) -> bool:
+    return all(isinstance(size, int) for value in segment.inputs for size in value.shape or (None,))
 
 
 def _made(segment: Segment, profiles: tuple[Profile, ...], report: Report) -> Kernel:

@@ -16,7 +16,7 @@ from onnxgpu.options import SessionOptions
 from onnxgpu.provider import Array, Claim, Kernel, Operation, Refusal, Spec, Value
 from onnxgpu.providers.loopback.opaque import OpaqueKernel
 from onnxgpu.providers.loopback.provider import LoopbackProvider
-from onnxgpu.segment_provider import Exclusions, Segment, SegmentClaim, SegmentProvider
+from onnxgpu.segment_provider import EngineBuild, Exclusions, Segment, SegmentClaim, SegmentProvider
 from onnxgpu.session import InferenceSession
 from tests.models import model
 
@@ -97,12 +97,17 @@ class LateKernel:
 
     def __init__(self, segment: Segment) -> None:
         self.engine: Any = EngineKernel(segment, elementwise=True)
+        self.is_complete = False
         self.generation, self.ready, self.asked = 0, set[tuple[int, ...]](), list[tuple[int, ...]]()
 
     def finish(self, *shapes: tuple[int, ...]) -> None:
         """From now on there is an engine for first inputs of these shapes."""
         self.ready.update(shapes)
         self.generation += 1
+
+    def builds(self) -> Sequence[EngineBuild]:
+        """None that could be waited for."""
+        return ()
 
     def serving(self, inputs: Sequence[Value]) -> Kernel | None:
         """See `ChangingKernel`."""

@@ -69,6 +69,16 @@ def test_no_run_waits_and_each_bucket_has_an_engine() -> None:
     assert len(GrowingProvider.built) == 3
 
 
+def test_a_segment_of_fixed_shapes_needs_no_stand_by_once_its_engine_is_there() -> None:
+    made = session(FIXED, first=NAME)
+    right(made, 2)
+    assert "stand_by:" in str(made.plan)
+    finish(made)
+    for _ in range(3):
+        right(made, 2)
+    assert "stand_by:" not in str(made.plan)
+
+
 def test_a_given_profile_is_built_from_the_start_and_others_follow() -> None:
     made = session(CHAIN, first=NAME, **PROFILES)
     assert pending(made) == [True]

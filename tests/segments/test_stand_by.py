@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 
 import numpy as np
 import pytest
 
+from onnxgpu.errors import OnnxGpuError
 from onnxgpu.explain import explanation
 from onnxgpu.session import InferenceSession
 from tests.segments.providers import DEVICE_NAME, NAME, EvaluatorProvider, LateKernel, session
@@ -67,6 +70,28 @@ def test_nothing_is_asked_while_nothing_changes() -> None:
     for _ in range(5):
         right(made, x())
     assert len(kernel().asked) == asked, "with an engine nothing is asked any more"
+
+
+def test_what_stood_by_goes_with_its_memory_once_it_is_never_needed_again() -> None:
+    made = session(CHAIN, behind=[LOOPBACK])
+    for _ in range(3):
+        right(made, x())
+    made.run(["z"], {"x": x()})
+    ((_, program),) = made.programs[0].bodies
+    body = weakref.ref(program)
+    del program
+    kernel().is_complete = True
+    kernel().finish((2, 3))
+    assert "stand_by:" in str(made.plan)
+    for _ in range(3):
+        right(made, x())
+    assert "stand_by:" not in str(made.plan)
+    assert "Segment" in str(made.plan)
+    gc.collect()
+    assert body() is None
+    right(made, x())
+    with pytest.raises(OnnxGpuError, match="Missing Input: x"):
+        made.run(None, {"x": None})
 
 
 def test_each_shape_changes_by_itself() -> None:
