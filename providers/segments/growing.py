@@ -65,6 +65,22 @@ class GrowingKernel:
         """Of all engines that were asked for."""
         return list(self._builds.values())
 
+    def first(self) -> Kernel:
+        """The kernel of the engine to begin with, which is waited for.
+
+        Raises:
+            EPFail: there is none.
+            OnnxGpuError: it could not be built.
+        """
+        builds = self.builds()
+        if not builds:
+            raise EPFail(
+                f"{self._name} has an engine for each bucket of shapes that runs show, so there is none to keep in a model: give profiles, "
+                "or fixed sizes for its free dimensions (SessionOptions.add_free_dimension_override_by_name)"
+            )
+        wait_for(builds[:1])
+        return builds[0].result()
+
     def serving(self, inputs: Sequence[Value]) -> Kernel | None:
         """The kernel of the engine for these shapes; None: its build has begun, or failed."""
         build = self._build_for(self._sizes(inputs), waits=self._on_request)

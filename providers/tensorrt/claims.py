@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from onnxgpu.providers.segments.shapes import Profile
 from onnxgpu.providers.tensorrt import library, support
 from onnxgpu.providers.tensorrt.compiler import Compiler, capability, dump
 from onnxgpu.providers.tensorrt.engine import Engine
+from onnxgpu.providers.tensorrt.kept_engine import kept, kernel_of
 from onnxgpu.providers.tensorrt.kernel import EngineKernel, sizes_of
 from onnxgpu.providers.tensorrt.messages import listening
 from onnxgpu.providers.tensorrt.network import Network, NetworkInput
@@ -29,6 +30,7 @@ from onnxgpu.providers.tensorrt.precision import settings_of as precision_of
 from onnxgpu.providers.tensorrt.settings import BuildSettings
 from onnxgpu.providers.tensorrt.shapes import ModelShapes
 from onnxgpu.providers.tensorrt.timing import timing_cache_file
+from onnxgpu.segment_provider import Engine as KeptEngine
 from onnxgpu.segment_provider import Exclusions, Segment, SegmentClaim, Shape, ShapesAt
 
 _NO_RANK = "TensorRT takes no input whose number of dimensions is not known"
@@ -87,12 +89,25 @@ class Claims:
         host_inputs = frozenset(i for i, value in enumerate(segment.inputs) if value.name in read_on_host)
         wanted = [value for value in inputs if value.is_dynamic or value.is_shape_tensor]
         profiles = self._shapes.profiles_of(segment, wanted) if wanted else ()
+        made = cache(partial(self._built, segment, model, host_inputs, wanted, profiles))
         return SegmentClaim(
-            partial(self._built, segment, model, host_inputs, wanted, profiles),
+            made,
             host_inputs=host_inputs,
             note=f"TensorRT {library.version()}",
             stand_by=self._builds_later or (profiles is None and not self._builds_on_request),
+            engine=partial(self._kept, made, str(segment)),
         )
+
+    def kept_answer(self, segment: Segment, engine: KeptEngine) -> SegmentClaim:
+        """See `onnxgpu.segment_provider.SegmentProvider.claim_engine`."""
+        kernel = kernel_of(segment, engine, self._device, self._settings, int(self._options.get("trt_weight_streaming_budget", 0)))
+        return SegmentClaim(lambda: kernel, host_inputs=kernel.host_inputs, note=f"TensorRT {library.version()}")
+
+    def _kept(self, made: Callable[[], Kernel], name: str) -> KeptEngine:
+        kernel = made()
+        kernel = kernel.first() if isinstance(kernel, GrowingKernel) else kernel
+        assert isinstance(kernel, EngineKernel)
+        return kept(kernel.engine, self._device, self._settings, name)
 
     @property
     def _builds_on_request(self) -> bool:
@@ -150,11 +165,11 @@ class Claims:
 
     @cached_property
     def _compiler(self) -> Compiler:
-        cache = EngineCache(self._folder("trt_engine_cache_path")) if self._options.get("trt_engine_cache_enable") else None
+        engines = EngineCache(self._folder("trt_engine_cache_path")) if self._options.get("trt_engine_cache_enable") else None
         return Compiler(
             self._device,
             self._timed_settings(),
-            cache,
+            engines,
             prefix=str(self._options.get("trt_engine_cache_prefix", "")),
             budget=int(self._options.get("trt_weight_streaming_budget", 0)),
             in_child=bool(self._options.get("trt_build_in_process")),

@@ -40,7 +40,9 @@ class EngineKernel:
         host_inputs: positions of inputs that TensorRT reads on the host.
 
     Attributes:
+        engine: as given.
         profiles: of the engine.
+        host_inputs: as given.
     """
 
     launches_many = True
@@ -48,7 +50,7 @@ class EngineKernel:
     def __init__(
         self, segment: Segment, engine: Engine, profiles: Sequence[Profile], device: CupyDevice, host_inputs: frozenset[int]
     ) -> None:
-        self._segment, self._engine, self._device, self._host_inputs = segment, engine, device, host_inputs
+        self._segment, self.engine, self._device, self.host_inputs = segment, engine, device, host_inputs
         self.profiles = tuple(profiles)
         self._names = tuple(value.name for value in segment.inputs)
         self._result_names = tuple(value.name for value in segment.outputs)
@@ -60,7 +62,7 @@ class EngineKernel:
 
     def holds(self, inputs: Sequence[Value]) -> bool:
         """True if a profile of the engine serves these shapes."""
-        return self.serves(self.profiles, sizes_of(self._segment, inputs, self._host_inputs))
+        return self.serves(self.profiles, sizes_of(self._segment, inputs, self.host_inputs))
 
     @staticmethod
     def serves(profiles: Sequence[Profile], sizes: Sizes) -> bool:
@@ -78,13 +80,13 @@ class EngineKernel:
 
     def workspace(self, inputs: Sequence[Value]) -> int:
         """What a context needs beside its persistent memory, and room to align it."""
-        size = self._engine.workspace(self._profile(inputs, self._key(inputs)))
+        size = self.engine.workspace(self._profile(inputs, self._key(inputs)))
         return size + ALIGNMENT - 1 if size else 0
 
     def launch(self, inputs: Sequence[Value], outputs: Sequence[Array] | None, workspace: Array | None) -> Sequence[Value]:
         """Enqueue the engine; a context that a graph is captured from stays with that graph."""
         launched.append(str(self._segment))
-        engine, key = self._engine, self._key(inputs)
+        engine, key = self.engine, self._key(inputs)
         profile = self._profile(inputs, key)
         is_captured = is_going_on()
         context = engine.take_ready(key) if is_captured else engine.take(key)
@@ -134,7 +136,7 @@ class EngineKernel:
         return results.taken()
 
     def _inferred(self, inputs: Sequence[Value], key: Key) -> tuple[Spec, ...] | None:
-        engine, profile = self._engine, self._profile(inputs, key)
+        engine, profile = self.engine, self._profile(inputs, key)
         with self._device.working(), listening() as told:
             context = engine.take(key)
             try:
@@ -168,7 +170,7 @@ class EngineKernel:
             for index, value in enumerate(inputs):
                 if not raw.set_input_shape(self._names[index], tuple(value.shape)):
                     raise told.failed(RuntimeException, f"TensorRT cannot run {self._segment} with {self._told(inputs)}")
-        for index in self._host_inputs:
+        for index in self.host_inputs:
             name = self._names[index]
             context.held[name] = values = np.array(inputs[index], order="C", ndmin=1)
             self._set_address(context, name, values.ctypes.data)
@@ -176,7 +178,7 @@ class EngineKernel:
 
     def _place_input(self, context: Context, index: int, value: Value) -> Array | None:
         """Give a context the address of an input; what it reads a copy of instead is returned."""
-        if index in self._host_inputs:
+        if index in self.host_inputs:
             return None
         bits = dense(self._device.cupy, bits_of(value))
         if not bits.size:
@@ -216,11 +218,11 @@ class EngineKernel:
     def _narrowest(self, inputs: Sequence[Value]) -> int | None:
         if not self.profiles:
             return 0
-        found = closest(self.profiles, sizes_of(self._segment, inputs, self._host_inputs))
+        found = closest(self.profiles, sizes_of(self._segment, inputs, self.host_inputs))
         return None if found is None else self.profiles.index(found)
 
     def _key(self, inputs: Sequence[Value]) -> Key:
-        values = tuple(np.asarray(inputs[index]).tobytes() for index in sorted(self._host_inputs))
+        values = tuple(np.asarray(inputs[index]).tobytes() for index in sorted(self.host_inputs))
         return (tuple(tuple(value.shape) for value in inputs), values)
 
     def _told(self, inputs: Sequence[Value]) -> str:

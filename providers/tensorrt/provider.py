@@ -14,7 +14,7 @@ from onnxgpu.providers.cuda.device_provider import DeviceProvider
 from onnxgpu.providers.cuda.libraries import found as cuda_libraries
 from onnxgpu.providers.tensorrt import library
 from onnxgpu.providers.tensorrt.settings import PLUGIN_DOMAIN, listed, settings_of, tell_what_has_no_effect
-from onnxgpu.segment_provider import Exclusions, Segment, SegmentProvider, Shape, ShapesAt
+from onnxgpu.segment_provider import Engine, Exclusions, Segment, SegmentClaim, SegmentProvider, Shape, ShapesAt
 
 if TYPE_CHECKING:
     from onnxgpu.providers.tensorrt.claims import Claims
@@ -144,6 +144,27 @@ class TensorrtProvider(DeviceProvider, SegmentProvider):
     def claim_segment(self, segment: Segment) -> Claim | Exclusions | Refusal:
         """See `onnxgpu.segment_provider.SegmentProvider`; asks TensorRT's parser, and builds only when the kernel is made."""
         return self._claims.answer(segment)
+
+    def misfit(self, version: str, hardware: str) -> str | None:
+        """See `onnxgpu.segment_provider.SegmentProvider`."""
+        from onnxgpu.providers.tensorrt.kept_engine import misfit
+
+        return misfit(version, hardware, self.device)
+
+    def claim_engine(self, segment: Segment, engine: Engine) -> SegmentClaim | Refusal:
+        """See `onnxgpu.segment_provider.SegmentProvider`."""
+        return self._claims.kept_answer(segment, engine)
+
+    @property
+    def context_entries(self) -> Mapping[str, str]:
+        """See `onnxgpu.segment_provider.SegmentProvider`."""
+        if not self.options.get("trt_dump_ep_context_model"):
+            return {}
+        return {
+            "ep.context_enable": "1",
+            "ep.context_file_path": str(self.options.get("trt_ep_context_file_path", "")),
+            "ep.context_embed_mode": str(self.options.get("trt_ep_context_embed_mode", 0)),
+        }
 
     @cached_property
     def _claims(self) -> Claims:
