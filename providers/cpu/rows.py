@@ -205,7 +205,7 @@ class _Normalization(_RowKernel):
     def _of_few(self, x: Array, scale: Array | None, bias: Array | None = None, *, out: Array) -> None:
         divisor = centred_few(x, self._epsilon, out) if self.centred else length(x, self._epsilon)
         np.divide(out if self.centred else x, divisor, out=out)
-        factor = math.sqrt(x.shape[-1])
+        factor = x.dtype.type(math.sqrt(x.shape[-1]))  # of that type, so that a narrower scale does not round it
         np.multiply(out, factor if scale is None else np.multiply(scale, factor), out=out)
         if bias is not None:
             np.add(out, bias, out=out)

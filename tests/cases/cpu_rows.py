@@ -40,6 +40,7 @@ _ROWS = [
     Case("LayerNormalization", [_array(300, 700), _array(700)], {"axis": 1}, opset=17, atol=2e-5),
     Case("LayerNormalization", [_array(3, 5, 4), _array(5, 4), _array(5, 4)], {"axis": 1}, opset=17),
     Case("RMSNormalization", [_array(3, 5, 16), _array(16)], opset=23),
+    Case("RMSNormalization", [_array(2, 5), _array(5, dtype="float16")], opset=23, oracle="reference"),
     Case("SkipLayerNormalization", [_array(2, 5, 16), _array(2, 5, 16), _array(16), _array(16)], opset=1, domain="com.microsoft"),
     Case(
         "SkipLayerNormalization", [_array(2, 5, 16), _array(2, 5, 16), _array(16), _array(16), _array(16)], opset=1, domain="com.microsoft"

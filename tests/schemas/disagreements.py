@@ -229,6 +229,7 @@ KNOWN: list[Disagreement] = [
         Disagreement(oracle, "MaxPool", _same_pool_with_gaps, "pads negatively; SAME gives input / stride, rounded up", since=since)
         for oracle, since in (("reference", 1), ("onnxruntime", 10))
     ),
+    Disagreement("onnxruntime", "LpPool", _same_pool_with_gaps, "pads negatively; SAME gives input / stride, rounded up"),
     Disagreement("reference", "MaxPool", _uneven_pads, "takes the pads in another order than all begins, all ends"),
     Disagreement("reference", "Attention", _capped_scores, "gives the scores after the soft cap as those before it"),
     Disagreement("reference", "ConvTranspose", _same_padding_with_gaps, "halves negative pads downwards, not towards zero"),
