@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from onnxgpu.errors import InvalidArgument
 from onnxgpu.host_provider import HostProvider
@@ -19,6 +20,7 @@ from onnxgpu.providers.openvino.limits import limit
 from onnxgpu.providers.segments.cache import EngineCache
 from onnxgpu.providers.segments.content_key import content_key
 from onnxgpu.providers.segments.context_model import misfit
+from onnxgpu.providers.segments.growing import one_in_background
 from onnxgpu.segment_provider import Engine, Exclusions, Segment, SegmentClaim, SegmentProvider
 
 _PRECISIONS = {"": "f32", "ACCURACY": "f32", "FP32": "f32", "FP16": "f16", "BF16": "bf16"}
@@ -37,6 +39,7 @@ class OpenVINOProvider(HostProvider, SegmentProvider):
     preference: ClassVar[int] = 80
     used_unasked: ClassVar[bool] = False
     option_types: ClassVar[Mapping[str, type]] = {
+        "build_in_background": bool,
         "cache_dir": str,
         "device_type": str,
         "load_config": str,
@@ -85,12 +88,24 @@ class OpenVINOProvider(HostProvider, SegmentProvider):
             return Exclusions({i: _NO_RANK for i, operation in enumerate(segment.operations) if unknown & _names(operation.inputs)})
         try:
             cut = model_of(segment)
-            model = engine.convert(cut)
-            kernel = SegmentKernel(segment, model, self._compiled(model, cut), cut.weights)
+            if self.options.get("build_in_background"):
+                engine.convert(cut)  # what cannot be converted goes to the next provider
+                return self._claim_later(segment, cut)
+            kernel = self._kernel(segment, cut)
         except (RuntimeError, TypeError, ValueError) as error:
             reasons = {i: reason for i, operation in enumerate(segment.operations) if (reason := self._reason_against(operation))}
             return Exclusions(reasons) if reasons else Refusal(f"OpenVINO does not compile the segment: {engine.reason_of(error)}")
         return SegmentClaim(lambda: kernel, engine=lambda: kept(kernel, self._device, self._settings))
+
+    def _claim_later(self, segment: Segment, cut: CutModel) -> SegmentClaim:
+        """Compile in the background, once the session is known to be made."""
+        later = cache(lambda: one_in_background(str(segment), partial(self._kernel, segment, cut)))
+
+        def waited_for() -> Engine:
+            (build,) = later().builds()
+            return kept(cast(SegmentKernel, build.result()), self._device, self._settings)
+
+        return SegmentClaim(later, engine=waited_for, stand_by=True)
 
     def misfit(self, version: str, hardware: str) -> str | None:
         """See `onnxgpu.segment_provider.SegmentProvider`."""
@@ -113,6 +128,10 @@ class OpenVINOProvider(HostProvider, SegmentProvider):
         except RuntimeError as error:
             return f"OpenVINO does not take it: {engine.reason_of(error)}"
         return None
+
+    def _kernel(self, segment: Segment, cut: CutModel) -> SegmentKernel:
+        model = engine.convert(cut)
+        return SegmentKernel(segment, model, self._compiled(model, cut), cut.weights)
 
     def _compiled(self, model: Any, cut: CutModel) -> Any:
         if self._cache is None:

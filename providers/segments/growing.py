@@ -138,6 +138,16 @@ class GrowingKernel:
         return build
 
 
+def one_in_background(name: str, make: Callable[[], Kernel]) -> GrowingKernel:
+    """A segment with one engine for whatever shapes, which is made from now on.
+
+    Args:
+        name: of the segment, for messages.
+        make: compiles it.
+    """
+    return GrowingKernel(name, lambda _: Build(name, lambda report: make()), lambda inputs: {}, lambda sizes: (), first=())
+
+
 def _holds(profiles: tuple[Profile, ...], sizes: Sizes) -> bool:
     return not profiles or any(fits(profile, sizes) for profile in profiles)
 
