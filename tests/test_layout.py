@@ -55,7 +55,7 @@ def test_kernels_are_sources_only() -> None:
 
 @pytest.mark.parametrize("folder", ["onnxgpu", "providers", "kernels"])
 def test_a_file_is_one_idea(folder: str) -> None:
-    lengths = {path: text.count("\n") for path, text in texts() if path.startswith(f"{folder}/")}
+    lengths = {path: text.count("\n") for path, text in texts() if path.startswith(f"{folder}/") and not path.endswith(".json")}
     assert {path: length for path, length in lengths.items() if length > LONGEST_FILE} == {}
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from onnxgpu.providers.tensorrt.stand_in import gpu
-from onnxgpu.providers.tensorrt.stand_in.building import Canceled, build
+from onnxgpu.providers.tensorrt.stand_in.building import build
 from onnxgpu.providers.tensorrt.stand_in.config import BuilderConfig
 from onnxgpu.providers.tensorrt.stand_in.host_memory import HostMemory
 from onnxgpu.providers.tensorrt.stand_in.network import Network
 from onnxgpu.providers.tensorrt.stand_in.plugins import PluginRegistry, get_plugin_registry
 from onnxgpu.providers.tensorrt.stand_in.profile import OptimizationProfile
+from onnxgpu.providers.tensorrt.stand_in.progress import Canceled
 from onnxgpu.providers.tensorrt.stand_in.registry import implements
 from onnxgpu.providers.tensorrt.stand_in.reports import Reports
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from math import prod
-from typing import Any
 
 import numpy as np
 import onnx
 
 from onnxgpu.errors import OnnxGpuError
 from onnxgpu.providers.tensorrt.stand_in import gpu
+from onnxgpu.providers.tensorrt.stand_in.build_profiles import CALL, Profile, complete_profiles
 from onnxgpu.providers.tensorrt.stand_in.config import BuilderConfig
 from onnxgpu.providers.tensorrt.stand_in.element_types import bytes_of, numpy_type, onnx_code, type_name
 from onnxgpu.providers.tensorrt.stand_in.network import Network, Tensor
@@ -19,22 +18,15 @@ from onnxgpu.providers.tensorrt.stand_in.order import broken
 from onnxgpu.providers.tensorrt.stand_in.plan_file import Facts, IoTensor, PlanFile, raw_bytes
 from onnxgpu.providers.tensorrt.stand_in.plugins import plugin_operators
 from onnxgpu.providers.tensorrt.stand_in.profile import Range
-from onnxgpu.providers.tensorrt.stand_in.registry import enum, major, version
+from onnxgpu.providers.tensorrt.stand_in.progress import Monitor
+from onnxgpu.providers.tensorrt.stand_in.registry import enum, version
 from onnxgpu.providers.tensorrt.stand_in.reports import Reports
 from onnxgpu.providers.tensorrt.stand_in.shape_tensors import DECIDING
 from onnxgpu.providers.tensorrt.stand_in.shapes import Shapes
 from onnxgpu.providers.tensorrt.stand_in.timing_cache import key_of
 
-CALL = "IBuilder::buildSerializedNetwork"
 _CHANGEABLE = ("FLOAT", "HALF", "BF16", "INT8", "FP8", "INT4")
 """Types of weights that can be refitted."""
-
-
-Profile = tuple[Mapping[str, Range], Mapping[str, Range]]
-
-
-class Canceled(Exception):
-    """The progress monitor said so."""
 
 
 def build(network: Network, config: BuilderConfig, reports: Reports) -> PlanFile | None:
@@ -45,7 +37,7 @@ def build(network: Network, config: BuilderConfig, reports: Reports) -> PlanFile
     """
     if not _is_buildable(network, config, reports):
         return None
-    profiles = _profiles(network, config, reports)
+    profiles = complete_profiles(network, config.profiles, reports)
     if profiles is None:
         return None
     weights = _weights(network, reports)
@@ -71,48 +63,6 @@ def build(network: Network, config: BuilderConfig, reports: Reports) -> PlanFile
     return PlanFile(version(), gpu.platform(), facts, model.SerializeToString(deterministic=True), weights).without(stripped)
 
 
-class Monitor:
-    """Calls an `IProgressMonitor`, or nothing."""
-
-    def __init__(self, monitor: Any) -> None:
-        self._monitor = monitor
-
-    @contextmanager
-    def phase(self, name: str, parent: str | None, steps: int) -> Iterator[Any]:
-        """A phase; the value ends its next step.
-
-        Raises:
-            Canceled: the monitor said so, or raised.
-        """
-        if self._monitor is None:
-            yield lambda: None
-            return
-        done = 0
-
-        def step() -> None:
-            nonlocal done
-            try:
-                goes_on = self._monitor.step_complete(name, done)
-            except Exception as error:  # the bindings take it for a request to end
-                print(f"[ERROR] Exception caught in step_complete(): {error}")  # noqa: T201
-                goes_on = False
-            done += 1
-            if not goes_on:
-                raise Canceled
-
-        self._call("phase_start", name, parent, steps)
-        try:
-            yield step
-        finally:
-            self._call("phase_finish", name)
-
-    def _call(self, method: str, *arguments: Any) -> None:
-        try:
-            getattr(self._monitor, method)(*arguments)
-        except Exception as error:
-            print(f"[ERROR] Exception caught in {method}(): {error}")  # noqa: T201
-
-
 def _is_buildable(network: Network, config: BuilderConfig, reports: Reports) -> bool:
     problem = config.problem()
     typed = network.get_flag(enum("NetworkDefinitionCreationFlag").STRONGLY_TYPED)
@@ -128,55 +78,6 @@ def _is_buildable(network: Network, config: BuilderConfig, reports: Reports) -> 
             reports.error(CALL, f"{tensor.name}: shape tensor must have build-time extent", "INTERNAL_ERROR")
             return False
     return True
-
-
-def _profiles(network: Network, config: BuilderConfig, reports: Reports) -> tuple[Profile, ...] | None:
-    """Every profile with the shapes of all inputs; those of static inputs are filled in."""
-    dynamic = [tensor for tensor in network.inputs if -1 in tensor.shape]
-    deciding = [tensor for tensor in network.inputs if tensor.is_shape_tensor]
-    if not config.profiles:
-        if dynamic or deciding:
-            told = "Network has dynamic or shape inputs, but no optimization profile has been defined."
-            broken("profile before building", reports, CALL, told, "INTERNAL_ERROR")
-            return None
-        return (({tensor.name: (tensor.shape,) * 3 for tensor in network.inputs}, {}),)
-    return tuple(profiles) if None not in (profiles := [_complete(network, p, i, reports) for i, p in enumerate(config.profiles)]) else None  # type: ignore[arg-type]
-
-
-def _complete(network: Network, profile: Any, number: int, reports: Reports) -> Profile | None:
-    shapes: dict[str, Range] = {}
-    values: dict[str, Range] = {}
-    known = {tensor.name for tensor in network.inputs}
-    for name in (*profile.shapes, *profile.values):
-        if name not in known:
-            reports.error(CALL, f"{name}: profile {number} names no input of the network", "INTERNAL_ERROR")
-            return None
-    for tensor in network.inputs:
-        given = profile.shapes.get(tensor.name)
-        if given is None and -1 in tensor.shape:
-            told = f"{tensor.name}: dynamic input is missing dimensions in profile {number}."
-            broken("profile names every dynamic input", reports, CALL, told, "INTERNAL_ERROR")
-            return None
-        shapes[tensor.name] = given or (tensor.shape,) * 3
-        if any(not _agrees(shape, tensor.shape) for shape in shapes[tensor.name]):
-            told = f"{tensor.name}: for dimension number in profile {number} does not match network definition {list(tensor.shape)}"
-            reports.error(CALL, told, "INTERNAL_ERROR")
-            return None
-        if tensor.is_shape_tensor:
-            if tensor.name not in profile.values:
-                told = f"{tensor.name}: shape input is missing values in profile {number}."
-                broken("profile gives every shape value", reports, CALL, told, "INTERNAL_ERROR")
-                return None
-            values[tensor.name] = profile.values[tensor.name]
-        elif tensor.name in profile.values:
-            told = f"{tensor.name} is no shape tensor"
-            broken("shape values for shape tensors alone", reports, CALL, told, "INTERNAL_ERROR")
-            return None
-    return shapes, values
-
-
-def _agrees(shape: tuple[int, ...], declared: tuple[int, ...]) -> bool:
-    return len(shape) == len(declared) and all(b in (-1, a) for a, b in zip(shape, declared, strict=True))
 
 
 def _weights(network: Network, reports: Reports) -> dict[str, bytes] | None:
@@ -326,8 +227,3 @@ def _changeable(network: Network) -> frozenset[str]:
     deciding = {node.input[i] for node in graph.node for i in DECIDING.get(node.op_type, ()) if i < len(node.input)}
     kinds = {tensor.name: type_name(tensor.data_type) for tensor in graph.initializer}
     return frozenset(name for name, kind in kinds.items() if kind in _CHANGEABLE and name not in deciding)
-
-
-def is_strongly_typed(network: Network) -> bool:
-    """Whether types are the model's; always, from 11 on."""
-    return major() >= 11 or network.get_flag(enum("NetworkDefinitionCreationFlag").STRONGLY_TYPED)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import weakref
 from math import prod
@@ -11,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import onnx
 
 from onnxgpu.providers.tensorrt.stand_in import gpu
-from onnxgpu.providers.tensorrt.stand_in.element_types import bytes_of, data_type
+from onnxgpu.providers.tensorrt.stand_in.element_types import bytes_of, data_type, type_name
 from onnxgpu.providers.tensorrt.stand_in.executable import Executable
 from onnxgpu.providers.tensorrt.stand_in.host_memory import HostMemory
+from onnxgpu.providers.tensorrt.stand_in.inspector import EngineInspector
 from onnxgpu.providers.tensorrt.stand_in.order import broken
 from onnxgpu.providers.tensorrt.stand_in.plan_file import IoTensor, PlanFile
 from onnxgpu.providers.tensorrt.stand_in.registry import enum, implements
@@ -334,7 +334,7 @@ class Engine:
 
     def create_engine_inspector(self) -> EngineInspector:
         """Tells of the layers."""
-        return EngineInspector(self)
+        return EngineInspector(self.facts, self.reports)
 
     def executable(self) -> Executable:
         """The model with its weights, compiled when it is first wanted."""
@@ -351,38 +351,4 @@ class Engine:
 
 def bytes_of_tensor(tensor: onnx.TensorProto) -> int:
     """Of an initializer with or without data."""
-    from onnxgpu.providers.tensorrt.stand_in.element_types import type_name
-
     return bytes_of(type_name(tensor.data_type) or "FLOAT", prod(tensor.dims))
-
-
-@implements("EngineInspector")
-class EngineInspector:
-    """Tells of the layers of an engine, as much as the profiling verbosity of its build allows."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self.execution_context: Any = None
-        self.error_recorder: Any = None
-
-    def get_layer_information(self, layer_index: int, format: Any) -> str:
-        """One layer, as a line or as JSON."""
-        layers = self._engine.facts.layers
-        if not 0 <= layer_index < len(layers):
-            self._engine.reports.error("IEngineInspector::getLayerInformation", f"there is no layer {layer_index}")
-            return ""
-        told = self._told(*layers[layer_index])
-        return json.dumps(told) if format.name == "JSON" else f"{told}\n"
-
-    def get_engine_information(self, format: Any) -> str:
-        """All layers, as lines or as JSON."""
-        told = [self._told(*layer) for layer in self._engine.facts.layers]
-        if format.name == "JSON":
-            return json.dumps({"Layers": told, "Bindings": [tensor.name for tensor in self._engine.facts.tensors]})
-        return "Layers:\n" + "".join(f"{layer}\n" for layer in told)
-
-    def _told(self, name: str, operator: str) -> Any:
-        verbosity = self._engine.facts.verbosity
-        if verbosity == "NONE":
-            return ""
-        return {"Name": name, "LayerType": operator} if verbosity == "DETAILED" else name

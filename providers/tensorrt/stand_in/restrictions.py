@@ -26,6 +26,11 @@ def refusals(node: Node) -> Iterator[str]:
             yield reason
 
 
+def rules() -> set[Check]:
+    """All of them."""
+    return {check for checks in _checks.values() for check in checks}
+
+
 def restricts(*operators: str) -> Callable[[Check], Check]:
     """Register a rule; it gives the parser's words, or None."""
 
