@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -16,6 +16,19 @@ from onnxgpu.providers.cuda.streams import Streams
 
 STAGED_BYTES = 64 << 20
 """Larger arrays are not copied to pinned memory first: the driver does that piece by piece."""
+
+
+class Transport(Protocol):
+    """What a library copies with; bytes on the host are arrays of uint8."""
+
+    def pinned(self, nbytes: int) -> np.ndarray:
+        """Pinned memory, given out again as soon as nobody holds it."""
+
+    def to_device(self, target: Any, source: np.ndarray, stream: Any) -> None:
+        """Begin to copy to a dense array; what is not pinned has been read when this returns."""
+
+    def to_host(self, target: np.ndarray, source: Any, stream: Any) -> None:
+        """Begin to copy a dense array to pinned memory."""
 
 
 class _Awaited(threading.local):
@@ -26,15 +39,15 @@ class _Awaited(threading.local):
 
 
 class Copies:
-    """Copies of dense arrays of CuPy from and to arrays of NumPy; to be used within the streams' context.
+    """Copies of dense arrays of a device from and to arrays of NumPy; to be used within the streams' context.
 
     Args:
-        module: `cupy`.
-        streams: those of the provider.
+        transport: of the library whose arrays they are.
+        streams: those of the device.
     """
 
-    def __init__(self, module: Any, streams: Streams) -> None:
-        self._module, self._streams = module, streams
+    def __init__(self, transport: Transport, streams: Streams) -> None:
+        self._transport, self._streams = transport, streams
         self._in_flight: deque[tuple[Any, Any]] = deque()
         self._lock = threading.Lock()
         self._awaited = _Awaited()
@@ -59,13 +72,12 @@ class Copies:
             self._has_new_memory = False  # before the copies follow: another thread may take more memory meanwhile
             streams.copies_follow()
         if source.nbytes > STAGED_BYTES:
-            dense = np.ascontiguousarray(source)
-            target.data.copy_from_host_async(dense.ctypes.data, dense.nbytes, streams.copying)
+            self._transport.to_device(target, np.ascontiguousarray(source).reshape(-1).view(np.uint8), streams.copying)
             streams.kernels_follow().synchronize()
             return
-        pinned = self._module.cuda.alloc_pinned_memory(source.nbytes)
+        pinned = self._transport.pinned(source.nbytes)
         np.copyto(_over(pinned, source), source)
-        target.data.copy_from_host_async(pinned.ptr, source.nbytes, streams.copying)
+        self._transport.to_device(target, pinned, streams.copying)
         self._hold(streams.kernels_follow(), pinned)
 
     def download(self, target: np.ndarray, source: Any) -> None:
@@ -95,19 +107,19 @@ class Copies:
         self._awaited.copies = []
 
     def _begin(self, source: Any) -> tuple[Any, Any]:
-        pinned = self._module.cuda.alloc_pinned_memory(source.nbytes)
+        pinned = self._transport.pinned(source.nbytes)
         self._streams.copies_follow()
-        source.data.copy_to_host_async(pinned.ptr, source.nbytes, self._streams.copying)
+        self._transport.to_host(pinned, source, self._streams.copying)
         return self._streams.kernels_follow(), pinned  # the source's memory may have another value from here on
 
     def _hold(self, done: Any, pinned: Any) -> None:
-        """Keep pinned memory until the event is reached; CuPy gives it out again as soon as nobody holds it."""
+        """Keep pinned memory until the event is reached; it is given out again as soon as nobody holds it."""
         with self._lock:
             while self._in_flight and self._in_flight[0][0].done:
                 self._in_flight.popleft()
             self._in_flight.append((done, pinned))
 
 
-def _over(pinned: Any, like: np.ndarray) -> np.ndarray:
+def _over(pinned: np.ndarray, like: np.ndarray) -> np.ndarray:
     """A dense array over pinned memory, of the shape and dtype of `like`."""
-    return np.frombuffer(pinned, np.uint8, like.nbytes).view(like.dtype).reshape(like.shape)
+    return pinned.view(like.dtype).reshape(like.shape)

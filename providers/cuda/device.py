@@ -9,7 +9,7 @@ from importlib import metadata
 from typing import Any
 
 from onnxgpu import knobs
-from onnxgpu.errors import EPFail
+from onnxgpu.errors import EPFail, InvalidArgument
 from onnxgpu.provider import Library
 
 _WHEELS = {"cupy-cuda12x": 12, "cupy-cuda13x": 13}
@@ -81,6 +81,16 @@ def compiles_checked() -> bool:
     emulator = sys.modules.get("onnxgpu.providers.cuda.emulator")
     device = emulator and emulator.installed()
     return bool(device and device.settings.checked)
+
+
+def check_number(index: int, count: int) -> None:
+    """Check that there is a device of this number.
+
+    Raises:
+        InvalidArgument: there are only `count`.
+    """
+    if not 0 <= index < count:
+        raise InvalidArgument(f"option 'device_id' is {index}; this machine has {count} CUDA devices, counted from 0")
 
 
 def device_count() -> int:

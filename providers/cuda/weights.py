@@ -24,14 +24,18 @@ _held: weakref.WeakValueDictionary[_Key, Any] = weakref.WeakValueDictionary()
 _lock = threading.Lock()
 
 
-def shared(array: np.ndarray, device: int, upload: Callable[[np.ndarray], Any], download: Callable[[Any], np.ndarray]) -> Any:
-    """An array of CuPy with the elements of `array`, which nobody writes into.
+Read = Callable[[Any, int, int], np.ndarray]
+"""Fetches bytes of a dense array on the device: the array, the first byte, and how many."""
+
+
+def shared(array: np.ndarray, device: int, upload: Callable[[np.ndarray], Any], read: Read) -> Any:
+    """An array on the device with the elements of `array`, which nobody writes into.
 
     Args:
         array: dense, on the host.
         device: its number.
         upload: makes an array on the device; afterwards every stream may read it.
-        download: fetches a one-dimensional array of bytes.
+        read: fetches bytes of what is there.
     """
     if array.nbytes < SMALLEST_SHARED or not array.flags.c_contiguous:
         return upload(array)
@@ -39,7 +43,7 @@ def shared(array: np.ndarray, device: int, upload: Callable[[np.ndarray], Any], 
     key = device, array.dtype.name, array.shape, _fingerprint(data)
     with _lock:
         found = _held.get(key)
-        if found is not None and _is_same(data, found, download):
+        if found is not None and _is_same(data, found, read):
             return found
         made = upload(array)
         _held[key] = made
@@ -51,7 +55,6 @@ def _fingerprint(data: np.ndarray) -> int:
     return zlib.crc32(np.ascontiguousarray(data[::step]).tobytes(), data.size)
 
 
-def _is_same(data: np.ndarray, found: Any, download: Callable[[Any], np.ndarray]) -> bool:
-    there = found.reshape(-1).view(np.uint8)
-    pieces = range(0, data.size, _PIECE)
-    return all(np.array_equal(download(there[start : start + _PIECE]), data[start : start + _PIECE]) for start in pieces)
+def _is_same(data: np.ndarray, found: Any, read: Read) -> bool:
+    pieces = ((start, data[start : start + _PIECE]) for start in range(0, data.size, _PIECE))
+    return all(np.array_equal(read(found, start, piece.size), piece) for start, piece in pieces)
