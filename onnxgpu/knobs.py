@@ -64,6 +64,12 @@ def _tensorrt(text: str) -> str:
     raise ValueError("expected `10.13` or `11.4`")
 
 
+def _cuda_library(text: str) -> str:
+    if text.lower() in ("cupy", "pycuda"):
+        return text.lower()
+    raise ValueError("expected `cupy` or `pycuda`")
+
+
 STRICT = Knob("ONNXGPU_STRICT", _flag, False, "1 to raise where a requested provider is not available, instead of warning")
 PROVIDERS = Knob("ONNXGPU_PROVIDERS", _names, (), "a comma-separated list of providers that overrides what programs name")
 PROVIDERS_DISABLED = Knob(
@@ -74,6 +80,12 @@ CHECK = Knob(
 )
 CUDA = Knob("ONNXGPU_CUDA", _cuda, "", "`emulated` to run the CUDA provider on the emulated device, on the host")
 EMULATOR = Knob("ONNXGPU_EMULATOR", str, "", "settings of the emulated device: `lazy,checked,schedule=7,devices=2,memory=512`")
+CUDA_LIBRARY = Knob(
+    "ONNXGPU_CUDA_LIBRARY",
+    _cuda_library,
+    "",
+    "`cupy` or `pycuda`: whose arrays lie on GPUs; PyCUDA's where CuPy is not installed, and then only TensorRT runs there",
+)
 TENSORRT = Knob(
     "ONNXGPU_TENSORRT",
     _tensorrt,
@@ -83,4 +95,4 @@ TENSORRT = Knob(
 BUILDS = Knob("ONNXGPU_BUILDS", _count, 1, "how many engines this process builds at once; more than 1 disturbs what TensorRT measures")
 CACHE = Knob("ONNXGPU_CACHE", str, "", "the folder for what is compiled once and kept, `~/.cache/onnxgpu` for one")
 
-ALL = (STRICT, PROVIDERS, PROVIDERS_DISABLED, CHECK, CUDA, EMULATOR, TENSORRT, BUILDS, CACHE)
+ALL = (STRICT, PROVIDERS, PROVIDERS_DISABLED, CHECK, CUDA, EMULATOR, CUDA_LIBRARY, TENSORRT, BUILDS, CACHE)

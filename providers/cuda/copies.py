@@ -44,11 +44,14 @@ class Copies:
     Args:
         transport: of the library whose arrays they are.
         streams: those of the device.
+
+    Attributes:
+        in_flight: events, and the pinned memory of copies that are done when they are reached.
     """
 
     def __init__(self, transport: Transport, streams: Streams) -> None:
         self._transport, self._streams = transport, streams
-        self._in_flight: deque[tuple[Any, Any]] = deque()
+        self.in_flight: deque[tuple[Any, Any]] = deque()
         self._lock = threading.Lock()
         self._awaited = _Awaited()
         self._has_new_memory = False
@@ -115,9 +118,9 @@ class Copies:
     def _hold(self, done: Any, pinned: Any) -> None:
         """Keep pinned memory until the event is reached; it is given out again as soon as nobody holds it."""
         with self._lock:
-            while self._in_flight and self._in_flight[0][0].done:
-                self._in_flight.popleft()
-            self._in_flight.append((done, pinned))
+            while self.in_flight and self.in_flight[0][0].done:
+                self.in_flight.popleft()
+            self.in_flight.append((done, pinned))
 
 
 def _over(pinned: np.ndarray, like: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ from onnxgpu.errors import OnnxGpuError
 from onnxgpu.provider import Array, Spec, Work
 from onnxgpu.providers.cuda import device
 from onnxgpu.providers.cuda.capture import going_on
+from onnxgpu.providers.cuda.copies import Copies
 from onnxgpu.providers.cuda.failures import translated
 from onnxgpu.providers.cuda.gpu import Gpu
 from onnxgpu.providers.cuda.kernels import dense
@@ -171,8 +172,8 @@ class CupyDevice(Gpu):
     def _made_memory(self) -> Memory:
         return self._cupy_memory
 
-    def _made_transport(self) -> _Transport:
-        return _Transport(self.cupy)
+    def _made_copies(self) -> Copies:
+        return Copies(_Transport(self.cupy), self._streams)
 
 
 class _Transport:

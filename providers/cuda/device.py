@@ -6,6 +6,7 @@ import ctypes
 import sys
 from functools import cache
 from importlib import metadata
+from importlib.util import find_spec
 from typing import Any
 
 from onnxgpu import knobs
@@ -32,6 +33,11 @@ def unavailable() -> str | None:
 
         return missing()
     return _driver_problem()
+
+
+def library() -> str:
+    """Whose arrays lie on the device: `cupy` or `pycuda`; neither is imported for this."""
+    return str(knobs.CUDA_LIBRARY()) or ("pycuda" if find_spec("cupy") is None and find_spec("pycuda") is not None else "cupy")
 
 
 def driver() -> Library:

@@ -4,20 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 
-from onnxgpu.provider import Array, DeviceMemory, Place, Provider, Spec, Work
+from onnxgpu.libraries import python_package
+from onnxgpu.provider import Array, DeviceMemory, Library, Place, Provider, Spec, Work
+from onnxgpu.providers.cuda import device
 from onnxgpu.providers.cuda.cupy_device import CupyDevice
+from onnxgpu.providers.cuda.libraries import found
 from onnxgpu.providers.cuda.memory import MemoryStatistics
+
+
+def cupy_package() -> Library:
+    """CuPy, without which no operators run on a GPU."""
+    return python_package("cupy", ("cupy-cuda13x", "cupy-cuda12x", "cupy"), remedy=found.remedy())
+
+
+def pycuda_package(*, needed: bool) -> Library:
+    """PyCUDA, which may stand in for CuPy where nothing but TensorRT runs."""
+    remedy = 'pip install "onnxgpu[pycuda]", which compiles it with nvcc'
+    return python_package("pycuda", ("pycuda",), remedy=remedy, needed=needed)
+
+
+def arrays_package() -> Library:
+    """The package whose arrays lie on the device."""
+    return pycuda_package(needed=True) if device.library() == "pycuda" else cupy_package()
+
+
+def _made(index: int, options: Mapping[str, Any]) -> CupyDevice:
+    if device.library() == "pycuda":
+        from onnxgpu.providers.cuda.pycuda_device import PycudaDevice
+
+        return cast(CupyDevice, PycudaDevice(index, options))
+    return CupyDevice(index, options)
 
 
 class DeviceProvider(Provider):
     """What is the same for all of them: their tensors are the device's, and so are copies, streams and graphs.
 
     Attributes:
-        device: shared with the session's other providers there.
+        device: shared with the session's other providers there; a `PycudaDevice` where that library has the arrays.
     """
 
     memory: ClassVar[DeviceMemory] = DeviceMemory("Cuda", device_type=1, vendor_id=0x10DE, dlpack_type=2)
@@ -25,7 +52,7 @@ class DeviceProvider(Provider):
     def __init__(self, options: Mapping[str, Any] | None = None) -> None:
         super().__init__(options)
         self._device_options = dict(self.options)
-        self.device = CupyDevice(self.place.index, self._device_options)
+        self.device = _made(self.place.index, self._device_options)
 
     def join(self, others: Sequence[Provider]) -> None:
         """Work on the device of the first of `others` that is on the same GPU; options that it was not given come from here.

@@ -24,8 +24,12 @@ _POISONED = (
     "CUDA_ERROR_LAUNCH_FAILED",
     "CUDA_ERROR_MISALIGNED_ADDRESS",
     "CUDA_ERROR_ILLEGAL_INSTRUCTION",
+    "an illegal memory access was encountered",
+    "unspecified launch failure",
+    "misaligned address",
+    "an illegal instruction was encountered",
 )
-"""Errors after which CUDA refuses everything in this process."""
+"""Names of CuPy's and texts of PyCUDA's errors after which CUDA refuses everything in this process."""
 
 _NO_IMAGE = (
     "CUDA_ERROR_NO_BINARY_FOR_GPU",
@@ -49,14 +53,27 @@ def translated(error: Exception, what: str, module: Any, memory: Callable[[], ob
         module: `cupy`.
         memory: what there is of the device's memory, in words.
     """
+    if isinstance(error, module.cuda.compiler.CompileException):
+        return EPFail(f"{what}: a kernel could not be compiled for this device. {_listing(error)}")
+    is_of_memory = isinstance(error, module.cuda.memory.OutOfMemoryError) or "cudaErrorMemoryAllocation" in str(error)
+    return told(error, what, is_of_memory=is_of_memory, memory=memory)
+
+
+def told(error: Exception, what: str, *, is_of_memory: bool, memory: Callable[[], object] | None = None) -> OnnxGpuError:
+    """As `translated`, of any library.
+
+    Args:
+        error: what it raised.
+        what: the operation or copy.
+        is_of_memory: the device's memory does not suffice.
+        memory: what there is of it, in words.
+    """
     if isinstance(error, OnnxGpuError):
         return error
     text = f"{what}: {type(error).__name__}: {error}"
-    if isinstance(error, module.cuda.memory.OutOfMemoryError) or "cudaErrorMemoryAllocation" in str(error):
+    if is_of_memory:
         advice = "free some, use a smaller batch, or raise gpu_mem_limit"
         return OutOfMemory(f"{text}. The device's memory does not suffice: {_state(memory)}{advice}")
-    if isinstance(error, module.cuda.compiler.CompileException):
-        return EPFail(f"{what}: a kernel could not be compiled for this device. {_listing(error)}")
     if any(name in str(error) for name in _POISONED):
         nodes = ", ".join(dict.fromkeys(launched)) or "none of a session"
         return DeviceReset(

@@ -14,9 +14,19 @@ import numpy as np
 from onnxgpu.errors import OnnxGpuError
 from onnxgpu.provider import Array, Spec, Work
 from onnxgpu.providers.cuda import peers, weights
-from onnxgpu.providers.cuda.copies import Copies, Transport
+from onnxgpu.providers.cuda.copies import Copies
 from onnxgpu.providers.cuda.memory import MemoryStatistics
 from onnxgpu.providers.cuda.streams import Streams
+
+_making = threading.RLock()
+
+
+class _made_once(cached_property[Any]):  # noqa: N801  used as a decorator
+    """As `cached_property`, made by one thread."""
+
+    def __get__(self, instance: object, owner: type[Any] | None = None) -> Any:
+        with _making:
+            return super().__get__(instance, owner)
 
 
 class Pool(Protocol):
@@ -218,7 +228,8 @@ class Gpu(ABC):
 
     def memory_statistics(self) -> MemoryStatistics:
         """Bytes used, held and left."""
-        return self._memory.statistics()
+        pool: Pool = self._memory
+        return pool.statistics()
 
     @abstractmethod
     def explained(self, error: Exception, what: str) -> OnnxGpuError:
@@ -251,17 +262,17 @@ class Gpu(ABC):
         except Exception as error:
             raise self.explained(error, f"{what} on {self._name}") from error
 
-    @cached_property
+    @_made_once
     def _streams(self) -> Streams:
         return self._made_streams()
 
-    @cached_property
+    @_made_once
     def _memory(self) -> Pool:
         return self._made_memory()
 
-    @cached_property
+    @_made_once
     def _copies(self) -> Copies:
-        return Copies(self._made_transport(), self._streams)
+        return self._made_copies()
 
     @abstractmethod
     def _made_streams(self) -> Streams: ...
@@ -270,7 +281,7 @@ class Gpu(ABC):
     def _made_memory(self) -> Pool: ...
 
     @abstractmethod
-    def _made_transport(self) -> Transport: ...
+    def _made_copies(self) -> Copies: ...
 
     @abstractmethod
     def _new(self, spec: Spec) -> Array: ...

@@ -74,16 +74,12 @@ class Memory:
 
     def __init__(self, module: Any, device: Any, options: Mapping[str, Any]) -> None:
         self._module, self._device = module, device
-        self.limit = int(options.get("gpu_mem_limit", 0))
-        strategy = str(options.get("arena_extend_strategy", "kSameAsRequested"))
-        if strategy not in STRATEGIES:
-            raise InvalidArgument(f"option 'arena_extend_strategy' is {' or '.join(STRATEGIES)}, got {strategy!r}")
-        if self.limit < 0:
-            raise InvalidArgument(f"option 'gpu_mem_limit' is a number of bytes, or 0 for no limit; got {self.limit}")
-        self._rounds_up = strategy == "kNextPowerOfTwo"
-        self._malloc = module.cuda.get_allocator()
+        self.limit, self._rounds_up = checked_options(options)
+        others = tuple(_used.by_device.values())  # within theirs, CuPy's allocator is one of ours
+        self._given: Any = others[0]._given if others else module.cuda.get_allocator()
+        self._malloc = self._given
         self._pool = module.get_default_memory_pool()
-        if self.limit or self._malloc == self._pool.malloc:
+        if self.limit or self._given == self._pool.malloc:
             self._pool = module.cuda.MemoryPool()
             self._malloc = self._pool.malloc
             with device:
@@ -119,7 +115,7 @@ class Memory:
         Raises:
             cupy.cuda.memory.OutOfMemoryError: there is none, also when the other sessions' pools have given back what they do not use.
         """
-        wanted = 1 << (size - 1).bit_length() if self._rounds_up and size else size
+        wanted = power_of_two(size) if self._rounds_up else size
         try:
             return self._malloc(wanted)
         except self._module.cuda.memory.OutOfMemoryError:
@@ -132,6 +128,26 @@ class Memory:
         current = self._module.cuda.runtime.getDevice()
         memory = _used.by_device.get(current)
         return self._module.get_default_memory_pool().malloc(size) if memory is None else memory.allocate(size)
+
+
+def checked_options(options: Mapping[str, Any]) -> tuple[int, bool]:
+    """The limit in bytes, 0 for none, and whether sizes are rounded up to powers of two.
+
+    Raises:
+        InvalidArgument: a limit that is negative, or a strategy that does not exist.
+    """
+    limit = int(options.get("gpu_mem_limit", 0))
+    strategy = str(options.get("arena_extend_strategy", "kSameAsRequested"))
+    if strategy not in STRATEGIES:
+        raise InvalidArgument(f"option 'arena_extend_strategy' is {' or '.join(STRATEGIES)}, got {strategy!r}")
+    if limit < 0:
+        raise InvalidArgument(f"option 'gpu_mem_limit' is a number of bytes, or 0 for no limit; got {limit}")
+    return limit, strategy == "kNextPowerOfTwo"
+
+
+def power_of_two(size: int) -> int:
+    """The smallest that is not less; 0 for 0."""
+    return 1 << (size - 1).bit_length() if size else 0
 
 
 def _give_back(pool: Any, device: Any) -> None:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from onnxgpu import knobs
 from onnxgpu.dtypes import code_of, name_of
 from onnxgpu.libraries import first_missing, python_package
 from onnxgpu.provider import Claim, Library, Operation, Refusal, bytes_moved
 from onnxgpu.providers.cuda import device, narrow
-from onnxgpu.providers.cuda.device_provider import DeviceProvider
+from onnxgpu.providers.cuda.device_provider import DeviceProvider, cupy_package, pycuda_package
 from onnxgpu.providers.cuda.kernel import CupyKernel
 from onnxgpu.providers.cuda.libraries import found
 from onnxgpu.providers.cuda.registry import REGISTRY
@@ -67,7 +68,8 @@ class CUDAProvider(DeviceProvider):
         """See `onnxgpu.provider.Provider`."""
         return (
             device.driver(),
-            _cupy_package(),
+            cupy_package(),
+            pycuda_package(needed=False),
             python_package("nvmath", ("nvmath-python",), remedy=found.remedy(), needed=False),
             python_package("cudnn", ("nvidia-cudnn-frontend",), remedy=found.remedy(), needed=False),
             *found.shared_libraries(),
@@ -76,7 +78,9 @@ class CUDAProvider(DeviceProvider):
     @classmethod
     def unavailable(cls) -> str | None:
         """See `onnxgpu.provider.Provider`."""
-        return device.unavailable() or first_missing((_cupy_package(),))
+        if device.library() == "pycuda" and cupy_package().found:
+            return f"{knobs.CUDA_LIBRARY.name}=pycuda leaves out CuPy, which its operators need; only TensorRT runs without"
+        return device.unavailable() or first_missing((cupy_package(),))
 
     def domains(self) -> frozenset[str]:
         """See `onnxgpu.provider.Provider`."""
@@ -116,10 +120,6 @@ def _operators() -> Registry:
     from onnxgpu.providers.cuda import operators  # noqa: F401  registers them
 
     return REGISTRY
-
-
-def _cupy_package() -> Library:
-    return python_package("cupy", ("cupy-cuda13x", "cupy-cuda12x", "cupy"), remedy=found.remedy())
 
 
 def _refusal(operation: Operation) -> str | None:
