@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 import tensorrt_bindings
-from tensorrt_introspection import api
-from tensorrt_probing import REFUSED, Pool, Unknown, resolve, taken
+from tensorrt_introspection import api, resolve
+from tensorrt_probing import REFUSED, Pool, Unknown, taken
 
 from tests.tensorrt.echoes import Echoes
 

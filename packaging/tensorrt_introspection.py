@@ -173,3 +173,11 @@ def api() -> dict[str, Any]:
             if not name.startswith("common_")
         },
     }
+
+
+def resolve(path: str) -> Any:
+    """A class or a member of an enum by its name."""
+    found: Any = tensorrt
+    for name in path.split("."):
+        found = getattr(found, name)
+    return found

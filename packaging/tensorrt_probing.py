@@ -19,10 +19,12 @@ from typing import Any
 
 import numpy as np
 import tensorrt_bindings as tensorrt
+from tensorrt_callbacks import callbacks
 from tensorrt_introspection import api as printed_api
+from tensorrt_introspection import resolve
 
 REFUSED = re.compile(r"incompatible (function|constructor) arguments")
-SECONDS = 2
+SECONDS = 10
 MEMORY = 8 << 30  # bytes
 INTEGERS = ("SupportsInt", "Sequence[SupportsInt]")
 PLAIN: dict[str, Any] = {
@@ -84,14 +86,6 @@ def answer(calls: list[Callable[[], Any]], writing: int) -> None:
         except Exception:
             pass
         os.write(writing, b"n" if refused else b"y")
-
-
-def resolve(path: str) -> Any:
-    """A class or a member of an enum by its name."""
-    found: Any = tensorrt
-    for name in path.split("."):
-        found = getattr(found, name)
-    return found
 
 
 def split(text: str) -> tuple[list[tuple[str, str, str]], str]:
@@ -282,4 +276,7 @@ def refine(api: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(refine(printed_api()), indent=1, sort_keys=True))
+    found = refine(printed_api())
+    for name, methods in callbacks(found["classes"]).items():
+        found["classes"][name]["callbacks"] = methods
+    print(json.dumps(found, indent=1, sort_keys=True))

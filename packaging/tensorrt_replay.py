@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import tensorrt_bindings as tensorrt
-from tensorrt_introspection import api
-from tensorrt_probing import Pool, resolve, taken
+from tensorrt_introspection import api, resolve
+from tensorrt_probing import Pool, taken
 
 
 def decoded(pool: Pool, written: dict[str, Any]) -> Any:

@@ -307,6 +307,37 @@ def test_programs_derive_from_interfaces(echoes: Echoes) -> None:
         Config()
 
 
+def test_methods_of_programs_take_what_tensorrt_gives_them(echoes: Echoes) -> None:
+    tensorrt: Any = echoes.tensorrt
+    with pytest.raises(TypeError, match=r"^TensorRT calls .*Short\.notify_shape with \(str, Dims\): too many positional arguments$"):
+
+        class Short(tensorrt.IOutputAllocator):  # type: ignore[misc]
+            def notify_shape(self, tensor_name: str) -> None:
+                """Without the shape."""
+
+    class Allocator(tensorrt.IOutputAllocator):  # type: ignore[misc]
+        def __init__(self) -> None:
+            tensorrt.IOutputAllocator.__init__(self)
+            self.told: list[tuple[Any, ...]] = []
+
+        def notify_shape(self, tensor_name: str, shape: Any) -> None:
+            self.told.append((tensor_name, shape))
+
+        def reallocate_output_async(self, tensor_name: str, memory: int, size: int, alignment: int, stream: int) -> int:
+            return self.reallocate_output(tensor_name, size=size)
+
+        def reallocate_output(self, tensor_name: str, memory: int = 0, size: int = 0, alignment: int = 0) -> int:
+            return size
+
+    allocator = Allocator()
+    allocator.notify_shape("y", (2, 3))
+    assert [(name, type(shape), tuple(shape)) for name, shape in allocator.told] == [("y", tensorrt.Dims, (2, 3))]
+    assert allocator.reallocate_output_async("y", 0, 64, 256, 1) == 64
+    for wrong in ((2, 3, 4, 5, 6), ("y", 0.0, 64, 256, 1), ("y", 0, 64, 256, None)):
+        with pytest.raises(Misbehaviour, match=r"the stand-in's .*reallocate_output_async gave"):
+            allocator.reallocate_output_async(*wrong)
+
+
 def test_one_object_stands_for_one_behaviour(echoes: Echoes) -> None:
     builder = echoes.object("Builder")
     assert echoes.surface.wrap(builder._behaviour) is builder

@@ -48,7 +48,8 @@ class Property:
 class ClassApi:
     """One class, or one enum if it has `members`.
 
-    `constructors` is empty where a program cannot make one. `classes` are those that are reached as its attributes.
+    `constructors` is empty where a program cannot make one. `classes` are those that are reached as its attributes. `callbacks` are
+    methods that TensorRT calls on objects of derived classes, and the types of their arguments.
     """
 
     name: str
@@ -63,6 +64,7 @@ class ClassApi:
     ordered: bool = False
     unhashable: bool = False
     buffer: bool = False
+    callbacks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def interface(self) -> bool:
@@ -106,6 +108,7 @@ def _class(name: str, found: Mapping[str, Any]) -> ClassApi:
         ordered=found.get("ordered", False),
         unhashable=found.get("unhashable", False),
         buffer=found.get("buffer", False),
+        callbacks={key: tuple(filter(None, each[1:-1].split(", "))) for key, each in found.get("callbacks", {}).items()},
     )
 
 

@@ -12,6 +12,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from onnxgpu.providers.tensorrt.stand_in import recording
+from onnxgpu.providers.tensorrt.stand_in.surface import callbacks
 from onnxgpu.providers.tensorrt.stand_in.surface.api import Api, ClassApi, Parameter, Property, Signature
 from onnxgpu.providers.tensorrt.stand_in.surface.conversion import REFUSED, Kinds, Misbehaviour
 from onnxgpu.providers.tensorrt.stand_in.surface.dims import MAX_DIMS, Dims
@@ -26,7 +27,13 @@ UNSET_BY_NONE = {
 
 
 class ObjectType(type):
-    """Of the API's classes: a derived class has to call the constructor of its base."""
+    """Of the API's classes: a derived class has to call the constructor of its base, and has methods as TensorRT calls them."""
+
+    def __init__(cls, name: str, bases: tuple[type, ...], body: dict[str, Any]) -> None:
+        super().__init__(name, bases, body)
+        for base in cls.__mro__[1:] if cls.__module__ != MODULE else ():
+            if base.__module__ == MODULE:
+                callbacks.prepare(cls, vars(base)["_callbacks"], vars(base)["_surface"], Object)
 
     def __call__(cls, *arguments: Any, **keywords: Any) -> Any:
         """Make one.
@@ -139,7 +146,7 @@ class Surface:
         enum, _, member = text.rpartition(".")
         return getattr(self.classes[enum], member)
 
-    def give(self, place: Place, type: str, value: Any) -> Any:
+    def give(self, place: object, type: str, value: Any) -> Any:
         """A behaviour's result as the program gets it.
 
         Raises:
@@ -348,7 +355,7 @@ def make(surface: Surface, api: ClassApi) -> type:
     body: dict[str, Any] = {"__slots__": () if api.bases else ("__weakref__", "_behaviour"), "__module__": MODULE, "__qualname__": api.name}
     if api.buffer:
         bases = buffer(body)
-    body["__init__"] = constructor(surface, api)
+    body |= {"__init__": constructor(surface, api), "_callbacks": api.callbacks, "_surface": surface}
     body |= {name: method(surface, api.name, name, each) for name, each in api.methods.items() if name != "__del__"}
     body |= {name: static_method(surface, api.name, name, each) for name, each in api.static_methods.items()}
     body |= {name: accessor(surface, api.name, name, each) for name, each in api.properties.items()}

@@ -18,8 +18,8 @@ from onnxgpu.providers.tensorrt.stand_in.surface.enums import Enum
 REFUSED: Any = object()
 
 
-class Misbehaviour(AssertionError):
-    """The stand-in itself returned what the API does not promise."""
+class Misbehaviour(BaseException):
+    """The stand-in itself gave what the API does not promise; it is not swallowed as an error of a program is."""
 
 
 class Kind(Protocol):
