@@ -172,7 +172,8 @@ def test_an_initializer_that_a_run_may_override_is_an_input() -> None:
     np.testing.assert_allclose(run(result, feeds)[0], feeds["x"], atol=1e-2)
 
 
-UNARY = ("Relu", "Exp", "Neg", "Sqrt", "Identity", "Abs")
+SWAPPED = "rows swapped by Split and Concat"
+UNARY = ("Relu", "Exp", "Neg", "Sqrt", "Identity", "Abs", SWAPPED)
 BINARY = ("Add", "MatMul", "Mul", "MatMul")
 
 
@@ -180,10 +181,14 @@ BINARY = ("Add", "MatMul", "Mul", "MatMul")
 def graphs(draw: st.DrawFn) -> onnx.ModelProto:
     """Nodes of all kinds on 2×2 matrices."""
     values, nodes = ["x", "y"], []
-    for index in range(draw(st.integers(1, 9))):
+    for index in range(draw(st.integers(1, 7))):
         operator = draw(st.sampled_from(UNARY + BINARY))
         operands = [draw(st.sampled_from([*values, "w"])) for _ in range(1 if operator in UNARY else 2)]
-        nodes.append(helper.make_node(operator, operands, [f"v{index}"], name=f"n{index}"))
+        if operator == SWAPPED:
+            nodes.append(helper.make_node("Split", operands, [f"a{index}", f"b{index}"], axis=0, num_outputs=2, name=f"s{index}"))
+            nodes.append(helper.make_node("Concat", [f"b{index}", f"a{index}"], [f"v{index}"], axis=0, name=f"n{index}"))
+        else:
+            nodes.append(helper.make_node(operator, operands, [f"v{index}"], name=f"n{index}"))
         values.append(f"v{index}")
     outputs = draw(st.lists(st.sampled_from(values[2:]), min_size=1, max_size=3, unique=True))
     declared = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [2, 2]) for name in ("x", "y", *outputs)]

@@ -44,8 +44,8 @@ def with_finite_masks(view: View, small: str) -> tuple[CutModel, tuple[str, ...]
     for tensor in view.graph.initializer:
         if tensor.data_type != FLOAT or not view.is_constant(tensor.name) or tensor.name in view.outputs or tensor.name in view.captured:
             continue
-        array = view.constant(tensor.name)
-        if array is not None and _is_mask(array, bound) and _leads_to_softmax(view, tensor.name):
+        array = view.constant(tensor.name) if _leads_to_softmax(view, tensor.name) else None
+        if array is not None and _is_mask(array, bound):
             clamped[tensor.name] = np.where(np.isinf(array), array, np.clip(array, -bound, bound)).astype(np.float32)
     filled = {index: filled for index, node in enumerate(view.nodes) if (filled := _filled(view, node, bound)) is not None}
     if not clamped and not filled:
