@@ -45,6 +45,7 @@ class FixedPlan:
         layout: where outputs and workspaces lie in the arenas.
         skipped: positions of steps whose results are known.
         is_body: the outputs go to a control-flow kernel.
+        recorded: the plan as it was recorded, whose steps take other shapes than these too.
         sources: the functions written so far, by the slots that are made beforehand.
     """
 
@@ -54,6 +55,7 @@ class FixedPlan:
     layout: Layout
     skipped: frozenset[int]
     is_body: bool
+    recorded: Plan
     sources: dict[tuple[frozenset[int], Variant], Source] = field(default_factory=dict)
 
     @cached_property
@@ -142,10 +144,10 @@ class Changed:
 
 def fix(plan: Plan, record: Record, *, is_body: bool) -> FixedPlan:
     """Draw up the plan for the recorded shapes."""
-    plan = with_served(plan, record.served)
+    recorded, plan = plan, with_served(plan, record.served)
     skipped = frozenset(p for p, step in enumerate(plan.steps) if all(slot == DISCARD or slot in record.static for slot in step.outputs))
     memory = tuple(None if p in skipped else step_memory(step, record) for p, step in enumerate(plan.steps))
-    return FixedPlan(plan, record, memory, lay_out(plan, record, memory), skipped, is_body)
+    return FixedPlan(plan, record, memory, lay_out(plan, record, memory), skipped, is_body, recorded)
 
 
 class Context:
@@ -215,7 +217,7 @@ class Context:
                 values[f"w{position}"] = self._view(steps[position].provider.place, workspaces[position], byte_spec(memory.workspace))
             values |= {name: self._repeats[group] for name, group in source.repeats.items()}
             for name, (position, slots) in source.resumes.items():
-                values[name] = partial(_resume, self.fixed.plan, self._arrays, position, slots)
+                values[name] = partial(_resume, self.fixed.recorded, self._arrays, position, slots)
             self._functions[variant] = source.make(*map(values.__getitem__, source.names))
         return self._functions[variant]
 

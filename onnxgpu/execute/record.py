@@ -10,7 +10,7 @@ import numpy as np
 
 from onnxgpu.execute.loop import Frame, run_steps
 from onnxgpu.execute.stand_by import Awaited, served
-from onnxgpu.plan.steps import Plan, Step
+from onnxgpu.plan.steps import ABSENT, Plan, Step
 from onnxgpu.provider import Value
 
 STATIC_LIMIT_BYTES = 1 << 20
@@ -67,7 +67,8 @@ def record_run(plan: Plan, frame: Frame, volatile: set[int], between_steps: Call
         if between_steps is not None:
             between_steps()
         position = next(positions)
-        now, awaited = served(step, inputs)
+        has_fixed_shapes = all(slot == ABSENT or slot in fixed_shapes for slot in step.inputs)
+        now, awaited = served(step, inputs) if has_fixed_shapes else (step, None)
         if now is not step:
             record.served[position] = step = now
         if awaited is not None:

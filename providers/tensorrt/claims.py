@@ -28,6 +28,7 @@ from onnxgpu.providers.tensorrt.plugins import load_plugins
 from onnxgpu.providers.tensorrt.precision import prepared
 from onnxgpu.providers.tensorrt.precision import settings_of as precision_of
 from onnxgpu.providers.tensorrt.settings import BuildSettings
+from onnxgpu.providers.tensorrt.shape_inputs import ByValue, readers
 from onnxgpu.providers.tensorrt.shapes import ModelShapes
 from onnxgpu.providers.tensorrt.timing import timing_cache_file
 from onnxgpu.segment_provider import Engine as KeptEngine
@@ -86,9 +87,11 @@ class Claims:
             with listening(quiet=True) as told:
                 inputs = Network(model, told).inputs()
         read_on_host = {value.name for value in inputs if value.is_shape_tensor}
-        host_inputs = frozenset(i for i, value in enumerate(segment.inputs) if value.name in read_on_host)
         wanted = [value for value in inputs if value.is_dynamic or value.is_shape_tensor]
         profiles = self._shapes.profiles_of(segment, wanted) if wanted else ()
+        if profiles is None and not self._builds_on_request and (reasons := readers(segment, read_on_host)):
+            return self._excluding(segment, reasons)
+        host_inputs = frozenset(i for i, value in enumerate(segment.inputs) if value.name in read_on_host)
         made = cache(partial(self._built, segment, model, host_inputs, wanted, profiles))
         return SegmentClaim(
             made,
@@ -105,7 +108,7 @@ class Claims:
 
     def _kept(self, made: Callable[[], Kernel], name: str) -> KeptEngine:
         kernel = made()
-        kernel = kernel.first() if isinstance(kernel, GrowingKernel) else kernel
+        kernel = kernel.first() if isinstance(kernel, GrowingKernel | ByValue) else kernel
         assert isinstance(kernel, EngineKernel)
         return kept(kernel.engine, self._device, self._settings, name)
 
@@ -161,7 +164,7 @@ class Claims:
         )
         if not self._builds_later:
             wait_for(grown.builds())
-        return grown
+        return ByValue(grown) if host_inputs and self._builds_on_request else grown
 
     @cached_property
     def _compiler(self) -> Compiler:

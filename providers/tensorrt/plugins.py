@@ -1,4 +1,4 @@
-"""Shared libraries with plugins for operators, loaded once a process."""
+"""Plugins for operators, TensorRT's own and those of other libraries, registered once a process."""
 
 from __future__ import annotations
 
@@ -7,17 +7,27 @@ from typing import Any
 
 from onnxgpu.errors import EPFail, InvalidArgument
 from onnxgpu.providers.tensorrt.library import tensorrt
-from onnxgpu.providers.tensorrt.messages import listening
+from onnxgpu.providers.tensorrt.messages import listening, trt_logger
 
 
 def load_plugins(paths: tuple[str, ...]) -> None:
-    """Register the plugins of these libraries, which engines may hold, before a network is parsed or an engine read.
+    """Register TensorRT's plugins and those of these libraries, before a network is parsed or an engine read that may hold some.
 
     Raises:
         InvalidArgument: TensorRT does not load one.
     """
+    module = tensorrt()
+    _register_own(module)
     for path in paths:
-        _load(tensorrt(), path)
+        _load(module, path)
+
+
+@cache
+def _register_own(module: Any) -> None:
+    """Of TensorRT, which its parser uses for some operators of ONNX."""
+    with listening() as told:
+        if not module.init_libnvinfer_plugins(trt_logger(), ""):
+            raise told.failed(EPFail, "TensorRT does not register its own plugins")
 
 
 @cache

@@ -14,6 +14,15 @@ from onnxgpu.session import InferenceSession
 from tests.models import model
 
 TENSORRT, CUDA, CPU = "TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"
+SEGMENT = "Segment Tensorrt"
+"""A step of the plan that is an engine."""
+
+
+def built() -> int:
+    """How many engines the stand-in built since its log of calls was cleared."""
+    from onnxgpu.providers.tensorrt import stand_in
+
+    return sum(call.member == "build_serialized_network" for call in stand_in.recorded())
 
 
 def session(

@@ -1,30 +1,23 @@
-"""Whole segments in TensorRT's stand-in: what is claimed, built, kept and run, and what is said where it cannot."""
+"""Whole segments in TensorRT's stand-in: what is claimed, where tensors lie, and that results are right."""
 
 from __future__ import annotations
 
-import logging
+import gc
 import threading
-from pathlib import Path
+import weakref
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 
-from onnxgpu.errors import EPFail, InvalidArgument
+import onnxgpu
 from onnxgpu.explain import explanation
 from onnxgpu.providers.tensorrt import stand_in
-from tests.tensorrt.sessions import CUDA, TENSORRT, check, perceptron, rows, session, steps
+from tests.emulated import PLAIN
+from tests.tensorrt.sessions import SEGMENT, TENSORRT, built, check, on_cpu, perceptron, rows, session, steps
 
 pytestmark = pytest.mark.usefixtures("tensorrt")
-
-SEGMENT = "Segment Tensorrt"
-NONZERO = """finds (float[4,6] x) => (int64[2,k] y) { a = Relu (x)  y = NonZero (a) }"""
-
-
-def built() -> int:
-    """How many engines the stand-in built."""
-    return sum(call.member == "build_serialized_network" for call in stand_in.recorded())
 
 
 @pytest.mark.parametrize("count", [1, 5])
@@ -33,12 +26,6 @@ def test_a_model_is_one_engine_and_right(count: int) -> None:
     assert steps(made) == ["transfer Tensorrt", SEGMENT, "transfer Tensorrt"]
     assert built() == 1
     check(made, perceptron(count), {"x": rows(count)}, runs=4)
-
-
-def test_weights_are_handed_over_where_they_lie() -> None:
-    session(perceptron(2))
-    calls = [call.member for call in stand_in.recorded()]
-    assert calls.count("load_initializer") >= 2 and "parse_model_proto" in calls and "parse" not in calls
 
 
 def test_explain_tells_of_tensorrt() -> None:
@@ -55,69 +42,6 @@ def test_results_are_the_callers_own() -> None:
     for value in range(4):
         made.run(None, {"x": np.full((2, 64), value, np.float32)})
     np.testing.assert_array_equal(first, before)
-
-
-def test_profiles_that_are_given_are_built_at_once_and_nothing_else() -> None:
-    options: dict[str, Any] = {
-        "trt_profile_min_shapes": "x:1x64,x:9x64",
-        "trt_profile_opt_shapes": "x:4x64,x:16x64",
-        "trt_profile_max_shapes": "x:8x64,x:32x64",
-    }
-    made = session(perceptron(), **options)
-    assert built() == 1
-    for count in (1, 8, 9, 32, 8, 3, 3, 3):
-        check(made, perceptron(), {"x": rows(count)})
-    with pytest.raises(InvalidArgument, match=r"no profile of .* holds x: \[33, 64\].*trt_profile_max_shapes"):
-        made.run(None, {"x": rows(33)})
-    check(made, perceptron(), {"x": rows(8)})
-    assert built() == 1
-
-
-def test_engines_of_buckets_are_built_on_request_if_that_is_asked_for(caplog: pytest.LogCaptureFixture) -> None:
-    made = session(perceptron(), trt_build_on_request=True)
-    assert built() == 0
-    with caplog.at_level(logging.WARNING, "onnxgpu"):
-        for count in (5, 8, 6, 5, 2, 2, 2):
-            check(made, perceptron(), {"x": rows(count)})
-    assert built() == 2
-    assert sum("a run waits for an engine" in record.getMessage() for record in caplog.records) == 2
-
-
-def test_the_next_provider_serves_shapes_that_have_no_engine_yet() -> None:
-    made = session(perceptron())
-    check(made, perceptron(), {"x": rows(5)})
-    meanwhile = {node["meanwhile"] for node in explanation(made)["nodes"]}
-    assert meanwhile == {CUDA}
-    _wait_for_builds()
-    assert built() == 1
-    stand_in.clear()
-    check(made, perceptron(), {"x": rows(5)}, runs=3)
-    check(made, perceptron(), {"x": rows(7)}, runs=3)
-    assert sum(call.member == "execute_async_v3" for call in stand_in.recorded()) == 6
-    assert built() == 0
-
-
-def test_an_engine_may_be_built_in_the_background() -> None:
-    made = session(perceptron(3), trt_build_in_background=True)
-    check(made, perceptron(3), {"x": rows(3)})
-    _wait_for_builds()
-    stand_in.clear()
-    check(made, perceptron(3), {"x": rows(3)}, runs=3)
-    assert sum(call.member == "execute_async_v3" for call in stand_in.recorded()) == 3
-
-
-def test_shapes_that_depend_on_the_data() -> None:
-    made = session(NONZERO)
-    assert steps(made)[1] == SEGMENT
-    for count in (0, 1, 24, 7, 7):
-        x = np.zeros((4, 6), np.float32)
-        x.flat[:count] = 1
-        check(made, NONZERO, {"x": x}, runs=2)
-
-
-def test_an_empty_tensor_has_an_address() -> None:
-    made = session(perceptron(), trt_build_on_request=True)
-    check(made, perceptron(), {"x": rows(0)}, runs=3)
 
 
 def test_threads_share_a_session() -> None:
@@ -137,50 +61,6 @@ def test_threads_share_a_session() -> None:
     for thread in threads:
         thread.join()
     assert not failures
-
-
-def test_engines_are_kept_and_found_again(tmp_path: Path) -> None:
-    options: dict[str, Any] = {"trt_engine_cache_enable": True, "trt_engine_cache_path": str(tmp_path), "trt_engine_cache_prefix": "mine"}
-    check(session(perceptron(2), **options), perceptron(2), {"x": rows(2)})
-    assert built() == 1
-    (kept,) = tmp_path.glob("mine_*.engine")
-    check(session(perceptron(2), **options), perceptron(2), {"x": rows(2)})
-    assert built() == 1
-    session(perceptron(2), trt_builder_optimization_level=4, **options)
-    assert built() == 2 and kept.exists()
-
-
-def test_an_engine_of_another_version_is_built_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    from onnxgpu.providers.segments.cache import EngineCache
-
-    options: dict[str, Any] = {"trt_engine_cache_enable": True, "trt_engine_cache_path": str(tmp_path)}
-    monkeypatch.setattr(EngineCache, "_read", lambda self, key: b"not an engine")
-    with caplog.at_level(logging.WARNING, "onnxgpu"):
-        check(session(perceptron(2), **options), perceptron(2), {"x": rows(2)})
-    assert built() == 1
-    assert any("does not read the engine" in record.getMessage() for record in caplog.records)
-
-
-def test_measured_times_are_kept(tmp_path: Path) -> None:
-    options: dict[str, Any] = {"trt_timing_cache_enable": True, "trt_timing_cache_path": str(tmp_path)}
-    session(perceptron(2), **options)
-    (file,) = tmp_path.glob("TensorrtExecutionProvider_cache_sm*.timing")
-    first = file.read_bytes()
-    session(perceptron(3), **options)
-    assert len(file.read_bytes()) > len(first) > 0
-
-
-def test_tf32_is_off_unless_asked() -> None:
-    def about_tf32() -> list[str]:
-        return [call.member for call in stand_in.recorded() if "BuilderFlag.TF32" in call.text]
-
-    session(perceptron(2))
-    assert about_tf32() == ["clear_flag"]
-    stand_in.clear()
-    session(perceptron(2), trt_tf32_enable=True)
-    assert about_tf32() == ["set_flag"]
 
 
 def test_what_tensorrt_does_not_take_goes_to_cuda_without_a_copy() -> None:
@@ -259,43 +139,72 @@ def test_two_segments_and_cuda_in_one_session_with_graphs() -> None:
         check(made, text, {"x": np.random.default_rng(seed).standard_normal((4, 8)).astype(np.float32)})
 
 
-def test_a_segment_is_written_for_who_wants_to_see_it(tmp_path: Path) -> None:
-    session(perceptron(2), trt_dump_subgraphs=True, trt_engine_cache_path=str(tmp_path))
-    (file,) = tmp_path.glob("*.onnx")
-    onnx.checker.check_model(str(file), full_check=True)
-    assert [node.name for node in onnx.load(file).graph.node] == ["first", "middle", "last"]
+def test_inputs_and_outputs_stay_where_they_are() -> None:
+    made = session(perceptron(2))
+    x = onnxgpu.OrtValue.ortvalue_from_numpy(rows(2), "cuda", 0)
+    y = onnxgpu.OrtValue.ortvalue_from_shape_and_type([2, 64], np.float32, "cuda", 0)
+    binding = made.io_binding()
+    binding.bind_ortvalue_input("x", x)
+    binding.bind_ortvalue_output("y", y)
+    for _ in range(4):
+        stand_in.clear()
+        made.run_with_iobinding(binding)
+    addresses = [call.text for call in stand_in.recorded() if call.member == "set_tensor_address"]
+    assert all(str(value.data_ptr()) in "".join(addresses) for value in (x, y)) or not addresses
+    np.testing.assert_allclose(y.numpy(), on_cpu(perceptron(2), {"x": rows(2)})[0], rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("options", "told"),
-    [
-        ({"trt_tactic_sources": "-NOTHING"}, "'trt_tactic_sources': TensorRT .* has no 'NOTHING'; it has .*JIT_CONVOLUTIONS"),
-        ({"trt_preview_features": "NOTHING"}, "'trt_preview_features': TensorRT .* has no 'NOTHING'"),
-        ({"trt_extra_plugin_lib_paths": "/nowhere/plugin.so"}, "'trt_extra_plugin_lib_paths': TensorRT does not load '/nowhere/plugin.so'"),
-        (
-            {"trt_profile_min_shapes": "z:1", "trt_profile_opt_shapes": "z:1", "trt_profile_max_shapes": "z:1"},
-            "'z' is no input of the model",
-        ),
-    ],
-)
-def test_an_ill_option_refuses_the_session(options: dict[str, Any], told: str) -> None:
-    with pytest.raises(InvalidArgument, match=told):
-        session(perceptron(2), **options)
+def test_an_array_of_the_callers_that_is_off_tensorrts_alignment() -> None:
+    import cupy
+
+    memory = cupy.zeros(2 * 64 + 1, np.float32)
+    memory[1:] = cupy.asarray(rows(2)).ravel()
+    made = session(perceptron(2))
+    for _ in range(3):
+        (y,) = made.run(None, {"x": memory[1:].reshape(2, 64)})
+        np.testing.assert_allclose(y, on_cpu(perceptron(2), {"x": rows(2)})[0], rtol=1e-5, atol=1e-5)
 
 
-def test_a_failed_build_has_tensorrts_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    from onnxgpu.providers.tensorrt.stand_in.builder import Builder
+def test_a_view_with_strides_is_made_dense() -> None:
+    text = """g (float[4,8] x) => (float[4,3] y) {
+      starts = Constant <value_ints = [2]> ()  ends = Constant <value_ints = [8]> ()  axes = Constant <value_ints = [1]> ()
+      by = Constant <value_ints = [2]> ()
+      a = Slice (x, starts, ends, axes, by)
+      b = Neg (a)
+      y = Exp (b)
+    }"""
+    made = session(text, trt_op_types_to_exclude="Slice")
+    assert steps(made)[1:] == ["Slice CUDA", SEGMENT, "transfer Tensorrt"]
+    check(made, text, {"x": rows(4, 8)}, runs=4)
 
-    def fails(self: Any, network: Any, config: Any, kernel_text: Any = None) -> None:
-        self._reports.error("IBuilder::buildSerializedNetwork", "Could not find any implementation for node {first}", "INTERNAL_ERROR")
 
-    monkeypatch.setattr(Builder, "build_serialized_network", fails)
-    with pytest.raises(EPFail, match=r"does not build an engine for .*Could not find any implementation for node \{first\}"):
-        session(perceptron(2))
+def test_a_stream_of_the_users() -> None:
+    import cupy
+
+    stream = cupy.cuda.Stream(non_blocking=True)
+    made = session(perceptron(2), user_compute_stream=str(stream.ptr))
+    stand_in.clear()
+    check(made, perceptron(2), {"x": rows(2)}, runs=3)
+    launched = {call.text for call in stand_in.recorded() if call.member == "execute_async_v3"}
+    assert launched == {f"({stream.ptr})"}
 
 
-def _wait_for_builds() -> None:
-    from onnxgpu.providers.segments import builds
+@pytest.mark.parametrize("changes", [{"lazy": True}, {"checked": True, "lazy": True}], ids=["lazy", "checked"])
+@pytest.mark.parametrize("graphs", [False, True], ids=["", "graphs"])
+def test_nothing_is_read_before_it_is_there(emulated: Any, changes: dict[str, bool], graphs: bool) -> None:
+    emulated.configure(replace(PLAIN, **changes))
+    text = """g (float[4,8] x) => (float[4,8] y, float[4,8] z) {
+      a = Relu (x)  b = Neg (a)  c = Erf (b)  d = Abs (c)  y = Sqrt (d)  z = Exp (b)
+    }"""
+    made = session(text, trt_op_types_to_exclude="Erf", trt_cuda_graph_enable=graphs)
+    for seed in range(5):
+        check(made, text, {"x": np.random.default_rng(seed).standard_normal((4, 8)).astype(np.float32)})
 
-    for thread in tuple(builds._running):
-        thread.join(60)
+
+def test_two_sessions_one_after_the_other_leave_nothing() -> None:
+    made = session(perceptron(2))
+    gone = weakref.ref(made)
+    made.run(None, {"x": rows(2)})
+    del made
+    gc.collect()
+    assert gone() is None

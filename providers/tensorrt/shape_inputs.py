@@ -1,0 +1,60 @@
+"""Inputs of a segment whose values decide shapes: TensorRT reads them on the host, and wants to know between which values they lie."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from onnxgpu.provider import Array, Kernel, Spec, Value
+from onnxgpu.providers.segments.builds import Build
+from onnxgpu.providers.segments.growing import GrowingKernel
+from onnxgpu.segment_provider import Segment
+
+UNTOLD = (
+    "the values of '{}' decide shapes, and nothing says between which they lie: give trt_profile_min_shapes, trt_profile_opt_shapes and "
+    "trt_profile_max_shapes their values, or set trt_build_on_request=1"
+)
+
+
+def readers(segment: Segment, deciding: Collection[str]) -> dict[int, str]:
+    """Operations that read such an input, of which nothing is known: index → why they have to go elsewhere.
+
+    Args:
+        segment: whose inputs they are.
+        deciding: names of the inputs whose values decide shapes.
+    """
+    return {
+        index: UNTOLD.format(found[0])
+        for index, operation in enumerate(segment.operations)
+        if (found := [value.name for value in operation.inputs if value is not None and value.name in deciding])
+    }
+
+
+class ByValue:
+    """The engine for each run's own values, which runs of the same shapes may differ in; runs wait for it.
+
+    Args:
+        engines: those that there are, and how they come.
+    """
+
+    def __init__(self, engines: GrowingKernel) -> None:
+        self._engines = engines
+
+    def builds(self) -> list[Build[Kernel]]:
+        """Of all engines that were asked for."""
+        return self._engines.builds()
+
+    def first(self) -> Kernel:
+        """See `GrowingKernel`."""
+        return self._engines.first()
+
+    def outputs(self, inputs: Sequence[Value]) -> Sequence[Spec] | None:
+        """See `onnxgpu.provider.Kernel`."""
+        return self._engines.outputs(inputs)
+
+    def workspace(self, inputs: Sequence[Value]) -> int:
+        """See `onnxgpu.provider.Kernel`."""
+        return self._engines.workspace(inputs)
+
+    def launch(self, inputs: Sequence[Value], outputs: Sequence[Array] | None, workspace: Array | None) -> Sequence[Value]:
+        """See `onnxgpu.provider.Kernel`."""
+        return self._engines.launch(inputs, outputs, workspace)
