@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from io import BytesIO
 from typing import Any
 
 import numpy as np
 
 from onnxgpu.host_provider import host_array
-from onnxgpu.log import logger
 from onnxgpu.model_file.operation_proto import CutModel
 from onnxgpu.provider import Spec
 
@@ -38,6 +36,8 @@ def core() -> Any:
 def convert(model: CutModel) -> Any:
     """An `openvino.Model` over the weights where they lie; they have to stay there as long as it, or what it becomes, is used.
 
+    OpenVINO's reader copies weights. It is left to decide what they become, then its copies are exchanged for what they are copies of.
+
     Raises:
         RuntimeError: OpenVINO's, with its reason.
     """
@@ -50,7 +50,54 @@ def convert(model: CutModel) -> Any:
         if array is not None:
             for key, value in (("location", _ADDRESS), ("offset", array.ctypes.data), ("length", array.nbytes)):
                 tensor.external_data.add(key=key, value=str(value))
-    return core().read_model(proto.SerializeToString())
+    converted = core().read_model(proto.SerializeToString())
+    _share(converted, model.weights)
+    return converted
+
+
+def outline(model: CutModel) -> Any:
+    """An `openvino.Model` that tells shapes: large weights are inputs of it, so that nothing is copied.
+
+    Raises:
+        RuntimeError: OpenVINO's, with its reason.
+    """
+    import onnx
+
+    proto = onnx.ModelProto()
+    proto.CopyFrom(model.proto)
+    del proto.graph.initializer[:]
+    for tensor in model.proto.graph.initializer:
+        if tensor.name in model.weights:
+            proto.graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+        else:
+            proto.graph.initializer.append(tensor)
+    try:
+        return core().read_model(proto.SerializeToString())
+    except RuntimeError:  # a weight whose values its reader wants
+        return convert(model)
+
+
+def _share(model: Any, weights: Mapping[str, np.ndarray]) -> None:
+    """Let constants of an `openvino.Model` that are copies of `weights` be these."""
+    from openvino.op import Constant
+
+    for node in model.get_ops():
+        array = weights.get(node.get_friendly_name()) if node.get_type_name() == "Constant" else None
+        if array is None or not _same(tensor_over(array), node):
+            continue
+        shared = Constant(tensor_over(array), shared_memory=True)
+        shared.set_friendly_name(node.get_friendly_name())
+        shared.output(0).get_tensor().set_names(node.output(0).get_names())
+        for reader in node.output(0).get_target_inputs():
+            reader.replace_source_output(shared.output(0))
+
+
+def _same(tensor: Any, node: Any) -> bool:
+    """True if a constant holds the tensor, byte by byte."""
+    port = node.output(0)
+    if port.get_element_type() != tensor.element_type or port.get_shape() != tensor.shape:
+        return False
+    return bool(np.array_equal(tensor.data.view(np.uint8), node.data.view(np.uint8)))
 
 
 _NOISE = ("Exception from", "Check '", "FrontEnd API", "Model wasn't", "Summary:", "To facilitate", "While validating", "at ")
@@ -86,28 +133,13 @@ def compiled(model: Any, device: str, settings: Mapping[str, Any]) -> Any:
     return core().compile_model(model, device, dict(settings))
 
 
-def exported(model: Any) -> bytes:
-    """A compiled model as bytes."""
-    stream: bytes = model.export_model().getvalue()
-    return stream
-
-
 def imported(content: bytes | memoryview, device: str, settings: Mapping[str, Any]) -> Any:
-    """The compiled model of `exported`; `content` has to stay in memory as long as it is used.
+    """The compiled model of `CompiledModel.export_model`; `content` has to stay in memory as long as it is used.
 
     Raises:
         RuntimeError: OpenVINO's, with its reason.
     """
     return core().import_model(tensor_over(np.frombuffer(content, np.uint8)), device, dict(settings))
-
-
-def imported_from_cache(content: bytes, device: str, settings: Mapping[str, Any]) -> Any | None:
-    """The compiled model of `exported`; None if this OpenVINO does not take it."""
-    try:
-        return core().import_model(BytesIO(content), device, dict(settings))
-    except RuntimeError as error:
-        logger.warning("OpenVINO does not take the compiled segment from the cache (%s): it is compiled again", reason_of(error))
-        return None
 
 
 def version() -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from onnxgpu.errors import EPFail
 from onnxgpu.log import logger
-from onnxgpu.providers.openvino.engine import HONEST, exported, hardware, imported, reason_of, version
+from onnxgpu.providers.openvino.engine import HONEST, hardware, imported, reason_of, version
 from onnxgpu.providers.openvino.kernel import SegmentKernel
 from onnxgpu.segment_provider import Engine, Segment
 
@@ -19,7 +19,7 @@ from onnxgpu.segment_provider import Engine, Segment
 def kept(kernel: SegmentKernel, device: str, settings: Mapping[str, Any]) -> Engine:
     """What `kernel` runs, for a model."""
     notes = {"settings": json.dumps({name: settings[name] for name in HONEST}), "passed": json.dumps(kernel.passed)}
-    return Engine(exported(kernel.compiled), version(), hardware(device), notes)
+    return Engine(kernel.compiled.export_model().getbuffer(), version(), hardware(device), notes)
 
 
 def kernel_of(segment: Segment, engine: Engine, device: str, settings: Mapping[str, Any]) -> SegmentKernel:

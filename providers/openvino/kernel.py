@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,25 +23,26 @@ class SegmentKernel:
 
     Args:
         segment: its inputs and outputs are those of the model, in order.
-        model: the `openvino.Model` that was compiled; tells shapes. None if nobody has it.
+        model: gives an `openvino.Model` that tells shapes; asked only if they are dynamic. None if nobody has it.
         compiled: an `openvino.CompiledModel`.
         weights: the memory that the model reads its weights from, kept alive.
-        passed: without a model, the outputs that are inputs, as `passed` says; None: not known, so all outputs are copied.
+        passed: the outputs that are inputs, see `passed_outputs`; None: not known, so all outputs are copied.
     """
 
-    def __init__(self, segment: Segment, model: Any, compiled: Any, weights: object, passed: Mapping[int, int] | None = None) -> None:
-        self._segment, self._model, self.compiled, self._weights = segment, model, compiled, weights
+    def __init__(
+        self, segment: Segment, model: Callable[[], Any] | None, compiled: Any, weights: object, passed: Mapping[int, int] | None
+    ) -> None:
+        self._segment, self.compiled, self._weights = segment, compiled, weights
         self._dtypes = [value.dtype for value in segment.outputs if value.dtype is not None]
-        ports = compiled if model is None else model
-        self._positions = _positions(ports, segment)
-        known = passed if model is None else _passed(model, dict(self._positions))
-        self.passed = dict(known or {})
-        self._written = [] if known is None else [index for index in range(len(self._dtypes)) if index not in known]
-        self._copied = [index for index in range(len(self._dtypes)) if known is None]
+        self._positions = _positions(compiled, segment)
+        self.passed = dict(passed or {})
+        self._written = [] if passed is None else [index for index in range(len(self._dtypes)) if index not in passed]
+        self._copied = [index for index in range(len(self._dtypes)) if passed is None]
         self._writing: deque[Any] = deque()
         self._returning: deque[Any] = deque()
-        self._is_dynamic = any(output.partial_shape.is_dynamic for output in ports.outputs)
-        self._fixed = None if self._is_dynamic else _specs(ports, self._dtypes)
+        is_dynamic = any(output.partial_shape.is_dynamic for output in compiled.outputs)
+        self._fixed = None if is_dynamic else _specs(compiled, self._dtypes)
+        self._model = model if is_dynamic else None
         self._specs: dict[Shapes, tuple[Spec, ...] | None] = {}
 
     def outputs(self, inputs: Sequence[Value]) -> Sequence[Spec] | None:
@@ -56,9 +57,10 @@ class SegmentKernel:
         return self._specs[shapes]
 
     def _inferred(self, shapes: Shapes) -> tuple[Spec, ...] | None:
-        model = self._model.clone()
+        assert self._model is not None
+        model = self._model().clone()
         try:
-            model.reshape({position: list(shapes[index]) for position, index in self._positions})
+            model.reshape({position: list(shapes[index]) for position, index in _named(model, self._segment)})
         except RuntimeError as error:
             told = ", ".join(f"{value.name}: {shape}" for value, shape in zip(self._segment.inputs, shapes, strict=True))
             raise RuntimeException(f"OpenVINO cannot run {self._segment} with {told}: {reason_of(error)}") from error
@@ -111,23 +113,28 @@ def _specs(model: Any, dtypes: Sequence[np.dtype]) -> tuple[Spec, ...]:
 
 def _positions(model: Any, segment: Segment) -> list[tuple[int, int]]:
     """The index of each input of `model` with that of the segment's; OpenVINO leaves out inputs whose values do not matter."""
-    known = {name: index for index, port in enumerate(model.inputs) for name in port.get_names()}
-    named = [(known[value.name], index) for index, value in enumerate(segment.inputs) if value.name in known]
+    named = _named(model, segment)
     if len(named) < len(model.inputs) == len(segment.inputs):
         return [(index, index) for index in range(len(segment.inputs))]
     return named
 
 
-def _passed(model: Any, inputs: Mapping[int, int]) -> dict[int, int]:
+def _named(model: Any, segment: Segment) -> list[tuple[int, int]]:
+    known = {name: index for index, port in enumerate(model.inputs) for name in port.get_names()}
+    return [(known[value.name], index) for index, value in enumerate(segment.inputs) if value.name in known]
+
+
+def passed_outputs(model: Any, segment: Segment) -> dict[int, int]:
     """Outputs that are inputs, which OpenVINO writes into memory of its own alone: index → index of the input.
 
     Args:
         model: an `openvino.Model`.
-        inputs: its inputs' indices → the segment's.
+        segment: what it was made of.
 
     Raises:
         ValueError: it is not known which input such an output is.
     """
+    inputs = dict(_positions(model, segment))
     parameters = {parameter.get_friendly_name(): index for index, parameter in enumerate(model.get_parameters())}
     sources = [result.input_value(0).get_node() for result in model.get_results()]
     passed = {index: parameters[node.get_friendly_name()] for index, node in enumerate(sources) if node.get_type_name() == "Parameter"}

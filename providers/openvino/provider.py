@@ -14,8 +14,9 @@ from onnxgpu.libraries import first_missing, python_package
 from onnxgpu.model_file.operation_proto import CutModel, model_of
 from onnxgpu.provider import Claim, Library, Operation, Refusal, RunSettings, ValueInfo
 from onnxgpu.providers.openvino import engine
+from onnxgpu.providers.openvino.cached_engine import content_of, read
 from onnxgpu.providers.openvino.kept_engine import kept, kernel_of
-from onnxgpu.providers.openvino.kernel import SegmentKernel
+from onnxgpu.providers.openvino.kernel import SegmentKernel, passed_outputs
 from onnxgpu.providers.openvino.limits import limit
 from onnxgpu.providers.segments.cache import EngineCache
 from onnxgpu.providers.segments.content_key import content_key
@@ -130,26 +131,30 @@ class OpenVINOProvider(HostProvider, SegmentProvider):
         return None
 
     def _kernel(self, segment: Segment, cut: CutModel) -> SegmentKernel:
-        model = engine.convert(cut)
-        return SegmentKernel(segment, model, self._compiled(model, cut), cut.weights)
-
-    def _compiled(self, model: Any, cut: CutModel) -> Any:
+        """The segment compiled, or from the cache, which spares converting it."""
         if self._cache is None:
-            return engine.compiled(model, self._device, self._settings)
-        loaded: list[Any] = []
+            return self._compiled(segment, cut)
+        kernels: list[SegmentKernel] = []
 
-        def accept(blob: bytes) -> bool:
-            imported = engine.imported_from_cache(blob, self._device, self._settings)
-            loaded.append(imported)
-            return imported is not None
+        def accept(content: bytes | memoryview) -> bool:
+            found = read(content, self._device, self._settings)
+            if found is not None:
+                outline = cache(lambda: engine.outline(cut))
+                kernels.append(SegmentKernel(segment, outline, found[0], content, found[1]))
+            return found is not None
 
-        def build() -> bytes:
-            loaded.append(engine.compiled(model, self._device, self._settings))
-            return engine.exported(loaded[-1])
+        def build() -> memoryview:
+            kernels.append(self._compiled(segment, cut))
+            return content_of(kernels[-1].compiled, kernels[-1].passed)
 
         facts = (engine.version(), self._device, engine.device_name(self._device), sorted(self._settings.items()))
         self._cache.get_or_build(content_key(cut, facts), build, accept)
-        return loaded[-1]
+        return kernels[-1]
+
+    def _compiled(self, segment: Segment, cut: CutModel) -> SegmentKernel:
+        model = engine.convert(cut)
+        compiled = engine.compiled(model, self._device, self._settings)
+        return SegmentKernel(segment, lambda: model, compiled, cut.weights, passed_outputs(model, segment))
 
     @property
     def _device(self) -> str:

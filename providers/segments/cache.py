@@ -1,25 +1,27 @@
 """Compiled segments on disk: whole files only, one writer a key, the least recently used ones leave first.
 
-A file is `MAGIC`, the SHA-256 of what follows, and the engine's bytes. One that is cut off, damaged or not ours is as good
-as none. Nothing that goes wrong with the folder ends a run: the engine is built, and the log says what it costs.
+A file is `MAGIC`, the CRC-32 of what follows, and the engine's bytes, at a multiple of 64 bytes: it is mapped, not read, so that an
+engine may use weights where they lie. One that is cut off, damaged or not ours is as good as none. Nothing that goes wrong with the
+folder ends a run: the engine is built, and the log says what it costs.
 """
 
 from __future__ import annotations
 
-import hashlib
+import mmap
 import os
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeAlias
 
 from onnxgpu.atomic_file import whole_file
 from onnxgpu.errors import ModelLoadCanceled
 from onnxgpu.log import logger
 from onnxgpu.providers.segments.builds import POLL_SECONDS, Report
 
-MAGIC = b"onnxgpu engine 1\n"
+MAGIC = b"onnxgpu engine 2\n".ljust(60)
 SUFFIX = ".engine"
 DEFAULT_LIMIT = 8 << 30
 LONGEST_WRITE = 3600
@@ -32,6 +34,13 @@ Stamp = tuple[int, int, int]
 """Which file, and as of when: inode, time of change, size."""
 
 _UNREADABLE: Stamp = (-1, 0, 0)
+
+Content: TypeAlias = bytes | memoryview
+
+
+def head_of(engine: Content) -> bytes:
+    """What stands in a file before the engine; it tells damage."""
+    return MAGIC + zlib.crc32(engine).to_bytes(4, "little")
 
 
 class EngineCache:
@@ -46,14 +55,15 @@ class EngineCache:
         self._folder, self._limit = Path(folder), limit
 
     def get_or_build(
-        self, key: str, build: Callable[[], bytes], accept: Callable[[bytes], bool] = bool, report: Report | None = None
-    ) -> bytes:
+        self, key: str, build: Callable[[], Content], accept: Callable[[Content], bool] = bool, report: Report | None = None
+    ) -> Content:
         """The engine with this key, from the folder or from `build`; others that want the same one, here or in other processes, wait.
 
         Args:
             key: see `content_key`.
             build: makes the engine.
-            accept: says whether the engine's library takes bytes from the folder; if not they are built anew.
+            accept: says whether the engine's library takes bytes from the folder; if not they are built anew. They are the mapped file,
+                which is there as long as anything refers to them; what is written to them changes no file.
             report: told, while another builds, that this one waits; says False to wait no longer.
 
         Raises:
@@ -73,7 +83,7 @@ class EngineCache:
     def _path(self, key: str) -> Path:
         return self._folder / f"{key}{SUFFIX}"
 
-    def _accepted(self, key: str, accept: Callable[[bytes], bool], refused: Stamp | None) -> tuple[bytes | None, Stamp | None]:
+    def _accepted(self, key: str, accept: Callable[[Content], bool], refused: Stamp | None) -> tuple[Content | None, Stamp | None]:
         """The engine in the folder if it is taken, and which file was looked at; one that was `refused` before is not looked at again."""
         path = self._path(key)
         try:
@@ -93,20 +103,20 @@ class EngineCache:
             os.utime(path)
         return engine, stamp
 
-    def _read(self, file: BinaryIO, path: Path) -> bytes | None:
-        head = file.read(len(MAGIC) + hashlib.sha256().digest_size)
-        engine = file.read()
-        if head == MAGIC + hashlib.sha256(engine).digest():
-            return engine
+    def _read(self, file: BinaryIO, path: Path) -> Content | None:
+        content = _mapped(file)
+        size = len(head_of(b""))
+        if content[:size] == head_of(content[size:]):
+            return content[size:]
         logger.warning("'%s' is damaged or was not written by onnxgpu: the engine is built again", path)
         return None
 
-    def _write(self, key: str, engine: bytes) -> None:
+    def _write(self, key: str, engine: Content) -> None:
         path = self._path(key)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             with whole_file(path) as file:
-                file.write(MAGIC + hashlib.sha256(engine).digest())
+                file.write(head_of(engine))
                 file.write(engine)
             self._evict(keep=path)
         except OSError as error:
@@ -183,3 +193,9 @@ class EngineCache:
                 time.sleep(POLL_SECONDS)
             else:
                 return
+
+
+def _mapped(file: BinaryIO) -> memoryview:
+    if not os.fstat(file.fileno()).st_size:
+        return memoryview(b"")
+    return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))

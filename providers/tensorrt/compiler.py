@@ -15,7 +15,7 @@ from onnxgpu.provider import Kernel
 from onnxgpu.providers.cuda.capture import going_on
 from onnxgpu.providers.cuda.cupy_device import CupyDevice
 from onnxgpu.providers.segments.builds import Build, Report
-from onnxgpu.providers.segments.cache import EngineCache
+from onnxgpu.providers.segments.cache import Content, EngineCache
 from onnxgpu.providers.segments.child_process import in_child
 from onnxgpu.providers.segments.content_key import content_key
 from onnxgpu.providers.segments.shapes import Profile
@@ -69,7 +69,7 @@ class Compiler:
     def _made(self, request: BuildRequest, kernel: Callable[[Engine], Kernel], report: Report) -> Kernel:
         made: list[Engine] = []
 
-        def accept(plan: bytes) -> bool:
+        def accept(plan: Content) -> bool:
             try:
                 made.append(self._read(plan, request))
             except EPFail as error:
@@ -90,7 +90,7 @@ class Compiler:
         with going_on:
             return kernel(made[-1])
 
-    def _read(self, plan: bytes, request: BuildRequest) -> Engine:
+    def _read(self, plan: Content, request: BuildRequest) -> Engine:
         with going_on, self._device.working():  # reading may wait for the whole device
             engine = Engine(plan, self._settings, request.name, self._budget)
             if self._settings.strips_weights:

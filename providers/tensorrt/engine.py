@@ -10,6 +10,7 @@ from typing import Any
 from onnxgpu.errors import EPFail, InvalidArgument
 from onnxgpu.log import logger
 from onnxgpu.model_file.operation_proto import CutModel
+from onnxgpu.providers.segments.cache import Content
 from onnxgpu.providers.tensorrt.library import tensorrt, version
 from onnxgpu.providers.tensorrt.messages import listening, trt_logger
 from onnxgpu.providers.tensorrt.network import embedded, errors_of
@@ -62,7 +63,7 @@ class Engine:
         EPFail: TensorRT does not read it.
     """
 
-    def __init__(self, plan: bytes, settings: BuildSettings, name: str, budget: int = 0) -> None:
+    def __init__(self, plan: Content, settings: BuildSettings, name: str, budget: int = 0) -> None:
         trt = tensorrt()
         self._name = name
         self._runtime = trt.Runtime(trt_logger())

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 import weakref
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import onnx
 import onnxruntime
@@ -16,8 +16,9 @@ from onnx import helper, numpy_helper
 
 import onnxgpu
 from onnxgpu.errors import InvalidArgument
+from onnxgpu.model_file.operation_proto import CutModel
 from onnxgpu.providers.openvino import engine, kernel
-from onnxgpu.providers.segments.cache import MAGIC
+from onnxgpu.providers.segments.cache import head_of
 from onnxgpu.session import InferenceSession
 from tests.models import model
 
@@ -211,7 +212,7 @@ def test_an_engine_that_openvino_does_not_take_is_compiled_again(tmp_path: Path)
     wanted = session(perceptron(1), cache_dir=tmp_path).run(None, {"x": x})[0]
     (file,) = tmp_path.glob("*.engine")
     inside = b"an engine of another version"
-    file.write_bytes(MAGIC + hashlib.sha256(inside).digest() + inside)
+    file.write_bytes(head_of(inside) + inside)
     np.testing.assert_array_equal(session(perceptron(1), cache_dir=tmp_path).run(None, {"x": x})[0], wanted)
 
 
@@ -221,3 +222,33 @@ def test_threads_of_the_session_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     made = InferenceSession(perceptron(1).SerializeToString(), options, providers=PROVIDERS)
     compiled = made.plan.steps[0].kernel.compiled  # type: ignore[attr-defined]
     assert compiled.get_property("INFERENCE_NUM_THREADS") == 1
+
+
+def test_weights_are_handed_over_where_they_lie() -> None:
+    """OpenVINO's reader copies them; a model holds none of these copies."""
+    generator = np.random.default_rng(0)
+    proto = perceptron(1)
+    proto.graph.initializer[1].CopyFrom(numpy_helper.from_array(generator.standard_normal((64, 64)).astype(ml_dtypes.bfloat16), "w1"))
+    proto.graph.initializer[0].CopyFrom(numpy_helper.from_array(generator.standard_normal((64, 64)).astype(np.float32), "w0"))
+    weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
+    for tensor in proto.graph.initializer:
+        tensor.ClearField("raw_data")
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+    del proto.graph.node[1:]
+    proto.graph.node.append(helper.make_node("Cast", ["w1"], ["z"], to=onnx.TensorProto.FLOAT))
+    proto.graph.node.append(helper.make_node("Add", ["a", "z"], ["y"]))
+    converted = engine.convert(CutModel(proto, weights))
+    constants = [node for node in converted.get_ops() if node.get_type_name() == "Constant" and node.data.nbytes > 1024]
+    assert {node.data.ctypes.data for node in constants} == {array.ctypes.data for array in weights.values()}
+
+
+def test_shapes_are_told_without_weights() -> None:
+    proto = perceptron("n")
+    weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
+    for tensor in proto.graph.initializer:
+        tensor.ClearField("raw_data")
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+    outline = engine.outline(CutModel(proto, weights))
+    assert {name for port in outline.inputs for name in port.get_names()} == {"x", "w0", "w1"}
+    outline.reshape({"x": [7, 64]})
+    assert list(outline.outputs[0].shape) == [7, 64]
