@@ -170,5 +170,7 @@ def _facts(notes: str) -> Mapping[str, Any]:
     except ValueError:
         return {}
     wanted = {"sha256": str, "bytes": int, "inputs": list, "outputs": list, "engine": dict}
-    is_ours = isinstance(facts, dict) and all(isinstance(facts.get(key), kind) for key, kind in wanted.items())
-    return facts if is_ours else {}
+    if not isinstance(facts, dict) or not all(isinstance(facts.get(key), kind) for key, kind in wanted.items()):
+        return {}
+    texts = (*facts["inputs"], *facts["outputs"], *facts["engine"].values())
+    return facts if all(isinstance(text, str) for text in texts) else {}

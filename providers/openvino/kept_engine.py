@@ -40,7 +40,7 @@ def kernel_of(segment: Segment, engine: Engine, device: str, settings: Mapping[s
         raise EPFail(_refusal(segment, f"is not taken by OpenVINO {version()}: {reason_of(error)}")) from error
     if len(compiled.inputs) > len(segment.inputs):
         raise EPFail(_refusal(segment, f"reads {len(compiled.inputs)} values, and its node gives {len(segment.inputs)}"))
-    return SegmentKernel(_typed(segment, compiled), None, compiled, engine.content, _passed(engine))
+    return SegmentKernel(_typed(segment, compiled), None, compiled, engine.content, _passed(engine, segment))
 
 
 def _refusal(segment: Segment, reason: str) -> str:
@@ -48,16 +48,33 @@ def _refusal(segment: Segment, reason: str) -> str:
 
 
 def _own_settings(engine: Engine, settings: Mapping[str, Any]) -> dict[str, Any]:
-    told = {name: value for name, value in json.loads(engine.notes.get("settings", "{}")).items() if name in HONEST}
+    told = {name: value for name, value in _noted(engine, "settings").items() if name in HONEST}
     if differing := {name: value for name, value in told.items() if settings[name] != value}:
         logger.warning("a compiled segment keeps the settings that it was compiled with, whatever the session's options say: %s", differing)
     return told
 
 
-def _passed(engine: Engine) -> dict[int, int] | None:
+def _passed(engine: Engine, segment: Segment) -> dict[int, int] | None:
     """Outputs that are inputs; None if the engine does not say."""
-    told = engine.notes.get("passed")
-    return None if told is None else {int(output): int(source) for output, source in json.loads(told).items()}
+    if "passed" not in engine.notes:
+        return None
+    passed = {int(output): source for output, source in _noted(engine, "passed").items() if output.isdecimal()}
+    if not all(output < len(segment.outputs) and source in range(len(segment.inputs)) for output, source in passed.items()):
+        raise EPFail(
+            _refusal(segment, f"passes {passed} on, and its node has {len(segment.inputs)} inputs, {len(segment.outputs)} outputs")
+        )
+    return passed
+
+
+def _noted(engine: Engine, key: str) -> dict[str, Any]:
+    """What the engine's notes say, which are as much to be trusted as the file that they come from."""
+    try:
+        told = json.loads(engine.notes.get(key, "{}"))
+    except ValueError:
+        told = None
+    if not isinstance(told, dict):
+        raise EPFail(f"the notes of an engine for OpenVINO are damaged: {key} is {engine.notes[key][:80]!r}; compile the model again")
+    return told
 
 
 def _typed(segment: Segment, compiled: Any) -> Segment:

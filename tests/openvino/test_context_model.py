@@ -186,6 +186,22 @@ def test_numbers_are_those_of_the_options_that_it_was_compiled_with(caplog: pyte
     assert json.loads(json.loads(attributes(onnx.load("m_ctx.onnx"))["notes"])["engine"]["settings"])["INFERENCE_PRECISION_HINT"] == "bf16"
 
 
+@pytest.mark.parametrize("notes", [{"settings": "[]"}, {"settings": "{"}, {"passed": "{"}, {"passed": '{"0": 7}'}, {"passed": '{"5": 0}'}])
+def test_notes_that_make_no_sense_are_refused(notes: dict[str, str]) -> None:
+    saved(perceptron(5), embed="1")
+    facts = json.loads(attributes(onnx.load("m_ctx.onnx"))["notes"])
+    with pytest.raises(EPFail, match=r"are damaged|passes"):
+        loaded(changed(notes=json.dumps(facts | {"engine": facts["engine"] | notes})))
+
+
+def test_a_setting_that_is_none_of_numbers_is_not_taken_from_a_model(tmp_path: Path) -> None:
+    saved(perceptron(5), embed="1")
+    facts = json.loads(attributes(onnx.load("m_ctx.onnx"))["notes"])
+    facts["engine"]["settings"] = json.dumps({"CACHE_DIR": str(tmp_path / "anywhere")})
+    loaded(changed(notes=json.dumps(facts)))
+    assert not (tmp_path / "anywhere").exists()
+
+
 def test_the_compiler() -> None:
     onnx.save(perceptron("n"), "m.onnx")
     settings = onnxgpu.SessionOptions()

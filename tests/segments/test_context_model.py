@@ -344,6 +344,37 @@ def test_an_embedded_engine_that_is_cut_off() -> None:
         session(changed(proto, ep_cache_context=contexts(proto)[0]["ep_cache_context"][:-5]))
 
 
+@pytest.mark.parametrize("embed", ["0", "1"])
+def test_one_bit_is_enough(embed: str) -> None:
+    """Whichever bit of an engine is another: it is not given to the provider."""
+    saved(ep__context_embed_mode=embed)
+    proto, path = onnx.load("m_ctx.onnx"), Path(f"m_ctx_{NAME}_0.engine")
+    whole = path.read_bytes() if embed == "0" else contexts(proto)[0]["ep_cache_context"]
+    chance = np.random.default_rng(int(embed))
+    for position in chance.integers(0, 8 * len(whole), 40):
+        damaged = bytearray(whole)
+        damaged[position // 8] ^= 1 << position % 8
+        if embed == "0":
+            path.write_bytes(damaged)
+        with pytest.raises(EPFail, match="its SHA-256 is not the one"):
+            session("m_ctx.onnx" if embed == "0" else changed(proto, ep_cache_context=bytes(damaged)))
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_a_damaged_model_is_an_error_of_ours_or_runs(seed: int) -> None:
+    saved(ep__context_embed_mode=str(seed % 2))
+    content = bytearray(Path("m_ctx.onnx").read_bytes())
+    chance = np.random.default_rng(seed)
+    for position in chance.integers(0, len(content), 1 + seed % 3):
+        content[position] = chance.integers(0, 256)
+    Path("m_ctx.onnx").write_bytes(content)
+    try:
+        made = session("m_ctx.onnx")
+    except OnnxGpuError:
+        return
+    made.get_inputs()
+
+
 def test_a_link_out_of_the_folder_is_refused() -> None:
     saved()
     name = f"m_ctx_{NAME}_0.engine"
