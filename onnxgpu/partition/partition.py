@@ -184,6 +184,8 @@ def _offer(
 ) -> tuple[Segment, Claim | Exclusions | Refusal]:
     name = f"{graph.name or 'graph'}:{nodes[0].name or nodes[0].op_type}"
     segment = segment_of(name, nodes, (assignments[node].operation for node in nodes))
+    if not segment.outputs:
+        return segment, Refusal("nothing reads what the segment gives")
     if len(nodes) < provider.least_nodes:
         return segment, Refusal(f"a segment of {len(nodes)} nodes is less than the {provider.least_nodes} it takes")
     return segment, provider.claim_segment(segment)

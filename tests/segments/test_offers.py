@@ -71,6 +71,13 @@ def test_a_segment_that_is_too_small_is_not_offered(monkeypatch: pytest.MonkeyPa
     assert sine.refusals == ((NAME, "a segment of 1 nodes is less than the 2 it takes"),)
 
 
+def test_nodes_that_nothing_reads_are_no_segment() -> None:
+    made = session("g (float[2,3] x) => (float[2,3] z) { z = Exp(x)\n a = Relu(x)\n b = Neg(a) }")
+    assert not EvaluatorProvider.offered
+    assert {reason for a in made.placement.nodes() for _, reason in a.refusals} == {"no Exp here", "nothing reads what the segment gives"}
+    np.testing.assert_allclose(made.run(None, {"x": X})[0], np.exp(X), rtol=1e-6)
+
+
 def test_a_hard_hint_that_no_segment_keeps_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(EvaluatorProvider, "refusal", "not today")
     with pytest.raises(InvalidArgument, match=r"Relu.*is pinned to EvaluatorExecutionProvider .* but not today; make the hint soft"):
