@@ -219,6 +219,9 @@ def test_auxiliary_streams_are_joined(trt: Trt, emulated: Any) -> None:
     run = Run(trt, engine, {"x": np.ones(4, np.float32)})
     streams = [run.cupy.cuda.Stream(non_blocking=True) for _ in range(3)]
     run.context.set_aux_streams([stream.ptr for stream in streams])
+    run.results()
+    run.outputs["y"].fill(0)
+    run.cupy.cuda.Device().synchronize()
     with run.stream:
         run.stream.begin_capture()
         assert run.launched()

@@ -204,6 +204,30 @@ def profile_after_shapes(trt: Trt, device: Any) -> None:
     assert not run.launched()
 
 
+@breaks("profile is there when the work begins")
+def profile_on_another_stream(trt: Trt, device: Any) -> None:
+    with configured(device, lazy=True):
+        run = rows(trt, ROWS, MORE_ROWS)
+        other = run.cupy.cuda.Stream(non_blocking=True)
+        assert run.context.set_optimization_profile_async(1, other.ptr)
+        many = Run(trt, run.engine, {"x": np.ones((6, 3), np.float32)}, run.context)
+        assert many.launched()
+        many.stream.synchronize()
+        other.synchronize()
+
+
+@breaks("a run before a capture")
+def a_graph_of_the_first_run(trt: Trt, device: Any) -> None:
+    run = rows(trt)
+    run.results()
+    assert run.context.set_input_shape("x", (1, 3))
+    with run.stream:
+        run.stream.begin_capture()
+        assert not run.launched()
+        with pytest.raises(run.cupy.cuda.runtime.CUDARuntimeError, match="cudaErrorStreamCaptureInvalidated"):
+            run.stream.end_capture()
+
+
 @breaks("shape fits the network")
 def another_shape(trt: Trt, device: Any) -> None:
     assert not rows(trt).context.set_input_shape("x", (2, 4))

@@ -36,6 +36,7 @@ def test_a_network(trt: Trt) -> None:
     assert [each.location.name for each in inputs] == ["DEVICE", "HOST"]
     assert inputs[0].get_dimension_name(0) == "n"
     assert network.num_layers == 2 and network.get_layer(1).num_inputs == 2
+    assert ("WARNING", "Make sure input s has Int64 binding.") in trt.lines
     assert network.get_output(0).name == "y" and network.get_output(0).is_network_output and network.get_output(1) is None
     assert parser.get_layer_output_tensor(network.get_layer(0).name, 0).name == "t"
 

@@ -42,6 +42,7 @@ CASES: list[tuple[Check, str, str]] = [
         "y = DeformConv <kernel_shape = [2,2], pads = [0,0,{0,0|1,1}]> (x, w, o)",
     ),
     (restrictions.symmetric, "int8[4] x, float s", "y = DequantizeLinear (x, s, {zero_point|three})"),
+    (restrictions.positive_scales, "int8[4] x", "y = DequantizeLinear (x, {half|nothing})"),
     (restrictions.signed, "float[4] x, float s", "y = QuantizeLinear (x, s{, zero_point|})"),
     (restrictions.no_training, "float[4] x", "y = Dropout (x, half, {no|yes})"),
     (restrictions.static_input, "float[4,{4|n}] x", "y = EyeLike (x)"),
@@ -78,7 +79,7 @@ CASES: list[tuple[Check, str, str]] = [
 ]  # fmt: skip
 
 CONSTANTS = (
-    "int64[1] one = {1}, int64 zero = {0}, int8 zero_point = {0}, int8 three = {3}, float half = {0.5}, bool no = {0}, bool yes = {1}, "
+    "int64[1] one = {1}, int64 zero = {0}, int8 zero_point = {0}, int8 three = {3}, float half = {0.5}, float nothing = {0.0}, bool no = {0}, bool yes = {1}, "
     "float[4] scales = {1, 1, 2, 2}, int64[4] sizes = {1, 1, 8, 8}"
 )
 

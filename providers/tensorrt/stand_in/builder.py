@@ -12,7 +12,7 @@ from onnxgpu.providers.tensorrt.stand_in.network import Network
 from onnxgpu.providers.tensorrt.stand_in.plugins import PluginRegistry, get_plugin_registry
 from onnxgpu.providers.tensorrt.stand_in.profile import OptimizationProfile
 from onnxgpu.providers.tensorrt.stand_in.progress import Canceled
-from onnxgpu.providers.tensorrt.stand_in.registry import implements
+from onnxgpu.providers.tensorrt.stand_in.registry import enum, implements
 from onnxgpu.providers.tensorrt.stand_in.reports import Reports
 
 if TYPE_CHECKING:
@@ -53,8 +53,11 @@ class Builder:
     def error_recorder(self, recorder: Any) -> None:
         self._reports.error_recorder = recorder
 
-    def create_network(self, flags: int = 0) -> Network:
-        """An empty network."""
+    def create_network(self, flags: int = 0) -> Network | None:
+        """An empty network; None, with an error in the log, for flags that there are not."""
+        if flags >> (max(map(int, enum("NetworkDefinitionCreationFlag").__members__.values())) + 1):
+            self._reports.error("IBuilder::createNetworkV2", f"{flags:#x} has bits that are no NetworkDefinitionCreationFlag")
+            return None
         return Network(self, flags, self._reports.of_part())
 
     def create_builder_config(self) -> BuilderConfig:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from math import prod
 
@@ -35,6 +36,7 @@ def build(network: Network, config: BuilderConfig, reports: Reports) -> PlanFile
     Raises:
         Canceled: the monitor ended the build.
     """
+    started = time.perf_counter()
     if not _is_buildable(network, config, reports):
         return None
     profiles = complete_profiles(network, config.profiles, reports)
@@ -59,6 +61,7 @@ def build(network: Network, config: BuilderConfig, reports: Reports) -> PlanFile
             facts = _facts(network, config, profiles, *measured, weights)
             inner()
         step()
+    reports.log("INFO", f"Engine generation completed in {time.perf_counter() - started:.3g} seconds.")
     stripped = [name for name in facts.refittable if config.has("STRIP_PLAN")]
     return PlanFile(version(), gpu.platform(), facts, model.SerializeToString(deterministic=True), weights).without(stripped)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,18 @@ if TYPE_CHECKING:
     from onnxgpu.providers.tensorrt.stand_in.engine import Engine
 
 Shape = tuple[int, ...]
+
+
+@dataclass
+class Switches:
+    """How often another profile was chosen, and how often the stream came to that."""
+
+    asked: int = 0
+    done: int = 0
+
+    def happened(self) -> None:
+        """On the stream."""
+        self.done += 1
 
 
 @implements("IExecutionContext")
@@ -51,6 +64,9 @@ class ExecutionContext:
         self.unfused_tensors_debug_state = False
         self._listener: Any = None
         self._lost_shapes = False
+        self.is_prepared = False
+        """An execution with the shapes that are set was enqueued outside of a capture."""
+        self.switches = Switches()
         self._execution = Execution(self)
         self.set_static_shapes()
 
@@ -100,7 +116,10 @@ class ExecutionContext:
             self.profile = profile_index
             self.set_static_shapes()
             self.memory.profile_changed(profile_index)
-            gpu.enqueue(stream_handle, lambda: None)
+            self.is_prepared = False
+            if not gpu.is_capturing(stream_handle):
+                self.switches.asked += 1
+                gpu.enqueue(stream_handle, self.switches.happened)
         return True
 
     def set_input_shape(self, name: str, shape: Sequence[int]) -> bool:
@@ -128,6 +147,7 @@ class ExecutionContext:
             )
             broken("shape within the profile", self.reports, call, told)
             return False
+        self.is_prepared = self.is_prepared and self.shapes.get(name) == sizes
         self.shapes[name] = sizes
         return True
 

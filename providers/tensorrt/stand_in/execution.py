@@ -84,6 +84,8 @@ class Execution:
             return False
         if any(-1 in shape for shape in shapes.values()):
             return self._enqueue_unknown(stream, capturing, inputs, shapes)
+        if capturing and not self._may_be_captured(stream):
+            return False
         outputs, context_profile = self._outputs(stream, shapes), context.profile
         if outputs is None or not self._are_apart(inputs, outputs):
             return False
@@ -119,6 +121,15 @@ class Execution:
             broken("streamed weights are not captured", self._reports, CALL, "the stream is capturing, and weights are streamed")
             return False
         return True
+
+    def _may_be_captured(self, stream: int) -> bool:
+        """Whether nothing is left to prepare, which no capture allows."""
+        if self._context.is_prepared:
+            return True
+        told = "the stream is capturing, and this is the first execution since shapes or the profile were set"
+        broken("a run before a capture", self._reports, CALL, told, "FAILED_EXECUTION")
+        gpu.synchronize(stream)  # what breaks the capture
+        return False
 
     def _inputs(self) -> list[Bound] | None:
         """Where the inputs lie; shape tensors are read now."""
@@ -193,7 +204,8 @@ class Execution:
         gpu.fork(stream, context.aux_streams)
         number = 0 if capturing else next(self._numbers)
         engine.pending += bool(number)
-        problem = gpu.enqueue(stream, partial(_begun, weakref.ref(self), engine, number, work))
+        context.is_prepared = context.is_prepared or not capturing
+        problem = gpu.enqueue(stream, partial(_begun, weakref.ref(self), engine, number, context.switches.asked, work))
         gpu.join(stream, context.aux_streams)
         if problem is not None:
             engine.pending -= bool(number)
@@ -243,6 +255,12 @@ class Execution:
             broken("one stream at a time", self._reports, CALL, told)
         self._done = max(self._done, number)
 
+    def check_profile(self, switches: int) -> None:
+        """The profile that was chosen on another stream is there."""
+        if self._context.switches.done < switches:
+            told = "the stream on which the profile was chosen has not come to it yet"
+            broken("profile is there when the work begins", self._reports, CALL, told)
+
     def _report_times(self, seconds: float) -> None:
         profiler = self._context.profiler
         if profiler is not None and self._context.enqueue_emits_profile:
@@ -279,7 +297,7 @@ class Execution:
             self._write(bound, result)
 
 
-def _begun(execution: weakref.ref[Execution], engine: Engine, number: int, work: Callable[[Execution], None]) -> None:
+def _begun(execution: weakref.ref[Execution], engine: Engine, number: int, switches: int, work: Callable[[Execution], None]) -> None:
     """What the stream calls; its context has to be alive still."""
     engine.pending -= bool(number)
     own = execution()
@@ -288,6 +306,7 @@ def _begun(execution: weakref.ref[Execution], engine: Engine, number: int, work:
         broken("context outlives its work", engine.reports, CALL, told, "INVALID_STATE")
         raise RuntimeError(told)
     own.check_turn(number)
+    own.check_profile(switches)
     work(own)
 
 

@@ -87,6 +87,14 @@ RULES: Mapping[str, Rule] = {
     "profile exists": Rule(
         "IExecutionContext::setOptimizationProfileAsync", "The value must lie between 0 and getEngine().getNbOptimizationProfiles() - 1"
     ),
+    "profile is there when the work begins": Rule(
+        "IExecutionContext::setOptimizationProfileAsync",
+        "Not synchronizing the stream used at enqueue with the stream used to set optimization profile asynchronously using this API "
+        "will result in undefined behavior.",
+    ),
+    "a run before a capture": Rule(
+        "Developer Guide, CUDA Graphs", "Call enqueueV3() once after an input shape change to update internal state."
+    ),
     "shape fits the network": Rule(
         "IExecutionContext::setInputShape", "Each dimension must agree with the network dimension unless the latter was -1."
     ),

@@ -175,6 +175,11 @@ class Parser:
                 )
                 self._reports.log("WARNING", text)
         found = import_model(loaded, self._network, frozenset(plugin_operators()))
+        if not found:
+            tensors = [("input", each) for each in self._network.inputs] + [("output", each) for each in self._network.outputs]
+            for kind, tensor in tensors:
+                if tensor.dtype.name == "INT64":
+                    self._reports.log("WARNING", f"Make sure {kind} {tensor.name} has Int64 binding.")
         self._errors += found
         for error in found:
             self._reports.log("ERROR", str(error))

@@ -137,6 +137,13 @@ def symmetric(node: Node) -> str | None:
     return None
 
 
+@restricts("DequantizeLinear", "QuantizeLinear")
+def positive_scales(node: Node) -> str | None:
+    """Scales that are weights are greater than zero."""
+    scale = node.constant(1)
+    return "Scale coefficients must all be positive" if scale is not None and not np.all(scale.astype(np.float32) > 0) else None
+
+
 @restricts("QuantizeLinear")
 def signed(node: Node) -> str | None:
     """To INT8, FP8, INT4 (or FP4) alone: not to UINT8, which is the type where no zero point is given."""
