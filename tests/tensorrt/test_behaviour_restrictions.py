@@ -79,7 +79,8 @@ CASES: list[tuple[Check, str, str]] = [
 ]  # fmt: skip
 
 CONSTANTS = (
-    "int64[1] one = {1}, int64 zero = {0}, int8 zero_point = {0}, int8 three = {3}, float half = {0.5}, float nothing = {0.0}, bool no = {0}, bool yes = {1}, "
+    "int64[1] one = {1}, int64 zero = {0}, int8 zero_point = {0}, int8 three = {3}, float half = {0.5}, "
+    "float nothing = {0.0}, bool no = {0}, bool yes = {1}, "
     "float[4] scales = {1, 1, 2, 2}, int64[4] sizes = {1, 1, 8, 8}"
 )
 
