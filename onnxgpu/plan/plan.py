@@ -57,7 +57,9 @@ class _Planner:
         go_directly(self.draft)
         upload_constants(self.draft)
         remove_unread(self.draft)
-        return self.draft.finish()
+        finished = self.draft.finish()
+        stepless = {finished.slots[slot].place for slot in finished.outputs} - {step.provider.place for step in finished.steps}
+        return replace(finished, holders=tuple(p for p in self.providers if p.place in stepless)) if stepless - {HOST} else finished
 
     def _slot(self, value: ir.Value | None) -> int:
         if value is None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from onnxgpu.provider import ValueInfo
-from onnxgpu.providers.segments.shapes import POWERS_OF_TWO, Buckets, Profile, Range, Shape, bucket, derived, given_buckets, given_profiles
+from onnxgpu.providers.segments.shapes import POWERS_OF_TWO, Buckets, Profile, Range, Shape, derived, given_buckets, given_profiles
 from onnxgpu.providers.tensorrt.kernel import Sizes
 from onnxgpu.providers.tensorrt.network import NetworkInput
 from onnxgpu.segment_provider import Segment, ShapesAt
@@ -69,14 +69,23 @@ class ModelShapes:
         return tuple(found) or None
 
     def bucket(self, segment: Segment, wanted: Sequence[NetworkInput], sizes: Sizes) -> Profile:
-        """The profile of the bucket in which a run's sizes lie."""
-        shapes = [value for value in segment.inputs if any(value.name == w.name and w.is_dynamic for w in wanted)]
-        values = tuple((value.name, _values_around(sizes[value.name])) for value in wanted if value.is_shape_tensor)
-        return bucket(shapes, sizes, self.buckets) + values
+        """The profile of the bucket in which a run's sizes lie; of these alone where values decide shapes, which fit no others."""
+        if any(value.is_shape_tensor for value in wanted):
+            return tuple((value.name, Range(*(tuple(sizes[value.name]),) * 3)) for value in wanted)
+        declared = {value.name: value.shape or () for value in segment.inputs}
+        return tuple((value.name, self._around(value.name, declared[value.name], sizes[value.name])) for value in wanted)
 
+    def _around(self, name: str, declared: Sequence[int | str | None], shape: Sequence[int]) -> Range:
+        """The bucket of a shape. A dimension inside the model that has no name is as the run has it.
 
-def _values_around(values: Sequence[int]) -> Range:
-    """The bucket of the values of an input that is a shape; negative ones mean something of their own and stay as they are."""
-    ends = [(value, value) if value < 0 else POWERS_OF_TWO.around(value) for value in values]
-    most = tuple(end for _, end in ends)
-    return Range(tuple(start for start, _ in ends), most, most)
+        It may be no free choice: sizes of others follow from it, or the one size that fits the weights.
+        """
+        is_outside = any(value.name == name for value in self.inputs)
+        ends = [
+            self.buckets.get(symbol or "", POWERS_OF_TWO).around(size)
+            if isinstance(symbol, str) or (symbol is None and is_outside)
+            else (size, size)
+            for symbol, size in zip(declared, shape, strict=True)
+        ]
+        most = tuple(last for _, last in ends)
+        return Range(tuple(first for first, _ in ends), most, most)

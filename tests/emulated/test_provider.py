@@ -103,6 +103,16 @@ class TestSession:
             feeds = {"c": np.bool_(value), "s": np.array(["a", "b"], object), "x": np.array([1, 2], np.float32)}
             np.testing.assert_array_equal(session.run(None, feeds)[0], [2, 4] if value else [-1, -2])
 
+    def test_bodies_that_give_constants_alone(self) -> None:
+        text = """g (bool c) => (float[2] y) {
+            y = If (c) <then_branch = a () => (float[2] v) { v = Constant <value_floats = [1.0, 2.0]> () },
+                        else_branch = b () => (float[2] w) { w = Constant <value_floats = [3.0, 4.0]> () }> }"""
+        options = ort.SessionOptions()
+        options.add_session_config_entry("onnxgpu.placement", "mode=listed")
+        session = ort.InferenceSession(model(text), options, providers=[CUDA, CPU])
+        for value in (True, False, True):
+            np.testing.assert_array_equal(session.run(None, {"c": np.bool_(value)})[0], [1, 2] if value else [3, 4])
+
     def test_narrow_types_stay_on_the_device(self, device: Any) -> None:
         options = ort.SessionOptions()
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
