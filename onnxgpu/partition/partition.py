@@ -61,9 +61,12 @@ def partition(
     hints, engines = hints or Hints(), engines or EngineFiles()
     assignments = {node: _assign(operation_of(node, model.opset_imports), providers, hints, engines) for node in _nodes(model.graph)}
     drop_engines(assignments)
+    compilers = {assignment.provider for assignment in assignments.values() if is_context(assignment.operation)}
     segments: list[PlacedSegment] = []
     for provider in providers:
-        if isinstance(provider, SegmentProvider):
+        if provider in compilers:
+            _leave_to_others(assignments, provider, providers, hints)
+        elif isinstance(provider, SegmentProvider):
             inputs = [info for value in model.graph.inputs if (info := info_of(value)) is not None]
             provider.survey(inputs, partial(shapes_at, model))
             for graph in model.graphs():
@@ -169,6 +172,14 @@ def _segments(
         elif isinstance(answer, Refusal):
             for node in nodes:
                 assignments[node] = _demoted(assignments[node], answer.reason, behind, hints)
+
+
+def _leave_to_others(assignments: dict[ir.Node, Assignment], provider: Provider, providers: Sequence[Provider], hints: Hints) -> None:
+    """What `provider` did not compile when the model was made goes to the providers behind it, as it did then."""
+    behind = providers[providers.index(provider) + 1 :]
+    for node, assignment in assignments.items():
+        if assignment.provider is provider and not is_context(assignment.operation):
+            assignments[node] = _demoted(assignment, "the model holds all that it is to run of it, compiled", behind, hints)
 
 
 def _must_not_compile(members: Collection[ir.Node], provider: Provider) -> str:

@@ -35,7 +35,10 @@ class KeepingProvider(EvaluatorProvider):
     compiled: ClassVar[list[str]] = []
 
     def claim_segment(self, segment: Segment) -> SegmentClaim | Exclusions | Refusal:
-        """Yes."""
+        """As `EvaluatorProvider` does."""
+        answer = super().claim_segment(segment)
+        if isinstance(answer, Exclusions):
+            return answer
         self.compiled.append(segment.name)
         content = _whole(model_of(segment)).SerializeToString()
         claim = _claim(content, segment, lambda: Engine(content, self.version, "any", {"by": "test"}))

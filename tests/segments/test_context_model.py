@@ -160,6 +160,19 @@ def test_explain_says_why() -> None:
     assert first["not"] == [{"provider": "CPUExecutionProvider", "reason": f"the node was compiled by {NAME}"}]
 
 
+def test_what_was_left_to_others_stays_with_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node that the provider refused within a segment is not compiled by the session that runs the model either."""
+    monkeypatch.setattr(KeepingProvider, "excluded", ("Add",))
+    check(saved())
+    made = session("m_ctx.onnx", session__disable_model_compile="1")
+    check(made)
+    (add,) = [assignment for assignment in made.placement.nodes() if assignment.operation.operator == "Add"]
+    assert add.provider.name == "CPUExecutionProvider"
+    assert add.refusals == ((NAME, "the model holds all that it is to run of it, compiled"),)
+    with pytest.raises(InvalidArgument, match="is pinned to KeepingExecutionProvider by the hint"):
+        session("m_ctx.onnx", onnxgpu__placement=f"op:Add={NAME}!")
+
+
 def test_a_model_in_another_folder_and_initializers_beside_it() -> None:
     Path("out").mkdir()
     saved(ep__context_file_path="out/n.onnx", ep__context_model_external_initializers_file_name="n.bin")
