@@ -62,6 +62,7 @@ def bench(session: InferenceSession, feeds: Mapping[str, Any], *, runs: int, aga
     if against:
         other = _other_session(against, session)
         callers.append((against, lambda: other.run(None, dict(feeds))))
+    session.warm_up([feeds])
     outputs = [[call() for _ in range(WARM_UP_RUNS)][-1] for _, call in callers]
     times: list[list[float]] = [[] for _ in callers]
     from rich.progress import track
