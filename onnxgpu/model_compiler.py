@@ -201,7 +201,9 @@ class ModelCompiler:
 
     def _request(self, path: Path | None) -> ContextRequest:
         from onnxgpu.context_model import ContextRequest
+        from onnxgpu.context_model.request import tell_what_has_no_effect
 
+        tell_what_has_no_effect(self._options.config_entries)
         folder = None if path is None else path.parent
         engine_folder, stem = self._binaries or (folder, "model_ctx" if path is None else path.stem)
         return ContextRequest(

@@ -64,9 +64,7 @@ def requested(config: Mapping[str, str], providers: Sequence[Provider], source: 
     entries = {**from_options, **config}
     if entries.get(ENABLE) != "1":
         return None
-    for key, reason in _WITHOUT_EFFECT.items():
-        if entries.get(key, "0") != "0":
-            logger.warning("%s has no effect: %s", key, reason)
+    tell_what_has_no_effect(entries)
     own = from_options.get(ENABLE) == "1" and FILE_PATH not in config
     path = _path(entries.get(FILE_PATH, ""), source, folder_allowed=own)
     if path.exists() and not own:
@@ -83,6 +81,13 @@ def requested(config: Mapping[str, str], providers: Sequence[Provider], source: 
         external_file=entries.get("ep.context_model_external_initializers_file_name", ""),
         path=path,
     )
+
+
+def tell_what_has_no_effect(config: Mapping[str, str]) -> None:
+    """Log which of the entries of `config` change nothing, and why."""
+    for key, reason in _WITHOUT_EFFECT.items():
+        if config.get(key, "0") != "0":
+            logger.warning("%s has no effect: %s", key, reason)
 
 
 def _entries_of(providers: Sequence[Provider]) -> dict[str, str]:

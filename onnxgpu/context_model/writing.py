@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -50,17 +51,20 @@ def with_engines(loaded: LoadedModel, placement: Placement, request: ContextRequ
     """
     copy = loaded.model.clone()
     compiled = [
-        (twin, assignment, _engine(assignment))
+        (twin, assignment, _keeper(assignment))
         for original, graph in zip(list(loaded.model.graphs()), list(copy.graphs()), strict=True)
         for node, twin in zip(list(original), list(graph), strict=True)
         if _is_compiled(assignment := placement[node])
     ]
     if not compiled:
         return None
-    embed = request.embed and _fits(copy, [engine for *_, engine in compiled], request)
-    for number, (node, assignment, engine) in enumerate(compiled):
-        name = f"{request.stem}_{assignment.provider.name}_{number}.engine"
-        _make_context(node, assignment, engine, request, None if embed else name)
+    embedded = [keep() for *_, keep in compiled] if request.embed else []
+    if not _fit(copy, embedded, request):
+        embedded = []
+    for number, (node, assignment, keep) in enumerate(compiled):
+        engine = embedded[number] if embedded else keep()
+        file_name = "" if embedded else f"{request.stem}_{assignment.provider.name}_{number}.engine"
+        _make_context(node, assignment, engine, request, file_name)
         if loaded.path is not None:
             _set(node, onnx_model_filename=loaded.path.name)
         copy.metadata_props[f"{COMPATIBILITY}{assignment.provider.name}"] = marks(engine)
@@ -72,15 +76,17 @@ def _is_compiled(assignment: Assignment) -> bool:
     return bool(assignment.members) or (isinstance(assignment.claim, SegmentClaim) and assignment.claim.engine is not None)
 
 
-def _engine(assignment: Assignment) -> Engine:
+def _keeper(assignment: Assignment) -> Callable[[], Engine]:
     claim = assignment.claim
     if not isinstance(claim, SegmentClaim) or claim.engine is None:
         raise Fail(f"{assignment.provider.name} cannot keep in a model what it compiles; leave ep.context_enable out, or the provider")
-    return claim.engine()
+    return claim.engine
 
 
-def _fits(model: ir.Model, engines: list[Engine], request: ContextRequest) -> bool:
+def _fit(model: ir.Model, engines: Sequence[Engine], request: ContextRequest) -> bool:
     """Whether a model file can hold `engines`, and with them the initializers that it does not put elsewhere."""
+    if not engines:
+        return True
     weights = 0 if request.external_file else sum(value.const_value.nbytes for value in initializers(model) if value.const_value)
     size = sum(memoryview(engine.content).nbytes for engine in engines) + weights
     if size + _ROOM_FOR_THE_GRAPH <= MOST_BYTES:
@@ -89,16 +95,17 @@ def _fits(model: ir.Model, engines: list[Engine], request: ContextRequest) -> bo
     return False
 
 
-def _make_context(node: ir.Node, assignment: Assignment, engine: Engine, request: ContextRequest, file_name: str | None) -> None:
-    """Make a copied node one that holds `engine`, in a file of that name or in itself."""
+def _make_context(node: ir.Node, assignment: Assignment, engine: Engine, request: ContextRequest, file_name: str) -> None:
+    """Make a copied node one that holds `engine`, in a file of that name, or in itself if that is empty."""
     import onnx_ir as ir
 
     name = assignment.operation.attributes.get("partition_name", "") or node.name or ""
     name = f"{request.prefix}{name}"
     content = memoryview(engine.content).cast("B")
-    where: Any = ir.AttrTensor(CONTENT, ir.tensor(np.frombuffer(content, np.uint8)))
-    if file_name is not None:
+    if file_name:
         where = ir.AttrString(CONTENT, _written(content, file_name, request))
+    else:
+        where = ir.AttrTensor(CONTENT, ir.tensor(np.frombuffer(content, np.uint8)))
     facts = {
         "sha256": hashlib.sha256(content).hexdigest(),
         "bytes": content.nbytes,
@@ -111,7 +118,7 @@ def _make_context(node: ir.Node, assignment: Assignment, engine: Engine, request
     node.attributes.clear()
     node.attributes.add(where)
     _set(node, main_context=1, source=assignment.provider.name, partition_name=name, notes=json.dumps(facts))
-    _set(node, ep_sdk_version=engine.version, hardware_architecture=engine.hardware, **{EMBEDDED: int(file_name is None)})
+    _set(node, ep_sdk_version=engine.version, hardware_architecture=engine.hardware, **{EMBEDDED: int(not file_name)})
 
 
 def _take_out_bodies(node: ir.Node) -> None:
