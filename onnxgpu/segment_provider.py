@@ -104,12 +104,14 @@ class Engine:
         version: of that library.
         hardware: what the engine runs on; "": it does not say.
         notes: what else the provider wants to be told again.
+        model_file: name of the model that it was compiled from, where the weights are that it lacks; "": it is not known.
     """
 
     content: bytes | memoryview
     version: str = ""
     hardware: str = ""
     notes: Mapping[str, str] = field(default_factory=dict)
+    model_file: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,7 +127,8 @@ class _ContextNode:
             data, where = files.content(location, where), f"{where} in '{location}'"
         self._check(data, where)
         version, hardware = (_text(attributes.get(name, "")) for name in ("ep_sdk_version", "hardware_architecture"))
-        return Engine(data, version, hardware, dict(self.facts.get("engine", {})))
+        model_file = _text(attributes.get("onnx_model_filename", ""))
+        return Engine(data, version, hardware, dict(self.facts.get("engine", {})), model_file)
 
     def _check(self, data: memoryview, where: str) -> None:
         if not data.nbytes:

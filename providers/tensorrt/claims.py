@@ -103,7 +103,7 @@ class Claims:
 
     def kept_answer(self, segment: Segment, engine: KeptEngine) -> SegmentClaim:
         """See `onnxgpu.segment_provider.SegmentProvider.claim_engine`."""
-        kernel = kernel_of(segment, engine, self._device, self._settings, int(self._options.get("trt_weight_streaming_budget", 0)))
+        kernel = kernel_of(segment, engine, self._device, self._settings, self._options)
         return SegmentClaim(lambda: kernel, host_inputs=kernel.host_inputs, note=f"TensorRT {library.version()}")
 
     def _kept(self, made: Callable[[], Kernel], name: str) -> KeptEngine:

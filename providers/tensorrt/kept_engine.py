@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -18,11 +19,15 @@ from onnxgpu.providers.tensorrt.kernel import EngineKernel
 from onnxgpu.providers.tensorrt.library import tensorrt, version
 from onnxgpu.providers.tensorrt.messages import listening
 from onnxgpu.providers.tensorrt.network import UNKNOWN
+from onnxgpu.providers.tensorrt.original_model import give_weights
 from onnxgpu.providers.tensorrt.settings import BuildSettings
 from onnxgpu.segment_provider import Engine as KeptEngine
 from onnxgpu.segment_provider import Segment
 
 _AND_LATER = "+"
+_WEIGHTS, _INSIDE = "weights", "inside"
+"""A note: an engine of ours has its weights, which are those of the rewritten model and not those of the file."""
+
 _DTYPES = {
     "BOOL": "bool",
     "FLOAT": "float32",
@@ -46,7 +51,7 @@ def kept(engine: Engine, device: CupyDevice, settings: BuildSettings, name: str)
     if memory is None:
         raise told.failed(EPFail, f"TensorRT {version()} does not serialize the engine of {name}")
     architecture = f"80{_AND_LATER}" if settings.hardware_compatible else capability(device)
-    return KeptEngine(bytes(memory), version(), architecture)
+    return KeptEngine(bytes(memory), version(), architecture, {_WEIGHTS: _INSIDE})
 
 
 def misfit(made_by: str, hardware: str, device: CupyDevice) -> str | None:
@@ -57,7 +62,9 @@ def misfit(made_by: str, hardware: str, device: CupyDevice) -> str | None:
     return general_misfit(made_by, here if is_later else hardware, version(), here)
 
 
-def kernel_of(segment: Segment, kept_engine: KeptEngine, device: CupyDevice, settings: BuildSettings, budget: int) -> EngineKernel:
+def kernel_of(
+    segment: Segment, kept_engine: KeptEngine, device: CupyDevice, settings: BuildSettings, options: Mapping[str, Any]
+) -> EngineKernel:
     """A kernel that runs an engine out of a model.
 
     Args:
@@ -65,13 +72,15 @@ def kernel_of(segment: Segment, kept_engine: KeptEngine, device: CupyDevice, set
         kept_engine: may come from another program, as onnxruntime.
         device: to run on.
         settings: those of them that concern reading.
-        budget: see `Engine`.
+        options: of the provider.
 
     Raises:
         EPFail: TensorRT does not read it, or it is no engine of the node that holds it.
     """
     with going_on, device.working():
-        engine = Engine(bytes(kept_engine.content), settings, str(segment), budget)
+        engine = Engine(bytes(kept_engine.content), settings, str(segment), int(options.get("trt_weight_streaming_budget", 0)))
+        if settings.strips_weights and kept_engine.notes.get(_WEIGHTS) != _INSIDE:
+            give_weights(engine, options, kept_engine.model_file, str(segment))
         raw = engine.raw
         names = [str(raw.get_tensor_name(index)) for index in range(raw.num_io_tensors)]
         inputs = [name for name in names if raw.get_tensor_mode(name) == tensorrt().TensorIOMode.INPUT]
