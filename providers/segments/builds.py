@@ -12,6 +12,7 @@ import time
 import weakref
 from collections.abc import Callable
 from functools import partial
+from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 from onnxgpu import knobs
@@ -91,6 +92,11 @@ class Build(Generic[T]):
         return self._state.error
 
     @property
+    def was_cancelled(self) -> bool:
+        """True if it is done and has no engine since it was cancelled."""
+        return self.is_done and self._state.error is not None and self._state.cancelled.is_set()
+
+    @property
     def progress(self) -> Progress:
         """The phase, its steps that are done, and how many it has."""
         return self._state.progress
@@ -124,7 +130,7 @@ class Build(Generic[T]):
             self._thread.join()
             raise
         if self._state.error is not None:
-            raise self._state.error
+            raise self._state.error.with_traceback(self._state.trace)  # what was raised before adds nothing to it
         (value,) = self._state.value
         return value
 
@@ -140,6 +146,7 @@ class _State(Generic[T]):
         self.done, self.cancelled = threading.Event(), threading.Event()
         self.value: list[T] = []
         self.error: BaseException | None = None
+        self.trace: TracebackType | None = None
         self.progress: Progress = ("waiting", 0, 0)
 
     def run(self, name: str, work: Work[T], scope: LogScope, line: _Line) -> None:
@@ -155,7 +162,7 @@ class _State(Generic[T]):
             self._check(name)
         except BaseException as error:
             self.value.clear()
-            self.error = error
+            self.error, self.trace = error, error.__traceback__
             if not self.cancelled.is_set():
                 logger.error("%s could not be built: %s", name, getattr(error, "message", error))
         finally:

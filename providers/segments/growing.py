@@ -48,13 +48,14 @@ class GrowingKernel:
         self._name, self._start, self._sizes, self._bucket = name, start, sizes, bucket
         self._on_request, self._most = on_request, most
         self._builds: dict[tuple[Profile, ...], Build[Kernel]] = {}
+        self._restarts = 0
         if first is not None:
             self._builds[first] = start(first)
 
     @property
     def generation(self) -> int:
-        """How many engines there are, and how many could not be built."""
-        return sum(build.is_done for build in self.builds())
+        """Grows with every engine, every failure and every build that begins anew."""
+        return sum(build.is_done for build in self.builds()) + 2 * self._restarts
 
     @property
     def is_complete(self) -> bool:
@@ -121,9 +122,9 @@ class GrowingKernel:
         known = tuple(self._builds.items())
         holding = [(profiles, build) for profiles, build in known if _holds(profiles, sizes)]
         for ready in (True, False):
-            for _, build in holding:
+            for profiles, build in holding:
                 if (build.is_done and build.error is None) == ready:
-                    return build
+                    return self._restarted(profiles) if build.was_cancelled else build
         if len(known) >= self._most:
             return None
         if waits:
@@ -136,6 +137,12 @@ class GrowingKernel:
         elif len(self._builds) == self._most:
             logger.warning("%s has %d engines: further shapes get none; give profiles or wider buckets", self._name, self._most)
         return build
+
+    def _restarted(self, profiles: tuple[Profile, ...]) -> Build[Kernel]:
+        """A build in place of one that an interrupt ended, which somebody wants after all."""
+        self._builds[profiles] = begun = self._start(profiles)
+        self._restarts += 1
+        return begun
 
 
 def one_in_background(name: str, make: Callable[[], Kernel]) -> GrowingKernel:

@@ -95,6 +95,16 @@ def test_what_goes_wrong_is_the_result_and_logged(caplog: pytest.LogCaptureFixtu
     assert "segment 'g' could not be built: the profile of x is upside down" in caplog.text
 
 
+def test_an_error_does_not_grow_when_it_is_raised_again() -> None:
+    build = Build("segment 'g'", works.refuse)
+    lengths = []
+    for _ in range(5):
+        with pytest.raises(InvalidArgument) as raised:
+            build.result()
+        lengths.append(len(raised.traceback))
+    assert len(set(lengths)) == 1
+
+
 def test_a_cancelled_build_ends_and_frees_its_turn() -> None:
     first, second = Gate(), Gate()
     second.open.set()

@@ -227,6 +227,23 @@ def test_an_interrupt_while_a_run_waits_cancels_the_build(monkeypatch: pytest.Mo
     assert build.error is not None
 
 
+def test_a_build_that_was_interrupted_begins_again_when_it_is_wanted() -> None:
+    made = session(FIXED, first=NAME)
+    right(made, 2)
+    (build,) = engine_builds(made.plan)
+    build.cancel()
+    assert build.wait()
+    for _ in range(3):
+        right(made, 2)
+    (again,) = engine_builds(made.plan)
+    assert again is not build
+    finish(made)
+    for _ in range(3):
+        right(made, 2)
+    assert GrowingProvider.built == [()]
+    assert "stand_by:" not in str(made.plan)
+
+
 def test_threads_ask_for_one_engine() -> None:
     made = session(CHAIN, first=NAME)
     threads = [threading.Thread(target=right, args=(made, 5 + index % 3)) for index in range(8)]
