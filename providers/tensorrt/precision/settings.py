@@ -25,8 +25,8 @@ class PrecisionSettings:
 
     Attributes:
         float16: compute in float16 where that is safe.
-        bfloat16: the same in bfloat16. With both, nodes compute in float16, and products and convolutions whose constants float16's range
-            does not suffice for in bfloat16.
+        bfloat16: the same in bfloat16. With both, nodes compute in float16, and products and convolutions with constants or operands that
+            float16 may not hold in bfloat16.
         norms_in_float32: operators of normalization take and give float32 (those written out always compute in float32).
         float32_operators: operators that stay in float32.
         float32_nodes: node names, or names of outputs of nodes, that stay in float32 → why.
