@@ -260,6 +260,13 @@ def test_stripped_weights_come_back_from_the_model(trt: Trt) -> None:
     assert parser.refit_from_bytes(add(WEIGHTS).SerializeToString()), trt.errors()
     assert refitter.refit_cuda_engine()
     assert (Run(trt, engine, {"x": np.zeros((2, 3000), np.float32)}).results()[0] == -WEIGHTS).all()
+    again = trt.runtime.deserialize_cuda_engine(engine.serialize())
+    assert again.refittable == (trt.version == "10.13")
+    assert (Run(trt, again, {"x": np.zeros((2, 3000), np.float32)}).results()[0] == -WEIGHTS).all()
+    if hasattr(trt.SerializationFlag, "INCLUDE_REFIT"):
+        config = engine.create_serialization_config()
+        config.set_flag(trt.SerializationFlag.INCLUDE_REFIT)
+        assert trt.runtime.deserialize_cuda_engine(engine.serialize_with_config(config)).refittable
 
 
 def test_stripped_weights_come_back_by_reference(trt: Trt) -> None:

@@ -427,6 +427,14 @@ def not_refittable(trt: Trt, device: Any) -> None:
     assert trt.Refitter(trt.engine(WEIGHTED), trt.logger).get_all_weights() == []
 
 
+@breaks("refittable asked of the builder")
+def without_weights_that_stay(trt: Trt, device: Any) -> None:
+    engine = trt.engine(WEIGHTED)
+    config = engine.create_serialization_config()
+    config.set_flag(trt.SerializationFlag.EXCLUDE_WEIGHTS)
+    assert engine.serialize_with_config(config) is None
+
+
 @breaks("weights before refitting")
 def refit_without_weights(trt: Trt, device: Any) -> None:
     assert not trt.Refitter(flagged(trt, "STRIP_PLAN"), trt.logger).refit_cuda_engine()

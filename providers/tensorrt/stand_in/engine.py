@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from onnxgpu.providers.tensorrt.stand_in.host_memory import HostMemory
 from onnxgpu.providers.tensorrt.stand_in.inspector import EngineInspector
 from onnxgpu.providers.tensorrt.stand_in.order import broken
 from onnxgpu.providers.tensorrt.stand_in.plan_file import IoTensor, PlanFile
-from onnxgpu.providers.tensorrt.stand_in.registry import enum, implements
+from onnxgpu.providers.tensorrt.stand_in.registry import enum, implements, major
 from onnxgpu.providers.tensorrt.stand_in.reports import Reports
 from onnxgpu.providers.tensorrt.stand_in.runtime_options import RuntimeConfig, SerializationConfig
 from onnxgpu.providers.tensorrt.stand_in.shapes import Shapes
@@ -288,22 +289,27 @@ class Engine:
 
     def serialize(self) -> HostMemory:
         """As bytes; weights as they are now."""
-        return HostMemory(self._current().serialized())
+        return HostMemory(self._current(stays_refittable=False).serialized())
 
     def create_serialization_config(self) -> SerializationConfig:
         """With no flags."""
         return SerializationConfig()
 
-    def serialize_with_config(self, config: SerializationConfig) -> HostMemory:
-        """As bytes, without weights where the flags say so."""
-        return HostMemory(self._current(exclude=config.has("EXCLUDE_WEIGHTS")).serialized())
+    def serialize_with_config(self, config: SerializationConfig) -> HostMemory | None:
+        """As bytes, without weights where the flags say so; None, with an error in the log, where the engine cannot be without."""
+        if not config.has("EXCLUDE_WEIGHTS"):
+            return HostMemory(self._current(stays_refittable=config.has("INCLUDE_REFIT")).serialized())
+        if not self.refittable:
+            call, told = "ICudaEngine::serializeWithConfig", "kEXCLUDE_WEIGHTS of an engine that was built without a flag for refitting"
+            broken("refittable asked of the builder", self.reports, call, told, "INVALID_STATE")
+            return None
+        return HostMemory(self._current(stays_refittable=True).without(self.facts.refittable).serialized())
 
-    def _current(self, *, exclude: bool = False) -> PlanFile:
-        from dataclasses import replace
-
-        facts = replace(self.facts, stripped=tuple(sorted(self.missing)))
-        plan = PlanFile(self.plan.version, self.plan.platform, facts, self.plan.model, self.weights)
-        return plan.without(self.facts.refittable) if exclude else plan
+    def _current(self, *, stays_refittable: bool) -> PlanFile:
+        """From 11 on, an engine that was built without weights and has them now is not refittable again unless that is asked for."""
+        is_final = major() >= 11 and "STRIP_PLAN" in self.facts.flags and not self.missing and not stays_refittable
+        facts = replace(self.facts, stripped=tuple(sorted(self.missing)), refittable=() if is_final else self.facts.refittable)
+        return PlanFile(self.plan.version, self.plan.platform, facts, self.plan.model, self.weights)
 
     def create_runtime_config(self) -> RuntimeConfig:
         """With the defaults."""

@@ -40,8 +40,9 @@ class SerializationConfig:
         return bool(self._flags >> int(flag) & 1)
 
     def has(self, name: str) -> bool:
-        """Whether the flag with this name is on."""
-        return self.get_flag(getattr(enum("SerializationFlag"), name))
+        """Whether the flag with this name is on; False in a version without it."""
+        flag = getattr(enum("SerializationFlag"), name, None)
+        return flag is not None and self.get_flag(flag)
 
 
 @implements("IRuntimeConfig")
