@@ -124,6 +124,14 @@ class CupyDevice(Gpu):
         """See `Gpu`."""
         return dense(self.cupy, bits_of(array))
 
+    def copied(self, array: Array) -> Array:
+        """See `Gpu`."""
+        return typed(bits_of(array).copy(), array.dtype)
+
+    def copy_here(self, target: Array, source: Array) -> None:
+        """See `Gpu`."""
+        copy(bits_of(target), bits_of(source))
+
     def to_dlpack(self, array: Array) -> object:
         """See `Gpu`."""
         capsule: object = bits_of(array).__dlpack__()
@@ -143,9 +151,6 @@ class CupyDevice(Gpu):
 
     def _new(self, spec: Spec) -> Array:
         return typed(self.cupy.ndarray(spec.shape, stored_dtype(spec.dtype)), spec.dtype)
-
-    def _copy_here(self, target: Array, source: Array) -> None:
-        copy(bits_of(target), bits_of(source))
 
     def _copy_from(self, target: Array, source: Array, other: Gpu, stream: Any) -> None:
         addresses = (self.pointer(target), self.index, other.pointer(source), other.index)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import numpy as np
 
 from onnxgpu.libraries import python_package
 from onnxgpu.provider import Array, DeviceMemory, Library, Place, Provider, Spec, Work
 from onnxgpu.providers.cuda import device
-from onnxgpu.providers.cuda.cupy_device import CupyDevice
+from onnxgpu.providers.cuda.gpu import Gpu
 from onnxgpu.providers.cuda.libraries import found
 from onnxgpu.providers.cuda.memory import MemoryStatistics
 
@@ -32,11 +32,14 @@ def arrays_package() -> Library:
     return pycuda_package(needed=True) if device.library() == "pycuda" else cupy_package()
 
 
-def _made(index: int, options: Mapping[str, Any]) -> CupyDevice:
+def gpu(index: int, options: Mapping[str, Any]) -> Gpu:
+    """The GPU of that number, through the library whose arrays lie on it; see `Gpu` for the options."""
     if device.library() == "pycuda":
         from onnxgpu.providers.cuda.pycuda_device import PycudaDevice
 
-        return cast(CupyDevice, PycudaDevice(index, options))
+        return PycudaDevice(index, options)
+    from onnxgpu.providers.cuda.cupy_device import CupyDevice
+
     return CupyDevice(index, options)
 
 
@@ -44,7 +47,7 @@ class DeviceProvider(Provider):
     """What is the same for all of them: their tensors are the device's, and so are copies, streams and graphs.
 
     Attributes:
-        device: shared with the session's other providers there; a `PycudaDevice` where that library has the arrays.
+        device: shared with the session's other providers there.
     """
 
     memory: ClassVar[DeviceMemory] = DeviceMemory("Cuda", device_type=1, vendor_id=0x10DE, dlpack_type=2)
@@ -52,7 +55,7 @@ class DeviceProvider(Provider):
     def __init__(self, options: Mapping[str, Any] | None = None) -> None:
         super().__init__(options)
         self._device_options = dict(self.options)
-        self.device = _made(self.place.index, self._device_options)
+        self.device = gpu(self.place.index, self._device_options)
 
     def join(self, others: Sequence[Provider]) -> None:
         """Work on the device of the first of `others` that is on the same GPU; options that it was not given come from here.

@@ -14,6 +14,7 @@ import numpy as np
 from onnxgpu.errors import OnnxGpuError
 from onnxgpu.provider import Array, Spec, Work
 from onnxgpu.providers.cuda import peers, weights
+from onnxgpu.providers.cuda.capture import is_going_on
 from onnxgpu.providers.cuda.copies import Copies
 from onnxgpu.providers.cuda.memory import MemoryStatistics
 from onnxgpu.providers.cuda.streams import Streams
@@ -119,7 +120,7 @@ class Gpu(ABC):
     def allocate(self, spec: Spec) -> Array:
         """New memory."""
         try:
-            if _launching.only is self:
+            if _launching.only is self or is_going_on():
                 array = self._new(spec)
             else:
                 with self._streams, self._memory.used():
@@ -215,6 +216,14 @@ class Gpu(ABC):
         """The array as kernels of libraries want it, with its elements in C order; a copy if it is not."""
 
     @abstractmethod
+    def copied(self, array: Array) -> Array:
+        """A copy of a dense array in new memory, made on the stream that the calling thread launches on."""
+
+    @abstractmethod
+    def copy_here(self, target: Array, source: Array) -> None:
+        """Copy an array of the device into another one, on the stream that the calling thread launches on."""
+
+    @abstractmethod
     def to_dlpack(self, array: Array) -> object:
         """A DLPack capsule, without a copy."""
 
@@ -239,7 +248,7 @@ class Gpu(ABC):
         origin = self._bits(source)
         with self._explained(f"copying {target.nbytes:,} bytes"):
             if not isinstance(origin, np.ndarray):
-                self._copy_here(target, source)
+                self.copy_here(target, source)
             elif target.flags.c_contiguous:
                 self._copies.upload(self._bits(target), origin, unused=unused)
             else:
@@ -285,10 +294,6 @@ class Gpu(ABC):
 
     @abstractmethod
     def _new(self, spec: Spec) -> Array: ...
-
-    @abstractmethod
-    def _copy_here(self, target: Array, source: Array) -> None:
-        """Copy within the device, on the compute stream."""
 
     @abstractmethod
     def _copy_from(self, target: Array, source: Array, other: Gpu, stream: Any) -> None:

@@ -14,6 +14,7 @@ from onnxgpu.dtypes import code_of, name_of
 from onnxgpu.libraries import first_missing, python_package
 from onnxgpu.provider import Claim, Library, Operation, Refusal, bytes_moved
 from onnxgpu.providers.cuda import device, narrow
+from onnxgpu.providers.cuda.cupy_device import CupyDevice
 from onnxgpu.providers.cuda.device_provider import DeviceProvider, cupy_package, pycuda_package
 from onnxgpu.providers.cuda.kernel import CupyKernel
 from onnxgpu.providers.cuda.libraries import found
@@ -93,7 +94,7 @@ class CUDAProvider(DeviceProvider):
         reason = _refusal(operation) or limit(operation)
         if reason is not None:
             return Refusal(reason)
-        claim = narrow.claim(_operators(), self.device.cupy, operation)
+        claim = narrow.claim(_operators(), self._cupy_device.cupy, operation)
         if isinstance(claim, Refusal):
             return claim
         claim = self._selection.preferred(operation, claim)
@@ -107,11 +108,16 @@ class CUDAProvider(DeviceProvider):
     def _selection(self) -> Selection:
         from onnxgpu.providers.cuda.libraries.selection import Selection
 
-        return Selection(self.device.cupy, self.device.handle.id, self.options)
+        return Selection(self._cupy_device.cupy, self.device.index, self.options)
 
     def _built(self, claim: Claim, operation: Operation) -> CupyKernel:
         with self.device.working():
-            return CupyKernel(claim.build(), self.device.cupy, self.device.handle, operation, claim.host_inputs)
+            return CupyKernel(claim.build(), self._cupy_device.cupy, self._cupy_device.handle, operation, claim.host_inputs)
+
+    @property
+    def _cupy_device(self) -> CupyDevice:
+        assert isinstance(self.device, CupyDevice), "the provider is not available without CuPy"
+        return self.device
 
 
 @cache

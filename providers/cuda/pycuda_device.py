@@ -97,6 +97,17 @@ class PycudaDevice(Gpu):
             raise NotImplemented(f"{self._name} without CuPy takes only arrays that are dense in C order; copy the array first")
         return array
 
+    def copied(self, array: Array) -> Array:
+        """See `Gpu`."""
+        made = self.allocate(Spec(tuple(array.shape), array.dtype))
+        self.copy_here(made, array)
+        return made
+
+    def copy_here(self, target: Array, source: Array) -> None:
+        """See `Gpu`."""
+        if target.nbytes:
+            driver().memcpy_dtod_async(self.dense(target).ptr, self.dense(source).ptr, target.nbytes, self._streams.compute.raw)
+
     def to_dlpack(self, array: Array) -> object:
         """See `Gpu`."""
         there = host_array(self.pointer(array), Spec(tuple(array.shape), array.dtype), array)  # which nobody reads
@@ -121,10 +132,6 @@ class PycudaDevice(Gpu):
         from pycuda.gpuarray import GPUArray
 
         return GPUArray(spec.shape, spec.dtype, allocator=self._pool.allocate)
-
-    def _copy_here(self, target: Array, source: Array) -> None:
-        if target.nbytes:
-            driver().memcpy_dtod_async(self.dense(target).ptr, self.dense(source).ptr, target.nbytes, self._streams.compute.raw)
 
     def _copy_from(self, target: Array, source: Array, other: Gpu, stream: Any) -> None:
         assert isinstance(other, PycudaDevice)

@@ -9,7 +9,7 @@ from typing import Any
 from onnxgpu.errors import EPFail, InvalidArgument, ModelLoadCanceled
 from onnxgpu.log import logger
 from onnxgpu.model_file.operation_proto import CutModel
-from onnxgpu.providers.cuda import device
+from onnxgpu.providers.cuda.device_provider import gpu
 from onnxgpu.providers.segments.builds import Report
 from onnxgpu.providers.segments.shapes import Profile
 from onnxgpu.providers.tensorrt.library import tensorrt
@@ -51,7 +51,7 @@ def build(request: BuildRequest, report: Report) -> bytes:
         ModelLoadCanceled: `report` said so.
     """
     settings = request.settings
-    with device.cupy().cuda.Device(settings.device_index), listening(detailed=settings.detailed_log) as told:
+    with gpu(settings.device_index, {}).current(), listening(detailed=settings.detailed_log) as told:
         load_plugins(settings.plugins)
         network = Network(request.model, told)
         network.definition.name = request.name

@@ -12,7 +12,7 @@ from onnxgpu.log import logger
 from onnxgpu.model_file.operation_proto import CutModel, model_of
 from onnxgpu.provider import Claim, Kernel, Operation, Refusal, ValueInfo
 from onnxgpu.providers.cuda.cache import cache_folder
-from onnxgpu.providers.cuda.cupy_device import CupyDevice
+from onnxgpu.providers.cuda.gpu import Gpu
 from onnxgpu.providers.segments.builds import Build, wait_for
 from onnxgpu.providers.segments.cache import EngineCache
 from onnxgpu.providers.segments.growing import GrowingKernel
@@ -49,7 +49,7 @@ class Claims:
 
     def __init__(
         self,
-        device: CupyDevice,
+        device: Gpu,
         options: Mapping[str, Any],
         settings: BuildSettings,
         excluded: frozenset[str],

@@ -13,7 +13,7 @@ from onnxgpu.log import logger
 from onnxgpu.model_file.operation_proto import CutModel
 from onnxgpu.provider import Kernel
 from onnxgpu.providers.cuda.capture import going_on
-from onnxgpu.providers.cuda.cupy_device import CupyDevice
+from onnxgpu.providers.cuda.gpu import Gpu
 from onnxgpu.providers.segments.builds import Build, Report
 from onnxgpu.providers.segments.cache import Content, EngineCache
 from onnxgpu.providers.segments.child_process import in_child
@@ -43,7 +43,7 @@ class Compiler:
 
     def __init__(
         self,
-        device: CupyDevice,
+        device: Gpu,
         settings: BuildSettings,
         cache: EngineCache | None,
         *,
@@ -104,16 +104,15 @@ class Compiler:
         return f"{self._prefix}_{digest}" if self._prefix else digest
 
 
-def hardware(device: CupyDevice) -> str:
+def hardware(device: Gpu) -> str:
     """The GPU's name and compute capability, on which engines depend."""
-    properties = device.cupy.cuda.runtime.getDeviceProperties(device.index)
-    name = properties["name"]
-    return f"{name.decode() if isinstance(name, bytes) else name} sm{capability(device)}"
+    name, number = device.identity()
+    return f"{name} sm{number}"
 
 
-def capability(device: CupyDevice) -> str:
+def capability(device: Gpu) -> str:
     """The compute capability, `90`."""
-    return str(device.handle.compute_capability)
+    return str(device.identity()[1])
 
 
 def dump(model: CutModel, name: str, folder: Path) -> None:

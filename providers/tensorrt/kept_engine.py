@@ -10,7 +10,7 @@ import numpy as np
 
 from onnxgpu.errors import EPFail
 from onnxgpu.providers.cuda.capture import going_on
-from onnxgpu.providers.cuda.cupy_device import CupyDevice
+from onnxgpu.providers.cuda.gpu import Gpu
 from onnxgpu.providers.segments.context_model import misfit as general_misfit
 from onnxgpu.providers.segments.shapes import Profile, Range
 from onnxgpu.providers.tensorrt.compiler import capability
@@ -40,7 +40,7 @@ _DTYPES = {
 """TensorRT's element types → NumPy's."""
 
 
-def kept(engine: Engine, device: CupyDevice, settings: BuildSettings, name: str) -> KeptEngine:
+def kept(engine: Engine, device: Gpu, settings: BuildSettings, name: str) -> KeptEngine:
     """An engine for a model, with its weights.
 
     Raises:
@@ -54,7 +54,7 @@ def kept(engine: Engine, device: CupyDevice, settings: BuildSettings, name: str)
     return KeptEngine(bytes(memory), version(), architecture, {_WEIGHTS: _INSIDE})
 
 
-def misfit(made_by: str, hardware: str, device: CupyDevice) -> str | None:
+def misfit(made_by: str, hardware: str, device: Gpu) -> str | None:
     """Why an engine of this version and for this compute capability (`90`, or `80+` for it and later ones) cannot run on `device`."""
     here = capability(device)
     least = hardware.removesuffix(_AND_LATER)
@@ -62,9 +62,7 @@ def misfit(made_by: str, hardware: str, device: CupyDevice) -> str | None:
     return general_misfit(made_by, here if is_later else hardware, version(), here)
 
 
-def kernel_of(
-    segment: Segment, kept_engine: KeptEngine, device: CupyDevice, settings: BuildSettings, options: Mapping[str, Any]
-) -> EngineKernel:
+def kernel_of(segment: Segment, kept_engine: KeptEngine, device: Gpu, settings: BuildSettings, options: Mapping[str, Any]) -> EngineKernel:
     """A kernel that runs an engine out of a model.
 
     Args:

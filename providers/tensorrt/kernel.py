@@ -9,10 +9,8 @@ import numpy as np
 from onnxgpu.errors import InvalidArgument, OnnxGpuError, RuntimeException
 from onnxgpu.provider import Array, Spec, Value
 from onnxgpu.providers.cuda.capture import NotCapturable, is_going_on, keep
-from onnxgpu.providers.cuda.cupy_device import CupyDevice
-from onnxgpu.providers.cuda.failures import launched, translated
-from onnxgpu.providers.cuda.kernels import dense
-from onnxgpu.providers.cuda.narrow import bits_of
+from onnxgpu.providers.cuda.failures import launched
+from onnxgpu.providers.cuda.gpu import Gpu
 from onnxgpu.providers.segments.shapes import Profile, closest, fits
 from onnxgpu.providers.tensorrt.engine import Context, Engine, Key
 from onnxgpu.providers.tensorrt.messages import listening
@@ -47,9 +45,7 @@ class EngineKernel:
 
     launches_many = True
 
-    def __init__(
-        self, segment: Segment, engine: Engine, profiles: Sequence[Profile], device: CupyDevice, host_inputs: frozenset[int]
-    ) -> None:
+    def __init__(self, segment: Segment, engine: Engine, profiles: Sequence[Profile], device: Gpu, host_inputs: frozenset[int]) -> None:
         self._segment, self.engine, self._device, self.host_inputs = segment, engine, device, host_inputs
         self.profiles = tuple(profiles)
         self._names = tuple(value.name for value in segment.inputs)
@@ -95,11 +91,12 @@ class EngineKernel:
         if is_captured:
             keep(_Lease(engine, context))
         try:
-            return self._enqueued(context, key, profile, inputs, outputs, workspace)
+            with self._device.current():
+                return self._enqueued(context, key, profile, inputs, outputs, workspace)
         except OnnxGpuError:
             raise
         except Exception as error:
-            raise translated(error, str(self._segment), self._device.cupy) from error
+            raise self._device.explained(error, str(self._segment)) from error
         finally:
             if not is_captured:
                 engine.give_back(context)
@@ -180,13 +177,13 @@ class EngineKernel:
         """Give a context the address of an input; what it reads a copy of instead is returned."""
         if index in self.host_inputs:
             return None
-        bits = dense(self._device.cupy, bits_of(value))
-        if not bits.size:
-            bits = self._nothing
-        elif bits.data.ptr % ALIGNMENT:
-            bits = bits.copy()
-        self._set_address(context, self._names[index], bits.data.ptr)
-        return bits
+        array = self._device.dense(value)
+        if not array.size:
+            array = self._nothing
+        elif self._device.pointer(array) % ALIGNMENT:
+            array = self._device.copied(array)
+        self._set_address(context, self._names[index], self._device.pointer(array))
+        return array
 
     def _set_address(self, context: Context, name: str, address: int) -> None:
         if context.addresses.get(name) == address:

@@ -7,11 +7,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from onnxgpu.errors import NotImplemented
-from onnxgpu.libraries import first_missing, python_package
+from onnxgpu.libraries import first_missing
 from onnxgpu.provider import Claim, Library, Operation, Refusal, ValueInfo, Work, bytes_moved
 from onnxgpu.providers.cuda import device
-from onnxgpu.providers.cuda.device_provider import DeviceProvider
-from onnxgpu.providers.cuda.libraries import found as cuda_libraries
+from onnxgpu.providers.cuda.device_provider import DeviceProvider, arrays_package
 from onnxgpu.providers.tensorrt import library
 from onnxgpu.providers.tensorrt.settings import PLUGIN_DOMAIN, listed, settings_of, tell_what_has_no_effect
 from onnxgpu.segment_provider import Engine, Exclusions, Segment, SegmentClaim, SegmentProvider, Shape, ShapesAt
@@ -104,12 +103,12 @@ class TensorrtProvider(DeviceProvider, SegmentProvider):
     @classmethod
     def libraries(cls) -> Sequence[Library]:
         """See `onnxgpu.provider.Provider`."""
-        return (device.driver(), _cupy_package(), library.found())
+        return (device.driver(), arrays_package(), library.found())
 
     @classmethod
     def unavailable(cls) -> str | None:
         """See `onnxgpu.provider.Provider`."""
-        return device.unavailable() or first_missing((_cupy_package(),)) or library.problem()
+        return device.unavailable() or first_missing((arrays_package(),)) or library.problem()
 
     @property
     def least_nodes(self) -> int:
@@ -172,10 +171,6 @@ class TensorrtProvider(DeviceProvider, SegmentProvider):
         from onnxgpu.providers.tensorrt.claims import Claims
 
         return Claims(self.device, self.options, self._settings, self._excluded)
-
-
-def _cupy_package() -> Library:
-    return python_package("cupy", ("cupy-cuda13x", "cupy-cuda12x", "cupy"), remedy=cuda_libraries.remedy())
 
 
 PROVIDER = TensorrtProvider

@@ -11,8 +11,7 @@ import numpy as np
 from onnxgpu.errors import OnnxGpuError, RuntimeException
 from onnxgpu.provider import Array, Spec
 from onnxgpu.providers.cuda.capture import forbid
-from onnxgpu.providers.cuda.cupy_device import CupyDevice
-from onnxgpu.providers.cuda.narrow import bits_of
+from onnxgpu.providers.cuda.gpu import Gpu
 from onnxgpu.providers.tensorrt.engine import Context
 from onnxgpu.providers.tensorrt.library import tensorrt
 from onnxgpu.segment_provider import Segment
@@ -31,7 +30,7 @@ class Results:
         nothing: memory that an empty output is said to lie in.
     """
 
-    def __init__(self, device: CupyDevice, segment: Segment, given: Sequence[Array] | None, nothing: Array) -> None:
+    def __init__(self, device: Gpu, segment: Segment, given: Sequence[Array] | None, nothing: Array) -> None:
         self._device, self._segment, self._given, self._nothing = device, segment, given, nothing
         self._positions = {value.name: index for index, value in enumerate(segment.outputs)}
         self._copies: list[tuple[Any, Any]] = []
@@ -52,14 +51,14 @@ class Results:
                 raise RuntimeException(f"TensorRT takes no memory for output '{name}' of {self._segment}")
             return
         assert self._given is not None
-        target = bits_of(self._given[self._positions[name]])
+        target = self._given[self._positions[name]]
         written = target
         if not target.size:
             written = self._nothing
-        elif target.data.ptr % ALIGNMENT or not target.flags.c_contiguous:
-            written = self._device.cupy.empty(target.shape, target.dtype)
+        elif self._device.pointer(target) % ALIGNMENT or not target.flags.c_contiguous:
+            written = self._device.allocate(Spec(tuple(target.shape), target.dtype))
             self._copies.append((target, written))
-        address = int(written.data.ptr)
+        address = self._device.pointer(written)
         if context.addresses.get(name) != address:
             if not context.raw.set_tensor_address(name, address):
                 raise RuntimeException(f"TensorRT's engine of {self._segment} has no tensor '{name}'")
@@ -73,7 +72,7 @@ class Results:
         """The outputs."""
         if self._given is not None:
             for target, written in self._copies:
-                target[...] = written
+                self._device.copy_here(target, written)
             return self._given
         return [self._grown(value.name, value.dtype or _BYTE) for value in self._segment.outputs]
 
@@ -88,7 +87,7 @@ class Results:
 @cache
 def _allocator_class(module: Any) -> Any:
     class Allocator(module.IOutputAllocator):  # type: ignore[misc]  # a class of an untyped module
-        def __init__(self, device: CupyDevice) -> None:
+        def __init__(self, device: Gpu) -> None:
             module.IOutputAllocator.__init__(self)
             self._device = device
             self.memory: dict[str, Array] = {}

@@ -91,8 +91,10 @@ int emulated_submit(void* stream, std::function<int()>* work) {
 // As `emulated_submit`, for a library that is written in Python: calls function(argument), which gives 0 or an error.
 int emulated_call(void* stream, int (*function)(uint64_t), uint64_t argument) {
     API_LOCK;
+    Stream* there = stream_of(stream);
+    if (there && there->device != current_device) return refuse_other_device("a library call: its stream", there->device);
     ++counters.library_calls;
-    return submit(stream_of(stream), [=] { return function(argument); }, "a library call");
+    return submit(there, [=] { return function(argument); }, "a library call");
 }
 
 // What a library call that fails on the device ends in; returns the error.
