@@ -23,6 +23,7 @@ from onnxgpu.execute.fixed import Changed, Context, FixedPlan, fix
 from onnxgpu.execute.handing_out import copying, forms, hand_out
 from onnxgpu.execute.loop import Observer, new_frame, pausing, run_steps
 from onnxgpu.execute.record import Kind, Record, kind_of, record_run
+from onnxgpu.execute.signatures import Signatures
 from onnxgpu.execute.stand_by import StandByKernel, has_changed
 from onnxgpu.plan.steps import Plan, Step
 from onnxgpu.provider import Array, Place, Provider, Value
@@ -85,12 +86,13 @@ class Program:
     def __init__(
         self, plan: Plan, *, is_body: bool = False, one_signature: bool = False, on_change: Callable[[], None] | None = None
     ) -> None:
-        self._is_body, self._has_one_signature, self._on_change = is_body, one_signature, on_change
+        self._is_body, self._on_change = is_body, on_change
         bodies = (body for step in plan.steps for body in step.bodies.values())
         self.bodies = tuple((body, Program(body.plan, is_body=True, on_change=on_change)) for body in bodies)
         programs = {id(body): program for body, program in self.bodies}
         self.plan = replace(plan, steps=tuple(_with_bodies(step, programs) for step in plan.steps))
         self._devices = () if is_body else _launching(plan)
+        self._naming = Signatures(self.plan, one_kind=one_signature, by_values=not is_body)
         self._signatures: dict[Any, _Signature] = {}
         self._volatile: set[int] = set()
         self._runs = count()
@@ -153,7 +155,7 @@ class Program:
         given: Mapping[int, Array] | None,
         around: Callable[[], AbstractContextManager[None]] | None = None,
     ) -> list[Value]:
-        key = None if self._has_one_signature else tuple([kind_of(value) for value in inputs])
+        key = self._naming.of(inputs)
         known = self._signatures.get(key)
         if known is not None and known.record.awaited and has_changed(known.record.awaited):
             self._signatures.pop(key, None)
@@ -164,7 +166,7 @@ class Program:
             with around():
                 return self._run(inputs, between_steps, given)
         if known is None:
-            outputs = self._first_run(key, inputs, between_steps)
+            outputs = self._first_run(inputs, between_steps)
         elif known.unsteady:
             outputs = self._looped(inputs, pausing(between_steps))
         else:
@@ -277,10 +279,15 @@ class Program:
     def _copies(self, outputs: Sequence[Value]) -> list[Value]:
         return hand_out(outputs, [copying(self.plan, slot) for slot in self.plan.outputs])
 
-    def _first_run(self, key: Any, inputs: Sequence[Value], between_steps: Callable[[], None] | None) -> list[Value]:
+    def _first_run(self, inputs: Sequence[Value], between_steps: Callable[[], None] | None) -> list[Value]:
+        run = next(self._runs)
+        if self._naming.are_too_many(run):
+            self._signatures.clear()
+        inputs, known = self._naming.fix(inputs)
+        key = self._naming.of(inputs)  # of the copies, which nobody writes into
         frame = new_frame(self.plan, inputs)
-        record = record_run(self.plan, frame, self._volatile, between_steps)
-        self._signatures[key] = _Signature(record, next(self._runs))
+        record = record_run(self.plan, frame, self._volatile, known, between_steps)
+        self._signatures[key] = _Signature(record, run)
         while len(self._signatures) > MOST_SIGNATURES:
             self._signatures.pop(min(tuple(self._signatures.items()), key=lambda item: item[1].last_used)[0], None)
         return hand_out([frame[slot] for slot in self.plan.outputs], forms(self.plan, record, is_body=self._is_body))

@@ -29,7 +29,7 @@ class Record:
 
     Attributes:
         kinds: slot → shape and dtype, for tensors.
-        static: slot → value, for small host values that depend on nothing but constants and shapes.
+        static: slot → value, for small host values that depend on nothing but constants, shapes and known inputs.
         dense: slots whose array fills its memory in C order.
         roots: slot → slots of the values whose memory it may lie in (itself, if it has memory of its own).
         apart: slots of values that could be views, and shared no memory with what they were made of.
@@ -46,20 +46,23 @@ class Record:
     awaited: list[Awaited] = field(default_factory=list)
 
 
-def record_run(plan: Plan, frame: Frame, volatile: set[int], between_steps: Callable[[], None] | None = None) -> Record:
+def record_run(
+    plan: Plan, frame: Frame, volatile: set[int], known: Sequence[int] = (), between_steps: Callable[[], None] | None = None
+) -> Record:
     """Run the whole plan over `frame` and record what it shows.
 
     Args:
         plan: what to run.
         frame: with inputs and constants filled in.
         volatile: positions of steps whose output shapes were seen to change under one signature.
+        known: slots of inputs whose values are the same in every run with this signature; nobody else writes into them.
         between_steps: called between steps; may raise to end the run.
     """
     record = Record()
     for slot in (*plan.inputs, *plan.constants):
         _note(record, slot, frame[slot])
         record.roots[slot] = frozenset((slot,))
-    record.static.update({slot: frame[slot] for slot in plan.constants})
+    record.static.update({slot: frame[slot] for slot in (*plan.constants, *known)})
     fixed_shapes = {slot for slot in (*plan.inputs, *plan.constants) if slot in record.kinds}
     positions = iter(range(len(plan.steps)))
 

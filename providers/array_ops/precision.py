@@ -27,7 +27,7 @@ def stored(xp: Any, result: Array, dtype: np.dtype, out: Array | None = None) ->
     if out is None:
         return xp.asarray(result).astype(dtype, copy=False)
     if result is not out:
-        out[...] = xp.asarray(result)
+        out[...] = result if isinstance(result, type(out)) else xp.asarray(result)
     return out
 
 
