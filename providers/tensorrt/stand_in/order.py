@@ -64,14 +64,16 @@ RULES: Mapping[str, Rule] = {
         "IOptimizationProfile.set_shape", "This function must be called for any network input tensor that has dynamic dimensions."
     ),
     "profile gives every shape value": Rule(
-        "IOptimizationProfile.set_shape_input", "This function must be called for every input tensor t that is a shape tensor."
+        "IOptimizationProfile.set_shape_input",
+        "This function must be called for every input tensor t that is a shape tensor (t.is_shape == True).",
     ),
     "profile is valid": Rule(
         "IBuilderConfig.add_optimization_profile", "The new optimization profile, which must satisfy bool(profile) == True"
     ),
     "plugins before deserialisation": Rule(
-        "IBuilderConfig.plugins_to_serialize",
-        "load_library is used to load these libraries in the appropriate runtime before deserializing",
+        "OnnxParser.get_used_vc_plugin_libraries",
+        "ensure that IPluginRegistry.load_library() is used to load these libraries in the appropriate runtime before "
+        "deserializing the corresponding engine",
     ),
     "budget before contexts": Rule(
         "ICudaEngine::setWeightStreamingBudgetV2",
@@ -93,7 +95,7 @@ RULES: Mapping[str, Rule] = {
         "will result in undefined behavior.",
     ),
     "a run before a capture": Rule(
-        "Developer Guide, CUDA Graphs", "Call enqueueV3() once after an input shape change to update internal state."
+        "Performance Best Practices, CUDA Graphs", "Call execute_async_v3() once after an input shape change to update internal state."
     ),
     "shape fits the network": Rule(
         "IExecutionContext::setInputShape", "Each dimension must agree with the network dimension unless the latter was -1."
@@ -102,7 +104,9 @@ RULES: Mapping[str, Rule] = {
         "IOptimizationProfile",
         "A runtime error will be raised if the input tensor dimensions fall outside the valid range for this profile.",
     ),
-    "values within the profile": Rule("IOptimizationProfile.set_shape_input", "it must be true that min[i] <= opt[i] <= max[i] for all i."),
+    "values within the profile": Rule(
+        "IOptimizationProfile", "Likewise, users provide minimum, optimum, and maximum values for all shape tensor input values."
+    ),
     "shapes before execution": Rule(
         "IExecutionContext.infer_shapes",
         "It has dynamic dimensions and its runtime dimensions have not yet been specified via set_input_shape.",
@@ -142,9 +146,9 @@ RULES: Mapping[str, Rule] = {
         "The provided auxiliary streams must not be the default stream and must all be different to avoid deadlocks.",
     ),
     "context outlives its work": Rule(
-        "IExecutionContext.execute_async_v3",
-        "Modifying or releasing memory that has been registered for the tensors before stream "
-        "synchronization results in undefined behavior.",
+        "IExecutionContext.device_memory",
+        "If using execute_async_v3() to run the network, the memory is in use from the invocation of "
+        "execute_async_v3() until network execution is complete.",
     ),
     "outputs have memory of their own": Rule(
         "ICudaEngine.get_aliased_input_tensor",
@@ -155,12 +159,12 @@ RULES: Mapping[str, Rule] = {
         "If the Engine is streaming weights, enqueueV3 will become synchronous, and the graph will not be capturable.",
     ),
     "capture has known shapes": Rule(
-        "IOutputAllocator", "Called by TensorRT sometime between when it calls reallocateOutput and enqueueV3 returns."
+        "IOutputAllocator::notifyShape", "Called by TensorRT sometime between when it calls reallocateOutput and enqueueV3 returns."
     ),
     "weights before refitting": Rule(
-        "Refitter.refit_cuda_engine", "or False if new weights validation fails or get_missing_weights() != 0 before the call."
+        "Refitter.refit_cuda_engine", "False if new weights validation fails or get_missing_weights() != 0 before the call"
     ),
-    "weights before execution": Rule("BuilderFlag.STRIP_PLAN", "Strip the refittable weights from the engine plan file."),
+    "weights before execution": Rule("BuilderFlag.STRIP_PLAN", "Strip refittable weights from the engine plan file."),
     "engine idle while refitted": Rule("Refitter.refit_cuda_engine", "The behavior is undefined if the engine has pending enqueued work."),
     "refittable asked of the builder": Rule("BuilderFlag.REFIT", "Enable building a refittable engine"),
 }
