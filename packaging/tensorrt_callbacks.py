@@ -2,6 +2,7 @@
 
 A class derived from an interface is an object of C++ too, whose virtual functions call the methods that the program wrote. Each is
 called with the address of one piece of memory, which is a text and a shape as well, and the derived class writes down what arrives.
+Interfaces whose functions take it for the length of something are left out.
 """
 
 from __future__ import annotations
