@@ -278,6 +278,17 @@ def test_none_is_taken_where_it_takes_an_interface_off(echoes: Echoes) -> None:
     refused(echoes, lambda: echoes.tensorrt.Runtime(None), "logger: ILogger")
 
 
+def test_addresses_are_capsules_and_objects_are_wrapped_whatever_is_declared(echoes: Echoes) -> None:
+    echoes.behaviours["IPluginRegistry"].load_library = lambda own, path: 4096
+    registry = echoes.object("IPluginRegistry")
+    handle = registry.load_library("plugins.so")
+    assert type(handle).__name__ == "PyCapsule"
+    registry.deregister_library(handle)
+    assert echoes.reached == [("IPluginRegistry", "deregister_library", (4096,))]
+    refused(echoes, partial(registry.deregister_library, 4096), "handle: CapsuleType")
+    assert echoes.surface.give("get_plugin_registry", "object", registry._behaviour) is registry
+
+
 def test_programs_derive_from_interfaces(echoes: Echoes) -> None:
     tensorrt: Any = echoes.tensorrt
 

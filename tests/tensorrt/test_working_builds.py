@@ -18,7 +18,11 @@ CLASSES = {
     "INetworkDefinition",
     "IOptimizationProfile",
     "ITimingCache",
+    "IPluginRegistry",
     "OnnxParser",
+    "ParserError",
+    "OnnxParserRefitter",
+    "Refitter",
     "Runtime",
 }
 

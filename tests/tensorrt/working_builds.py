@@ -11,12 +11,17 @@ from tests.tensorrt.sessions import check, perceptron, rows, session
 
 DATA_DEPENDENT = """finds (float[4,6] x) => (int64[2,k] y) { a = Relu (x)  y = NonZero (a) }"""
 SHAPE_INPUT = """reshapes (float[a,b] x, int64[2] s) => (float[c,d] y) { r = Relu (x)  y = Reshape (r, s) }"""
+PARTLY_REFUSED = "sums (float[4,8] x, int32 axis) => (float[4,8] y) { a = Relu (x)  b = CumSum (a, axis)  y = Neg (b) }"
+PLUGINS = '<opset_import: ["" : 21], domain: "trt.plugins"> Twice (x) => (y) { y = Add (x, x) }'
 SOURCE = {"10.13": "-CUDNN,+JIT_CONVOLUTIONS", "11.4": "-EDGE_MASK_CONVOLUTIONS,+JIT_CONVOLUTIONS"}
 PREVIEW = {"10.13": "PROFILE_SHARING_0806", "11.4": "ALIASED_PLUGIN_IO_10_03"}
 
 
 def build_and_run(version: str, folder: Path) -> None:
-    """Build with every setting, run with fixed, dynamic and data-dependent shapes, keep engines and read them back, refit."""
+    """Build with every setting, run with fixed, dynamic and data-dependent shapes, keep engines, read them back and refit them.
+
+    One segment has a plugin beside it and a node that the parser refuses.
+    """
     settings: dict[str, Any] = {
         "trt_auxiliary_streams": 1,
         "trt_builder_optimization_level": 4,
@@ -44,7 +49,19 @@ def build_and_run(version: str, folder: Path) -> None:
     check(session(DATA_DEPENDENT), DATA_DEPENDENT, {"x": found}, runs=2)
     reshaped = session(SHAPE_INPUT, trt_build_on_request=True)
     check(reshaped, SHAPE_INPUT, {"x": rows(2, 6), "s": np.array([3, 4])}, runs=2)
-    kept: dict[str, Any] = {"trt_engine_cache_enable": True, "trt_engine_cache_path": str(folder)}
+    kept: dict[str, Any] = {
+        "trt_engine_cache_enable": True,
+        "trt_engine_cache_path": str(folder),
+        "trt_weight_stripped_engine_enable": True,
+    }
     for _ in range(2):
         check(session(perceptron(2), **kept), perceptron(2), {"x": rows(2)})
-    check(session(perceptron(2), trt_weight_streaming_budget=1024), perceptron(2), {"x": rows(2)}, runs=2)
+    for budget in (1024, -1):
+        check(session(perceptron(2), trt_weight_streaming_budget=budget), perceptron(2), {"x": rows(2)}, runs=2)
+    library = folder / "plugins.txt"
+    library.write_text(PLUGINS, "utf-8")
+    check(
+        session(PARTLY_REFUSED, trt_extra_plugin_lib_paths=str(library), trt_dla_enable=True),
+        PARTLY_REFUSED,
+        {"x": rows(4, 8), "axis": np.array(1, np.int32)},
+    )

@@ -189,6 +189,21 @@ class ObjectKind:
         return found
 
 
+class AnythingKind:
+    """`object`: whatever is given; a behaviour that is returned is wrapped."""
+
+    def __init__(self, surface: Surface) -> None:
+        self._surface = surface
+
+    def accept(self, value: Any, *, convert: bool) -> Any:
+        """See `Kind`."""
+        return value
+
+    def give(self, value: Any) -> Any:
+        """See `Kind`."""
+        return self._surface.wrap(value) if type(value) in self._surface.names else value
+
+
 class WeightsKind(ObjectKind):
     """`Weights`, as which arrays are taken."""
 

@@ -106,14 +106,6 @@ def _buffer(value: Any, convert: bool) -> Any:
         return REFUSED
 
 
-def _capsule(value: Any, convert: bool) -> Any:
-    return value if value is None or type(value).__name__ == "PyCapsule" else REFUSED
-
-
-def _anything(value: Any, convert: bool) -> Any:
-    return value
-
-
 PLAIN: dict[str, Kind] = {
     "None": Plain(_exactly(type(None)), type(None)),
     "SupportsInt": Plain(_integer(-(2**63), 2**64 - 1), int),
@@ -129,11 +121,9 @@ PLAIN: dict[str, Kind] = {
     "memoryview": Plain(_exactly(memoryview), memoryview),
     "ndarray": Plain(_exactly(np.ndarray), np.ndarray),
     "Buffer": Plain(_buffer, (bytes, memoryview)),
-    "CapsuleType": Plain(_capsule, object),
     "Callable": Plain(lambda value, convert: value if callable(value) else REFUSED, object),
     "Iterable": Plain(lambda value, convert: value if isinstance(value, Iterable) else REFUSED, object),
     "Iterator": Plain(lambda value, convert: REFUSED, object),
-    "object": Plain(_anything, object),
 }
 for _bits in (8, 16, 32, 64):
     PLAIN[f"int{_bits}"] = Plain(_integer(-(2 ** (_bits - 1)), 2 ** (_bits - 1) - 1), int)

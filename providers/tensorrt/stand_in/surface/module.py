@@ -12,7 +12,8 @@ import numpy as np
 from onnxgpu.providers.tensorrt.stand_in import recording
 from onnxgpu.providers.tensorrt.stand_in.surface import classes, enums
 from onnxgpu.providers.tensorrt.stand_in.surface.api import Api, ClassApi, Signature
-from onnxgpu.providers.tensorrt.stand_in.surface.conversion import REFUSED, EnumKind, Kind, Kinds, Plain
+from onnxgpu.providers.tensorrt.stand_in.surface.capsules import Capsules
+from onnxgpu.providers.tensorrt.stand_in.surface.conversion import EnumKind, Kind, Kinds
 
 NUMPY_TYPES = {
     "FLOAT": np.float32,
@@ -64,10 +65,6 @@ def function(surface: classes.Surface, name: str, overloads: Sequence[Signature]
     return call
 
 
-def _capsule(value: Any, convert: bool) -> Any:
-    return value if value is None or isinstance(value, classes.Object) or type(value).__name__ == "PyCapsule" else REFUSED
-
-
 def bases_first(found: Mapping[str, ClassApi]) -> list[ClassApi]:
     """The classes in an order in which each comes after its bases and the classes that it has as attributes."""
     ordered: dict[str, ClassApi] = {}
@@ -85,7 +82,7 @@ def bases_first(found: Mapping[str, ClassApi]) -> list[ClassApi]:
 def surface_of(api: Api, behaviours: Mapping[str, Callable[..., Any]]) -> classes.Surface:
     """The classes and enums of one version, acting through the behaviours."""
     surface = classes.Surface(api, behaviours)
-    named: dict[str, Kind] = {"CapsuleType": Plain(_capsule, object)}
+    named: dict[str, Kind] = {"CapsuleType": Capsules(classes.Object), "object": classes.AnythingKind(surface)}
     for each in bases_first(api.classes):
         if each.members:
             surface.classes[each.name] = enums.make(each)
