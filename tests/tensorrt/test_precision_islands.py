@@ -366,12 +366,20 @@ def test_positions_become_angles_in_float32() -> None:
 
 
 @pytest.mark.parametrize(("opset", "reason"), [(18, "Conv of opset 18 has no bfloat16"), (22, "")])
-def test_an_operator_that_has_no_bfloat16_at_this_opset_stays(opset: int, reason: str) -> None:
+def test_an_operator_that_has_no_bfloat16_at_this_opset_stays(opset: int, reason: str, caplog: pytest.LogCaptureFixture) -> None:
     proto = with_weights(
         "g (float[1,4,8,8] x) => (float[1,4,8,8] y) { a = Conv(x, k)\n y = MatMul(a, w) }", opset, w=normal(8, 8), k=normal(4, 4, 1, 1)
     )
     _, report = reduced_model(proto, "bfloat16")
     assert [node.reason for node in report.nodes] == [reason, ""]
+    assert report.missing == ({reason: 1} if reason else {})
+    assert [record.getMessage() for record in caplog.records if "in part" in record.getMessage()] == (
+        [
+            f"segment 'g' stays in float32 in part (nodes: 1): {reason}; a later opset may have it, which onnx.version_converter can give the model"
+        ]
+        if reason
+        else []
+    )
 
 
 def test_the_users_lists() -> None:

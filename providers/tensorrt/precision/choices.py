@@ -63,12 +63,14 @@ class Choice:
         reason: why it is FULL.
         changes: what changes its type where the node computes in the small type.
         loss: FULL because of what happens to a constant, or to what may overflow in an operand.
+        is_wanted: FULL only because the operator has no form in the small type, where that would have mattered.
     """
 
     kind: Kind
     reason: str = ""
     changes: Reducible = NOTHING
     loss: Loss = Loss.NONE
+    is_wanted: bool = False
 
 
 _GIVES_WIDE = frozenset(
@@ -117,7 +119,7 @@ def _own(view: View, index: int, constants: Conversions, settings: PrecisionSett
         return Choice(Kind.FULL, rule)
     changes = reducible(view, index, constants.small)
     if isinstance(changes, str):
-        return Choice(Kind.FULL, changes)
+        return Choice(Kind.FULL, changes, is_wanted=rule is Kind.SMALL)
     return _with_lost_constant(view, index, constants, changes) or Choice(rule, changes=changes)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 from onnxgpu.model_file.operation_proto import CutModel
@@ -67,7 +68,8 @@ def _pass(
         ChangedWeight(name, small, (of := constants.of(name)).array.size, of.flushed, of.largest) for name in dict.fromkeys(casts.used)
     )
     overflowing = frozenset(label_of(node) for node, choice in zip(view.nodes, found, strict=True) if choice.loss is Loss.OVERFLOW)
-    return result, PrecisionReport(nodes, weights, masks, casts.count), overflowing
+    missing = Counter(choice.reason for choice in found if choice.is_wanted)
+    return result, PrecisionReport(nodes, weights, masks, casts.count, dict(missing)), overflowing
 
 
 def _limited(choice: Choice, may: bool) -> Choice:
@@ -92,4 +94,5 @@ def _joined(first: PrecisionReport, second: PrecisionReport) -> PrecisionReport:
         weights=first.weights + second.weights,
         masks=first.masks + second.masks,
         casts=first.casts + second.casts,
+        missing={**second.missing, **first.missing},
     )

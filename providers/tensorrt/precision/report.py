@@ -53,6 +53,7 @@ class PrecisionReport:
         weights: constants that became small.
         masks: constants that were clamped.
         casts: casts that were put in.
+        missing: why products and convolutions have no form in the small type → how many of them.
         quantized: names of the nodes that compute in int8 by a calibration.
         not_quantized: products and convolutions that do not → why.
     """
@@ -61,6 +62,7 @@ class PrecisionReport:
     weights: tuple[ChangedWeight, ...] = ()
     masks: tuple[str, ...] = ()
     casts: int = 0
+    missing: Mapping[str, int] = field(default_factory=dict)
     quantized: tuple[str, ...] = ()
     not_quantized: Mapping[str, str] = field(default_factory=dict)
 
