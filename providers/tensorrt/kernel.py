@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from onnxgpu.errors import InvalidArgument, OnnxGpuError, RuntimeException
+from onnxgpu.errors import EPFail, InvalidArgument, OnnxGpuError, RuntimeException
 from onnxgpu.provider import Array, Spec, Value
 from onnxgpu.providers.cuda.capture import NotCapturable, is_going_on, keep
 from onnxgpu.providers.cuda.failures import launched
 from onnxgpu.providers.cuda.gpu import Gpu
 from onnxgpu.providers.segments.shapes import Profile, closest, fits
 from onnxgpu.providers.tensorrt.engine import Context, Engine, Key
+from onnxgpu.providers.tensorrt.library import tensorrt
 from onnxgpu.providers.tensorrt.messages import listening
 from onnxgpu.providers.tensorrt.results import Results
 from onnxgpu.segment_provider import Segment
@@ -53,8 +54,24 @@ class EngineKernel:
         self._result_dtypes = tuple(value.dtype or _BYTE for value in segment.outputs)
         self._known: dict[Key, int] = {}
         self._specs: dict[Key, tuple[Spec, ...] | None] = {}
+        self._check_places()
         with device.working():
             self._nothing = device.allocate(Spec((ALIGNMENT,), _BYTE))
+
+    def _check_places(self) -> None:
+        """An address of the host in the place of one of the device would be read on the device.
+
+        Raises:
+            EPFail: the engine wants a tensor where the plan does not bring it.
+        """
+        host = tensorrt().TensorLocation.HOST
+        on_host = {self._names[index] for index in self.host_inputs}
+        for name in (*self._names, *self._result_names):
+            if (self.engine.raw.get_tensor_location(name) == host) != (name in on_host):
+                there, here = ("the device", "the host") if name in on_host else ("the host", "the device")
+                raise EPFail(
+                    f"TensorRT's engine of {self._segment} wants '{name}' on {there}, and its network said {here}: report the model"
+                )
 
     def holds(self, inputs: Sequence[Value]) -> bool:
         """True if a profile of the engine serves these shapes."""

@@ -14,7 +14,8 @@ import onnx
 import pytest
 
 import onnxgpu
-from onnxgpu.errors import EPFail, InvalidArgument
+from onnxgpu.errors import EPFail, InvalidArgument, ModelLoadCanceled
+from onnxgpu.providers.segments.cache import head_of
 from onnxgpu.providers.tensorrt import stand_in
 from tests.tensorrt.sessions import SEGMENT, built, check, on_cpu, perceptron, rows, session, steps
 
@@ -113,7 +114,8 @@ def test_another_process_finds_the_engines(tmp_path: Path) -> None:
     program = """if True:
         import sys
         from tests.tensorrt.sessions import SEGMENT, built, CUDA, TENSORRT, check, on_cpu, perceptron, rows, session, steps
-        from onnxgpu.providers.tensorrt import stand_in
+        from onnxgpu.providers.segments.cache import head_of
+from onnxgpu.providers.tensorrt import stand_in
 
         check(session(perceptron(2), trt_engine_cache_enable=True, trt_engine_cache_path=sys.argv[1]), perceptron(2), {"x": rows(2)})
         print(sum(call.member == "build_serialized_network" for call in stand_in.recorded()))
@@ -182,14 +184,44 @@ def test_options_reach_the_builder(tensorrt: ModuleType) -> None:
     assert any("set_tactic_sources" in text for text in calls) and any("set_preview_feature" in text for text in calls)
 
 
-def test_what_tensorrt_does_not_read_is_built_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    from onnxgpu.providers.segments.cache import EngineCache
-
+def test_what_tensorrt_does_not_read_is_built_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     options: dict[str, Any] = {"trt_engine_cache_enable": True, "trt_engine_cache_path": str(tmp_path)}
-    monkeypatch.setattr(EngineCache, "_read", lambda self, key: b"not an engine")
+    session(perceptron(2), **options)
+    (file,) = tmp_path.glob("*.engine")
+    file.write_bytes(head_of(b"of another TensorRT") + b"of another TensorRT")
     with caplog.at_level(logging.WARNING, "onnxgpu"):
         check(session(perceptron(2), **options), perceptron(2), {"x": rows(2)})
-    assert built() == 1
-    assert any("does not read the engine" in record.getMessage() for record in caplog.records)
+    assert built() == 2
+    assert any("does not read the engine of perceptron:first: " in record.getMessage() for record in caplog.records)
+
+
+def test_a_build_that_is_cancelled_ends_at_tensorrts_next_step() -> None:
+    from onnxgpu.model_file.operation_proto import CutModel
+    from onnxgpu.providers.cuda import device
+    from onnxgpu.providers.tensorrt.build import BuildRequest, build
+    from onnxgpu.providers.tensorrt.settings import BuildSettings
+
+    reported: list[tuple[str, int, int]] = []
+
+    def report(phase: str, step: int, steps: int) -> bool:
+        reported.append((phase, step, steps))
+        return len(reported) < 3
+
+    device.cupy()
+    with pytest.raises(ModelLoadCanceled, match="the build of it was cancelled"):
+        build(BuildRequest("it", CutModel(perceptron(2), {}), (), BuildSettings()), report)
+    assert len(reported) == 3 and all(0 <= step <= steps for _, step, steps in reported)
+
+
+def test_an_interrupt_ends_the_build(monkeypatch: pytest.MonkeyPatch) -> None:
+    from onnxgpu.providers.segments import builds
+
+    def interrupted(self: builds.Build[Any], deadline: float | None = None) -> bool:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(builds.Build, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        session(perceptron(2))
+    for thread in tuple(builds._running):
+        thread.join(30)
+        assert not thread.is_alive()
