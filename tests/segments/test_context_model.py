@@ -424,6 +424,32 @@ def test_nodes_as_onnxruntimes_tensorrt_provider_writes_them() -> None:
     assert first.refusals == (("CPUExecutionProvider", "it runs no compiled nodes"),)
 
 
+def test_an_engine_that_the_first_cannot_run_goes_to_the_next_that_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with two devices, of which the engine is for the second; or without a source, for a provider further down the list."""
+
+    class OtherProvider(KeepingProvider):
+        name = "OtherExecutionProvider"
+        version = "2.0"
+
+    discovery.register("other", OtherProvider)
+    try:
+        saved(ep__context_embed_mode="1")
+        proto = onnx.load("m_ctx.onnx")
+        for node in proto.graph.node:
+            kept = [a for a in node.attribute if a.name != "source"]
+            del node.attribute[:]
+            node.attribute.extend(kept)
+        made = session(proto, ["OtherExecutionProvider", *PROVIDERS])
+        check(made)
+        first = next(iter(made.placement))
+        assert first.provider.name == NAME
+        assert first.refusals == (("OtherExecutionProvider", "was compiled by version 1.0 of its library, and here is 2.0"),)
+        with pytest.raises(EPFail, match=r"for OtherExecutionProvider was compiled by version 1\.0"):
+            session(proto, ["OtherExecutionProvider", "CPUExecutionProvider"])
+    finally:
+        discovery.unregister("other")
+
+
 def test_notes_of_others_are_left_alone() -> None:
     saved(ep__context_embed_mode="1")
     for notes in ("made on a Friday", "{}", '["x"]', '{"sha256": 3}'):
