@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 
@@ -86,6 +87,58 @@ def test_hints_name_one_of_several_devices() -> None:
     assert places("op:Relu=LoopbackExecutionProvider:0; op:Neg=LoopbackExecutionProvider:1!") == [second, first]
     with pytest.raises(InvalidArgument, match=r"LoopbackExecutionProvider:2 is not among .*'LoopbackExecutionProvider:0'"):
         places("op:Neg=LoopbackExecutionProvider:2!")
+
+
+TWO = [("LoopbackExecutionProvider", {"device_id": index}) for index in (0, 1)]
+SPLIT = "split=LoopbackExecutionProvider,LoopbackExecutionProvider:1;mode=listed"
+
+
+def chain(sizes: list[int]) -> str:
+    """Products with weights of these many rows, a Neg after each."""
+    values = ", ".join(f"float[{size},64] w{i} = {{{', '.join(['1'] * size * 64)}}}" for i, size in enumerate(sizes))
+    lines, last = [], "x"
+    for index in range(len(sizes)):
+        lines.append(f"[m{index}] a{index} = Gather <axis = 0> (w{index}, i) [n{index}] b{index} = Add (a{index}, {last})")
+        last = f"b{index}"
+    return f"g (int64[4] i, float[4,64] x) => (float[4,64] {last}) <{values}> {{ {' '.join(lines)} }}"
+
+
+def parts(text: str, hint: str = SPLIT, providers: list[Any] | None = None) -> str:
+    """The device of each node, in order; `h` for the host."""
+    placement = session(text, [*(providers or TWO), "CPUExecutionProvider"], placement=hint).placement
+    return "".join("h" if a.provider.place.kind == "host" else str(a.provider.place.index) for a in placement)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [([4, 4, 4, 4], "00001111"), ([12, 4, 4, 4], "00111111"), ([2, 2, 12], "000011"), ([4, 4, 24, 4, 4], "0000111111")],
+)
+def test_a_split_by_the_bytes_of_weights(sizes: list[int], expected: str) -> None:
+    assert parts(chain(sizes)) == expected
+
+
+def test_a_split_among_three_and_what_no_hint_moves() -> None:
+    three = [*TWO, ("LoopbackExecutionProvider", {"device_id": 2})]
+    names = "LoopbackExecutionProvider,LoopbackExecutionProvider:2,LoopbackExecutionProvider:1"
+    assert parts(chain([4] * 6), f"split={names};mode=listed", three) == "000022221111"
+    assert parts(chain([4] * 4), f"name:m1=CPUExecutionProvider;name:n3=LoopbackExecutionProvider;{SPLIT}") == "00h01110"
+    assert parts("g (float[2] x) => (float[2] z) { y = Relu(x)\n z = Neg(y) }") == "00"
+
+
+def test_a_split_with_weights_that_are_read_twice() -> None:
+    """They count once."""
+    values = ["{" + ", ".join(["1"] * count) + "}" for count in (64, 4096)]
+    text = f"""g (float[64,64] x) => (float[64,64] z) <float[64] v = {values[0]}, float[64,64] w = {values[1]}> {{
+        p = Mul (x, v) q = Mul (p, v) r = Mul (q, w) z = Add (r, w) }}"""
+    assert parts(text) == "0011"
+
+
+@pytest.mark.parametrize("hint", ["split=LoopbackExecutionProvider", "split=", "split=A,,B", "split=LoopbackExecutionProvider,"])
+def test_splits_that_are_not_understood(hint: str) -> None:
+    with pytest.raises(InvalidArgument, match=r"is not understood.* split=PROVIDER,PROVIDER"):
+        parts(chain([4]), hint)
+    with pytest.raises(InvalidArgument, match="split=NoSuchProvider names none of this session's providers"):
+        parts(chain([4]), "split=LoopbackExecutionProvider,NoSuchProvider")
 
 
 def test_hints_by_name_and_soft_hints() -> None:

@@ -4,6 +4,7 @@ Given as the session configuration entry `onnxgpu.placement`: parts separated by
 
     name:PATTERN=PROVIDER     nodes whose name matches the shell pattern
     op:OPERATOR=PROVIDER      nodes of this operator
+    split=PROVIDER,PROVIDER   nodes of the first of these are dealt among all of them, by the bytes of their weights
     mode=balanced|listed|fastest
 
 Of several providers with one name, the one on device 1 is `PROVIDER:1`, and `PROVIDER` the first in the list.
@@ -39,7 +40,7 @@ class Hint:
 
     def names(self, provider: Provider) -> bool:
         """True if nodes that match go to this provider of a session."""
-        return self.provider in (provider.label, f"{provider.name}:{provider.place.index}")
+        return is_called(provider, self.provider)
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.pattern}={self.provider}{'!' if self.hard else ''}"
@@ -51,10 +52,16 @@ class Hints:
 
     hints: tuple[Hint, ...] = ()
     mode: str = "balanced"
+    split: tuple[str, ...] = ()
 
     def provider_for(self, operation: Operation) -> Hint | None:
         """The hint that holds for `operation`, if any."""
         return next((hint for hint in self.hints if hint.matches(operation)), None)
+
+
+def is_called(provider: Provider, name: str) -> bool:
+    """True if `name` means this provider of a session."""
+    return name in (provider.label, f"{provider.name}:{provider.place.index}")
 
 
 def parse_hints(text: str) -> Hints:
@@ -64,7 +71,7 @@ def parse_hints(text: str) -> Hints:
         InvalidArgument: a part is not of that form; quotes it.
     """
     hints: list[Hint] = []
-    mode = "balanced"
+    mode, split = "balanced", tuple[str, ...]()
     for part in (p.strip() for p in text.split(";")):
         if not part:
             continue
@@ -72,11 +79,13 @@ def parse_hints(text: str) -> Hints:
         kind, colon, pattern = left.partition(":")
         if left == "mode" and right in MODES:
             mode = right
+        elif left == "split" and "," in right and all(names := [name.strip() for name in right.split(",")]):
+            split = tuple(names)
         elif equals and colon and kind in ("name", "op") and pattern and right:
             hints.append(Hint(kind, pattern, right.rstrip("!"), right.endswith("!")))
         else:
             raise InvalidArgument(
                 f"placement hint {part!r} is not understood: expected name:PATTERN=PROVIDER, op:OPERATOR=PROVIDER "
-                f"(with ! for a hard hint) or mode={'|'.join(MODES)}"
+                f"(with ! for a hard hint), split=PROVIDER,PROVIDER or mode={'|'.join(MODES)}"
             )
-    return Hints(tuple(hints), mode)
+    return Hints(tuple(hints), mode, split)

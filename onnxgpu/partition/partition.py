@@ -25,6 +25,7 @@ from onnxgpu.partition.hints import Hint, Hints
 from onnxgpu.partition.operations import info_of, operation_of
 from onnxgpu.partition.placement import Assignment, PlacedSegment, Placement
 from onnxgpu.partition.segments import groups, segment_of
+from onnxgpu.partition.splitting import split
 from onnxgpu.provider import HOST, Claim, Kernel, Operation, Provider, Refusal
 from onnxgpu.segment_provider import Exclusions, Segment, SegmentProvider
 
@@ -60,6 +61,8 @@ def partition(
     """
     hints, engines = hints or Hints(), engines or EngineFiles()
     assignments = {node: _assign(operation_of(node, model.opset_imports), providers, hints, engines) for node in _nodes(model.graph)}
+    if hints.split:
+        assignments |= split(model.graph, assignments, providers, hints, _answer)
     drop_engines(assignments)
     compilers = {assignment.provider for assignment in assignments.values() if is_context(assignment.operation)}
     segments: list[PlacedSegment] = []

@@ -43,6 +43,11 @@ LOOP = """g (int64 n, bool go, float[4,8] x, float[4,8] step) => (float[4,8] y) 
     [loop] y = Loop (n, go, x) <body = b (int64 i, bool c, float[4,8] v) => (bool c2, float[4,8] v2) {
         [i] c2 = Identity (c) [h] h = Softmax (v) [k] k = Softmax <axis = 0> (h) [m] m = Add (k, step) [v] v2 = Softmax (m) }> }"""
 
+WEIGHTED_LOOP = """g (int64 n, bool go, float[4,8] x, float[4,8] step) => (float[4,8] y)
+    <float[8] w = {1, 2, 3, 4, 5, 6, 7, 8}, float[8] u = {1, 1, 1, 1, 2, 2, 2, 2}> {
+    [r] r = Mul (x, w) [loop] y = Loop (n, go, r) <body = b (int64 i, bool c, float[4,8] v) => (bool c2, float[4,8] v2) {
+        c2 = Identity (c) [k] k = Softmax (v) [v] v2 = Mul (k, u) }> }"""
+
 
 @pytest.fixture(params=MODES.values(), ids=list(MODES))
 def mode(request: pytest.FixtureRequest, device: Any) -> Any:
@@ -102,6 +107,24 @@ class TestSplits:
         names = [elsewhere] if elsewhere == "loop" else elsewhere
         ours = two(model(LOOP), "; ".join(f"name:{name}={SECOND}!" for name in names))
         assert_runs(ours, model(LOOP), loop)
+
+    def test_by_the_bytes_of_weights(self, mode: Any) -> None:
+        """Half of a network's lie on each, and what it takes for a loop's body goes with the loop."""
+        ours = two(DIGITS, f"split={CUDA},{SECOND}")
+        held = dict.fromkeys((0, 1), 0)
+        for slot, array in ours.plan.constants.items():
+            if ours.plan.slots[slot].place.kind == "cuda":
+                held[ours.plan.slots[slot].place.index] += array.nbytes
+        assert min(held.values()) > 0
+        assert_runs(ours, DIGITS, lambda seed: images(3, seed), 4)
+        looped = two(model(WEIGHTED_LOOP), f"split={CUDA},{SECOND}")
+        assert {a.operation.name: a.provider.place.index for a in looped.placement if a.operation.name} == {
+            "r": 0,
+            "k": 1,
+            "v": 1,
+            "loop": 1,
+        }
+        assert_runs(looped, model(WEIGHTED_LOOP), loop)
 
     def test_what_no_hint_names_goes_to_the_first(self, device: Any) -> None:
         ours = two(model(LAYERS))
