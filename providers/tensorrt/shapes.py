@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from onnxgpu.provider import ValueInfo
+from onnxgpu.providers.segments.growing import Sizes
 from onnxgpu.providers.segments.shapes import POWERS_OF_TWO, Buckets, Profile, Range, Shape, derived, given_buckets, given_profiles
-from onnxgpu.providers.tensorrt.kernel import Sizes
 from onnxgpu.providers.tensorrt.network import NetworkInput
 from onnxgpu.segment_provider import Segment, ShapesAt
 
