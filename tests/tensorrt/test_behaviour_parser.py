@@ -191,3 +191,7 @@ def test_outputs_are_marked_and_unmarked(trt: Trt) -> None:
     engine = trt.runtime.deserialize_cuda_engine(builder.build_serialized_network(network, builder.create_builder_config()))
     assert trt.names(engine, "OUTPUT") == ["t"]
     assert Run(trt, engine, {"x": np.zeros(2, np.float32)}).results()[0].tolist() == [1, 1]
+
+
+def test_the_parsers_own_version(trt: Trt) -> None:
+    assert trt.get_nv_onnx_parser_version() == 100

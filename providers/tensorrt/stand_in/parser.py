@@ -217,3 +217,9 @@ class Parser:
             return True
         text = f"Query index {index} exceeds subgraph support vector (size = {len(groups)}). Have you called supports_model_v2?"
         return self._failed("INVALID_VALUE", text)
+
+
+@implements("get_nv_onnx_parser_version")
+def get_nv_onnx_parser_version() -> int:
+    """0.1.0, as two digits each."""
+    return 100
