@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +92,7 @@ class Claims:
         if profiles is None and not self._builds_on_request and (reasons := readers(segment, read_on_host)):
             return self._excluding(segment, reasons)
         host_inputs = frozenset(i for i, value in enumerate(segment.inputs) if value.name in read_on_host)
-        made = cache(partial(self._built, segment, model, host_inputs, wanted, profiles))
+        made = _Once(partial(self._built, segment, model, host_inputs, wanted, profiles))
         return SegmentClaim(
             made,
             host_inputs=host_inputs,
@@ -188,6 +188,20 @@ class Claims:
     def _folder(self, option: str, otherwise: Path | None = None) -> Path:
         chosen = str(self._options.get(option, ""))
         return Path(chosen) if chosen else otherwise if otherwise is not None else cache_folder() / "tensorrt"
+
+
+class _Once:
+    """Makes a kernel when it is first called, and lets go of what it is made of."""
+
+    def __init__(self, make: Callable[[], Kernel]) -> None:
+        self._make: Callable[[], Kernel] | None = make
+        self._made: list[Kernel] = []
+
+    def __call__(self) -> Kernel:
+        if self._make is not None:
+            self._made.append(self._make())
+            self._make = None
+        return self._made[0]
 
 
 def _names(operation: Operation) -> set[str]:

@@ -77,7 +77,7 @@ class Engine:
         if budget:
             self._stream_weights(budget)
         self._idle: list[Context] = []
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a graph that is collected gives its context back, at any moment
 
     def _stream_weights(self, budget: int) -> None:
         streamable = int(self.raw.streamable_weights_size)
@@ -118,7 +118,7 @@ class Engine:
             raw = self.raw.create_execution_context(tensorrt().ExecutionContextAllocationStrategy.USER_MANAGED)
         if raw is None:
             raise told.failed(EPFail, f"TensorRT makes no execution context for {self._name}")
-        return Context(raw)
+        return Context(raw, profile=int(raw.active_optimization_profile))
 
 
 def refit(engine: Engine, model: CutModel, name: str) -> None:

@@ -9,10 +9,13 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 import onnxgpu
+from onnxgpu.demo import FOLDER
 from onnxgpu.explain import explanation
+from onnxgpu.model_file.operation_proto import CutModel
 from onnxgpu.providers.tensorrt import stand_in
 from tests.emulated import PLAIN
 from tests.tensorrt.sessions import SEGMENT, TENSORRT, built, check, on_cpu, perceptron, rows, session, steps
@@ -208,3 +211,21 @@ def test_two_sessions_one_after_the_other_leave_nothing() -> None:
     del made
     gc.collect()
     assert gone() is None
+
+
+def test_a_built_engine_keeps_no_weights_on_the_host() -> None:
+    gc.collect()
+    before = sum(isinstance(each, CutModel) for each in gc.get_objects())
+    made = session(perceptron(2))
+    gc.collect()
+    assert sum(isinstance(each, CutModel) for each in gc.get_objects()) == before
+    check(made, perceptron(2), {"x": rows(2)})
+
+
+def test_handwritten_digits() -> None:
+    with np.load(FOLDER / "digits.npz") as data:
+        images, labels = data["images"][:64], data["labels"][:64]
+    made = session(onnx.load(FOLDER / "digits.onnx"), trt_build_on_request=True)
+    assert steps(made) == ["transfer Tensorrt", SEGMENT, "transfer Tensorrt"]
+    (scores,) = made.run(None, {"images": images.astype(np.float32)[:, None]})
+    assert (scores.argmax(axis=1) == labels).mean() > 0.95
