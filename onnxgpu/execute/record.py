@@ -70,8 +70,7 @@ def record_run(
         if between_steps is not None:
             between_steps()
         position = next(positions)
-        has_fixed_shapes = all(slot == ABSENT or slot in fixed_shapes for slot in step.inputs)
-        now, awaited = served(step, inputs) if has_fixed_shapes else (step, None)
+        now, awaited = served(step, inputs) if _is_the_same_kind(step, record, fixed_shapes) else (step, None)
         if now is not step:
             record.served[position] = step = now
         if awaited is not None:
@@ -98,6 +97,13 @@ def _note(record: Record, slot: int, value: Value) -> None:
         record.kinds[slot] = kind
         if getattr(getattr(value, "flags", None), "c_contiguous", False):
             record.dense.add(slot)
+
+
+def _is_the_same_kind(step: Step, record: Record, fixed_shapes: set[int]) -> bool:
+    """True if in every run the inputs have these shapes, and those on the host these values, so that one engine serves them all."""
+    return all(
+        slot == ABSENT or slot in (record.static if index in step.host_inputs else fixed_shapes) for index, slot in enumerate(step.inputs)
+    )
 
 
 def _is_static(step: Step, record: Record, fixed_shapes: set[int]) -> bool:

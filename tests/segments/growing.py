@@ -90,9 +90,10 @@ def _are_fixed(segment: Segment) -> bool:
 
 
 def _made(segment: Segment, profiles: tuple[Profile, ...], report: Report) -> Kernel:
-    while not GrowingProvider.opened.wait(0.01):
-        if not report("waiting for the test", 1, 2):
-            raise ModelLoadCanceled("cancelled")
+    while not GrowingProvider.opened.wait(0.01) and report("waiting for the test", 1, 2):
+        pass
+    if not report("building", 2, 2):
+        raise ModelLoadCanceled("cancelled")
     if GrowingProvider.failing:
         raise EPFail("the library has no tactic for it")
     GrowingProvider.built.append(profiles)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
@@ -68,13 +68,29 @@ class _Engine:
         return outputs
 
 
+class _Narrow:
+    """An engine for some shapes, and for some values of what lies on the host, alone."""
+
+    def __init__(self, engine: Kernel, kind: Callable[[Sequence[Value]], object], inputs: Sequence[Value]) -> None:
+        self._engine, self._kind, self._wanted = engine, kind, kind(inputs)
+        self.outputs, self.workspace = engine.outputs, engine.workspace
+
+    def launch(self, inputs: Sequence[Value], outputs: Sequence[Array] | None, workspace: Array | None) -> Sequence[Value]:
+        assert self._kind(inputs) == self._wanted
+        return self._engine.launch(inputs, outputs, workspace)
+
+
 class _Changing:
-    """Serves shapes from a random time on."""
+    """Serves shapes, and values on the host, from a random time on."""
 
     is_complete = False
 
-    def __init__(self, engine: Kernel, seed: int) -> None:
-        self._engine, self._seed = engine, seed
+    def __init__(self, engine: Kernel, seed: int, on_host: frozenset[int]) -> None:
+        self._engine, self._seed, self._on_host = engine, seed, on_host
+
+    def _kind(self, inputs: Sequence[Value]) -> tuple[object, ...]:
+        shapes = tuple(tuple(value.shape) for value in inputs)
+        return shapes, tuple(value.tobytes() for index, value in enumerate(inputs) if index in self._on_host)
 
     @property
     def generation(self) -> int:
@@ -84,8 +100,8 @@ class _Changing:
         return ()
 
     def serving(self, inputs: Sequence[Value]) -> Kernel | None:
-        shapes = tuple(tuple(value.shape) for value in inputs)
-        return self._engine if random.Random(f"{self._seed} {shapes}").randint(0, LATEST) <= min(_Clock.now, LATEST) else None
+        is_there = random.Random(f"{self._seed} {self._kind(inputs)}").randint(0, LATEST) <= min(_Clock.now, LATEST)
+        return _Narrow(self._engine, self._kind, inputs) if is_there else None
 
     def outputs(self, inputs: Sequence[Value]) -> Sequence[Spec] | None:
         raise AssertionError("there is always a stand-by")
@@ -115,7 +131,7 @@ class _Late(SegmentProvider):
         return SegmentClaim(partial(self._kernel, segment, on_host), host_inputs=on_host, stand_by=True)
 
     def _kernel(self, segment: Segment, on_host: frozenset[int]) -> Kernel:
-        return _Changing(_Engine(segment), int(self.options["seed"]))
+        return _Changing(_Engine(segment), int(self.options["seed"]), on_host)
 
 
 class LateOnHost(HostProvider, _Late):
@@ -131,7 +147,7 @@ class LateOnDevice(_Late, LoopbackProvider):
     option_types: ClassVar[Mapping[str, type]] = {**LoopbackProvider.option_types, **_Late.option_types}
 
     def _kernel(self, segment: Segment, on_host: frozenset[int]) -> Kernel:
-        return _Changing(OpaqueKernel(_Engine(segment), on_host, frozenset()), int(self.options["seed"]))
+        return _Changing(OpaqueKernel(_Engine(segment), on_host, frozenset()), int(self.options["seed"]), on_host)
 
 
 @pytest.fixture(autouse=True, scope="module")
