@@ -1,6 +1,7 @@
 """Nodes of operator EPContext, which hold a compiled part of a model, in files and in graphs.
 
-A file has an embedded engine as an attribute of text, which the graph's package would decode; in a graph it is a tensor of bytes.
+A file has an embedded engine as an attribute of text, which the graph's package would decode; in a graph it is a tensor of bytes (`wire`
+makes it one already if it is large).
 Source: the schema of com.microsoft.EPContext, version 1, in onnxruntime's `contrib_defs.cc`.
 """
 

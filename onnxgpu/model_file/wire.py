@@ -26,6 +26,11 @@ _TYPED_PAYLOADS = {_FLOAT_DATA: (1, 14), _DOUBLE_DATA: (11, 15)}
 _LISTS = tuple(b"\xa0\x01" + bytes([kind]) for kind in (6, 7, 8))
 """How an attribute ends that is declared to be a list of numbers or texts: it may have millions, and none is a payload."""
 
+_ENGINE = b"ep_cache_context"
+"""An attribute of text with the compiled part of a model in it, which becomes a tensor of bytes as in `context_nodes`."""
+_NAME, _TEXT, _TENSOR, _DIMS, _TYPE = 1, 4, 5, 1, 20
+_IS_TENSOR, _IS_UINT8 = 4, 2
+
 _DEEPEST = 100
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 
@@ -51,6 +56,8 @@ def _stripped(kind: str, data: memoryview, start: int, end: int, location: str, 
         raise WireError(f"messages are nested more than {_DEEPEST} deep at byte {start}")
     if kind == "tensor":
         return _stripped_tensor(data, start, end, location)
+    if kind == "attribute" and (engine := _engine(data, start, end)) is not None:
+        return _engine_tensor(*engine, location)
     children = _CHILDREN[kind]
     parts: list[bytes] = []
     copied = position = start
@@ -85,6 +92,28 @@ def _stripped_tensor(data: memoryview, start: int, end: int, location: str) -> l
         return [bytes(data[start:end])]
     _, _, tag, content, after = payloads[0]
     return [bytes(data[start:tag]), bytes(data[after:end]), _reference(location, content, after - content)]
+
+
+def _engine(data: memoryview, start: int, end: int) -> tuple[int, int] | None:
+    """Where the engine of an attribute starts, and how many bytes it has; None if the attribute is another, or its text is short."""
+    name, engine = b"", None
+    position = start
+    while position < end:
+        number, wire_type, _, content, position = _field(data, position, end)
+        if number == _NAME and wire_type == _LENGTH:
+            name = bytes(data[content:position])
+        elif number == _TEXT and wire_type == _LENGTH and position - content >= PAYLOAD_MINIMUM:
+            engine = content, position - content
+    return engine if name == _ENGINE else None
+
+
+def _engine_tensor(offset: int, length: int, location: str) -> list[bytes]:
+    tensor = [
+        _varint_bytes(_DIMS << 3 | _VARINT) + _varint_bytes(length),
+        _varint_bytes(_DATA_TYPE << 3 | _VARINT) + _varint_bytes(_IS_UINT8),
+        _reference(location, offset, length),
+    ]
+    return [_text(_NAME, _ENGINE), _text(_TENSOR, b"".join(tensor)), _varint_bytes(_TYPE << 3 | _VARINT) + _varint_bytes(_IS_TENSOR)]
 
 
 def _can_stay(payload: Field, data_type: int) -> bool:

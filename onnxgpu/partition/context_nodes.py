@@ -123,7 +123,7 @@ class _ContextNode:
         attributes = self.operation.attributes
         content = attributes[CONTENT]
         where = f"the engine of {self.operation}"
-        if isinstance(content, np.ndarray):
+        if isinstance(content, np.ndarray) and attributes.get(EMBEDDED, 1):
             data = np.ascontiguousarray(content).data
         else:
             location = _text(content)
@@ -164,6 +164,7 @@ class _ContextNode:
 
 
 def _text(value: Any) -> str:
+    value = value.tobytes() if isinstance(value, np.ndarray) else value
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 

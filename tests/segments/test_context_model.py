@@ -21,6 +21,7 @@ from onnxgpu.capi import onnxruntime_pybind11_state as state
 from onnxgpu.context_model import writing
 from onnxgpu.errors import EPFail, Fail, InvalidArgument, InvalidGraph, ModelRequiresCompilation, NoSuchFile, NotImplemented, OnnxGpuError
 from onnxgpu.explain import explanation
+from onnxgpu.model_file.wire import PAYLOAD_MINIMUM, without_payloads
 from onnxgpu.session import InferenceSession
 from tests.models import model
 from tests.random_graphs import random_graph
@@ -282,6 +283,25 @@ def test_engines_too_large_for_a_model_go_beside_it(monkeypatch: pytest.MonkeyPa
     assert "more than protobuf holds: engines are written to files" in caplog.text
     assert [node["embed_mode"] for node in contexts(onnx.load("m_ctx.onnx"))] == [0, 0]
     check(session("m_ctx.onnx"))
+
+
+def test_a_path_as_long_as_an_engine() -> None:
+    saved()
+    folder = Path(*("a" * 200 for _ in range(3)))
+    folder.mkdir(parents=True)
+    name = f"m_ctx_{NAME}_0.engine"
+    Path(name).rename(folder / name)
+    onnx.save(changed(onnx.load("m_ctx.onnx"), ep_cache_context=(folder / name).as_posix()), "m_ctx.onnx")
+    check(session("m_ctx.onnx"))
+
+
+def test_an_embedded_engine_is_not_parsed() -> None:
+    """It is read when it is wanted, once, as weights are."""
+    saved(ep__context_embed_mode="1")
+    content = Path("m_ctx.onnx").read_bytes()
+    (large, *_) = sorted((len(node["ep_cache_context"]) for node in contexts(onnx.load("m_ctx.onnx"))), reverse=True)
+    assert large > PAYLOAD_MINIMUM
+    assert len(without_payloads(memoryview(content), "elsewhere")) < len(content) - large + 200
 
 
 def test_values_may_be_renamed() -> None:
