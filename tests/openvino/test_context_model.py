@@ -202,6 +202,11 @@ def test_a_setting_that_is_none_of_numbers_is_not_taken_from_a_model(tmp_path: P
     assert not (tmp_path / "anywhere").exists()
 
 
+def test_engines_that_are_compiled_in_the_background_are_waited_for() -> None:
+    saved(perceptron(5), build_in_background="1")
+    assert_right(loaded(), perceptron(5), {"x": np.ones((5, 64), np.float32)})
+
+
 def test_the_compiler() -> None:
     onnx.save(perceptron("n"), "m.onnx")
     settings = onnxgpu.SessionOptions()
