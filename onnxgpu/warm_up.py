@@ -58,7 +58,7 @@ def wait_for_engines(plan: Plan, deadline: float | None = None, timeout: float |
 
     Raises:
         TimeoutError: the deadline passed; names the segments.
-        OnnxGpuError: an engine could not be built.
+        EPFail: an engine could not be built.
     """
     builds = list(engine_builds(plan))
     if not wait_for(builds, deadline):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from typing import Any
 
 import numpy as np
@@ -86,6 +88,17 @@ def test_arrays_of_the_device_stay_there_before_and_after(gate: threading.Event)
             made.run_with_iobinding(binding)
             np.testing.assert_allclose(target.numpy(), expected, rtol=1e-4, atol=1e-5)
     assert engines_launched() > 0
+
+
+def test_what_stood_by_leaves_the_device(gate: threading.Event) -> None:
+    made = session(perceptron(3), trt_build_in_background=True)
+    check(made, perceptron(3), {"x": rows(3)}, runs=3)
+    weights = [weakref.ref(array) for array in made.programs[0].bodies[0][1].plan.constants.values()]
+    assert len(weights) == 2
+    finish(made, gate)
+    check(made, perceptron(3), {"x": rows(3)}, runs=3)
+    gc.collect()
+    assert all(array() is None for array in weights)
 
 
 def test_threads_meet_the_change(gate: threading.Event) -> None:
