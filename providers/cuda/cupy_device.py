@@ -26,6 +26,8 @@ from onnxgpu.providers.cuda.streams import Streams, UserStream
 from onnxgpu.providers.cuda.strided import copy
 
 _ENABLED_ALREADY = "PeerAccessAlreadyEnabled"
+_enabled = set[tuple[int, int]]()
+"""Devices, and whose memory they access: asked for a second time, CUDA keeps an error that others would find."""
 
 
 class CupyDevice(Gpu):
@@ -98,12 +100,8 @@ class CupyDevice(Gpu):
         if not all(runtime.deviceCanAccessPeer(one.index, peer.index) for one, peer in pairs):
             return False
         for one, peer in pairs:
-            with one.handle:
-                try:
-                    runtime.deviceEnablePeerAccess(peer.index)
-                except runtime.CUDARuntimeError as error:
-                    if _ENABLED_ALREADY not in str(error):
-                        raise
+            if (one.index, peer.index) not in _enabled:
+                one._enable_access_to(peer.index)
         return True
 
     def index_at(self, pointer: int) -> int:
@@ -145,6 +143,16 @@ class CupyDevice(Gpu):
     def explained(self, error: Exception, what: str) -> OnnxGpuError:
         """See `Gpu`."""
         return translated(error, what, self.cupy, self.memory_statistics)
+
+    def _enable_access_to(self, peer: int) -> None:
+        runtime = self.cupy.cuda.runtime
+        try:
+            with self.handle:
+                runtime.deviceEnablePeerAccess(peer)
+        except runtime.CUDARuntimeError as error:  # CuPy or another library may have done it
+            if _ENABLED_ALREADY not in str(error):
+                raise
+        _enabled.add((self.index, peer))
 
     def _over(self, pointer: Any, spec: Spec) -> Array:
         return typed(self.cupy.ndarray(spec.shape, stored_dtype(spec.dtype), memptr=pointer), spec.dtype)

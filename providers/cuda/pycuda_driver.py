@@ -6,7 +6,6 @@ which that context is not current stays allocated, with a warning. So everything
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -42,13 +41,6 @@ def driver() -> Any:
     return module
 
 
-class _Entered(threading.local):
-    """By the calling thread: for each time that it entered a context, whether that was pushed on the stack."""
-
-    def __init__(self) -> None:
-        self.pushed: list[bool] = []
-
-
 class Context:
     """The primary context of a device, which CUDA's runtime, and so TensorRT, uses too; kept for as long as the process lives.
 
@@ -65,17 +57,12 @@ class Context:
         device.check_number(index, driver().Device.count())
         self.device = driver().Device(index)
         self.raw = self.device.retain_primary_context()
-        self._entered = _Entered()
 
     def __enter__(self) -> None:
-        pushes = driver().Context.get_current() != self.raw
-        if pushes:
-            self.raw.push()
-        self._entered.pushed.append(pushes)
+        self.raw.push()  # also if it is there: another library may have made another device the current one
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._entered.pushed.pop():
-            driver().Context.pop()
+        driver().Context.pop()
 
 
 def dropped_within(context: Context, owner: object, things: deque[Any]) -> None:
