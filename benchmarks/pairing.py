@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,13 +51,13 @@ def compare(path: Path, ours: SideSettings, theirs: SideSettings, effort: Effort
     for last in [False] * (effort.loads - 1) + [True]:
         with Side(ours, limit=effort.limit) as first, Side(theirs, limit=effort.limit) as second:
             for loaded, side in zip(loads, (first, second), strict=True):
-                loaded.append(_load(side, path))
+                loaded.append(load(side, path))
             if last:
-                error = _check(path.stem, first, second, effort.tolerance)
-                runs = [_run_count(loaded[-1]["run_seconds"], effort) for loaded in loads]
-                times = take_turns(first, second, runs, effort.rounds)
+                error = check(path.stem, first, second, effort.tolerance)
+                runs = [run_count(loaded[-1]["run_seconds"], effort) for loaded in loads]
+                times = take_turns((first, second), runs, effort.rounds)
     sides = [_absolute(loaded, turns) for loaded, turns in zip(loads, times, strict=True)]
-    ratio = paired_ratio(*times)
+    ratio = paired_ratio(times[0], times[1])
     return {
         "ratio": ratio.median,
         "spread": list(ratio.spread),
@@ -68,17 +69,18 @@ def compare(path: Path, ours: SideSettings, theirs: SideSettings, effort: Effort
     }
 
 
-def take_turns(first: Side, second: Side, runs: list[int], rounds: int) -> tuple[list[float], list[float]]:
-    """Median seconds of each side's turns; who begins changes from round to round."""
-    times: tuple[list[float], list[float]] = ([], [])
+def take_turns(sides: Sequence[Side], runs: Sequence[int], rounds: int) -> list[list[float]]:
+    """Median seconds of each side's turns; the order is reversed from round to round."""
+    times: list[list[float]] = [[] for _ in sides]
     for number in range(rounds):
-        for which in (0, 1) if number % 2 == 0 else (1, 0):
-            seconds = (first, second)[which].ask("time", count=runs[which])["seconds"]
+        for which in range(len(sides)) if number % 2 == 0 else reversed(range(len(sides))):
+            seconds = sides[which].ask("time", count=runs[which])["seconds"]
             times[which].append(statistics.median(seconds))
     return times
 
 
-def _load(side: Side, path: Path) -> dict[str, Any]:
+def load(side: Side, path: Path) -> dict[str, Any]:
+    """Load the model in a side that has run another, so that what is imported late is there."""
     with tempfile.TemporaryDirectory() as folder:
         one_node = Path(folder) / "one_node.onnx"
         write_one_node_model(one_node)
@@ -94,7 +96,12 @@ def write_one_node_model(path: Path) -> None:
     onnx.save(parser.parse_model('<ir_version: 10, opset_import: ["": 18]> one_node (float[4] x) => (float[4] y) { y = Relu(x) }'), path)
 
 
-def _check(name: str, first: Side, second: Side, tolerance: float) -> float:
+def check(name: str, first: Side, second: Side, tolerance: float) -> float:
+    """The largest difference of the two sides' outputs over the largest value of the second's.
+
+    Raises:
+        OutputFault: as for `compare`.
+    """
     expected, got = second.outputs(), first.outputs()
     check_outputs(f"{name} in {second.settings.module}", expected)
     check_outputs(f"{name} in {first.settings.module}", got)
@@ -104,7 +111,8 @@ def _check(name: str, first: Side, second: Side, tolerance: float) -> float:
     return error
 
 
-def _run_count(seconds: float, effort: Effort) -> int:
+def run_count(seconds: float, effort: Effort) -> int:
+    """Runs of a turn, for the seconds of one."""
     return max(FEWEST_RUNS, min(MOST_RUNS, round(effort.seconds / max(seconds, 1e-6))))
 
 

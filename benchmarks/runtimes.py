@@ -1,4 +1,4 @@
-"""Open a model in onnxgpu, in onnxruntime, or in ONNX's reference evaluator, behind one small interface."""
+"""Open a model in onnxgpu, in onnxruntime, in OpenVINO, or in ONNX's reference evaluator, behind one small interface."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from benchmarks.inputs import InputDescription, described_inputs
 
 REFERENCE = "onnx.reference"
+OPENVINO = "openvino"
 
 
 class OpenModel(Protocol):
@@ -66,6 +67,42 @@ class ReferenceModel:
         return list(self._evaluator.run(None, feeds))
 
 
+class OpenVINOModel:
+    """A model in OpenVINO itself, computed in float32; results are the caller's own, as a session's are.
+
+    Args:
+        path: the model file.
+        settings: properties of OpenVINO, `NAME=value`, laid over its defaults.
+        threads: bound for its threads.
+    """
+
+    def __init__(self, path: str, settings: Sequence[str], threads: int) -> None:
+        import openvino
+
+        core = openvino.Core()
+        properties: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
+        properties |= dict(text.split("=", 1) for text in settings)
+        compiled = core.compile_model(core.read_model(path), "CPU", properties)
+        self._request = compiled.create_infer_request()
+        self._tensor = openvino.Tensor
+        self._outputs = len(compiled.outputs)
+        self.inputs: Sequence[InputDescription] = [_port_described(port) for port in compiled.inputs]
+        self.providers: Sequence[str] = [OPENVINO]
+
+    def run(self, feeds: dict[str, np.ndarray]) -> list[Any]:
+        """All outputs."""
+        for description in self.inputs:
+            self._request.set_tensor(description.name, self._tensor(feeds[description.name], shared_memory=True))
+        self._request.infer()
+        return [self._request.get_output_tensor(index).data.copy() for index in range(self._outputs)]
+
+
+def _port_described(port: Any) -> InputDescription:
+    name = {"float32": "float", "float64": "double"}.get(str(port.element_type.to_dtype()), str(port.element_type.to_dtype()))
+    shape = tuple(None if size.is_dynamic else size.get_length() for size in port.partial_shape)
+    return InputDescription(port.any_name, f"tensor({name})", shape)
+
+
 def _described(value: Any) -> InputDescription:
     from onnx import TensorProto
 
@@ -76,7 +113,9 @@ def _described(value: Any) -> InputDescription:
 
 
 def open_model(module: str, path: str, providers: Sequence[str], threads: int) -> OpenModel:
-    """Load the model file `path` in `module`: `onnxgpu`, `onnxruntime`, or `onnx.reference`."""
+    """Load the model file `path` in `module`: `onnxgpu`, `onnxruntime`, `openvino` with settings for providers, or `onnx.reference`."""
+    if module == OPENVINO:
+        return OpenVINOModel(path, providers, threads)
     if module == REFERENCE:
         return ReferenceModel(path)
     return SessionModel(module, path, providers, threads)

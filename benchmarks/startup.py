@@ -52,7 +52,7 @@ print(time.perf_counter() - start)
 """
 
 
-def first_result(module: str, providers: Sequence[str], model: Path, feeds: Path) -> tuple[float, float]:
+def first_result(module: str, providers: Sequence[object], model: Path, feeds: Path) -> tuple[float, float]:
     """Seconds from starting a process to its first result, and the largest absolute value of that result.
 
     Raises:

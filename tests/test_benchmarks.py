@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import parser
 
-from benchmarks import against_reference, compiled_models, overhead, packages, run_models
+from benchmarks import against_reference, compiled_models, openvino_alone, overhead, packages, run_models
 from benchmarks.inputs import InputDescription, make_inputs
 from benchmarks.model_folder import find_models
 from benchmarks.outputs import OutputFault, check_outputs, max_error
@@ -206,6 +206,14 @@ def test_compiled_models_are_checked_before_they_are_timed(folder: Path, capsys:
     assert all(tiny[form]["ratio"] > 0 and tiny[form]["bytes"] > 100 for form in ("files", "embedded"))
     with pytest.raises(SideFailed, match="gives other outputs"):
         compiled_models.check_same(folder / "tiny.onnx", CPU, {"x": np.ones((1, 8), np.float32)}, [np.ones((1, 8), np.float32)])
+
+
+def test_openvino_is_timed_alone_and_in_sessions(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("openvino")
+    arguments = ["--models", str(folder), "--rounds", "1", "--seconds", "0.01", "--starts", "1", "--json", str(folder / "result.json")]
+    openvino_alone.main(arguments)
+    result = json.loads((folder / "result.json").read_text())
+    assert len(result["models"]["tiny"]["ratios"]) == 4 and all(value > 0 for value in result["geomean"].values())
 
 
 def test_overhead_is_measured_in_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
