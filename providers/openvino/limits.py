@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from onnxgpu.dtypes import name_of
-from onnxgpu.provider import Operation, Subgraph, ValueInfo
+from onnxgpu.provider import Operation, Subgraph
 
 _TYPES = frozenset({"float", "float16", "bfloat16", "bool", "int8", "uint8", "int32", "int64"})
-_WIDENED = frozenset({"int8", "uint8", "int64"})
+_WIDENED = frozenset({"int8", "uint8"})
 _COUNTING = frozenset(
     {
         "Add", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor", "CumSum", "Div", "Gemm", "MatMul", "Mod", "Mul", "Neg", "Pow",
@@ -19,9 +19,6 @@ _COUNTING = frozenset(
     }
 )  # fmt: skip
 """Operators whose results can leave the range in which OpenVINO computes."""
-
-_SMALL = 64
-"""Elements that a vector of sizes or axes has at most."""
 
 _NO_SEQUENCES = "sequences and optional values of OpenVINO's are not compared with ours"
 
@@ -131,13 +128,6 @@ def _type_limit(operation: Operation) -> str | None:
             return f"OpenVINO's processor plug-in computes {name_of(value.dtype)} in another type"
     if operation.operator in _COUNTING:
         for value in values:
-            if value.dtype is not None and name_of(value.dtype) in _WIDENED and not _is_shape(value):
+            if value.dtype is not None and name_of(value.dtype) in _WIDENED:
                 return f"OpenVINO computes {name_of(value.dtype)} in int32, where results wrap around elsewhere"
     return None
-
-
-def _is_shape(value: ValueInfo) -> bool:
-    """A few int64 numbers: sizes and axes, which int32 holds."""
-    if value.dtype is None or name_of(value.dtype) != "int64" or value.shape is None or len(value.shape) > 1:
-        return False
-    return all(isinstance(size, int) and size <= _SMALL for size in value.shape)

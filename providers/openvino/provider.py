@@ -15,6 +15,7 @@ from onnxgpu.model_file.operation_proto import CutModel, model_of
 from onnxgpu.provider import Claim, Library, Operation, Refusal, RunSettings, ValueInfo
 from onnxgpu.providers.openvino import engine
 from onnxgpu.providers.openvino.cached_engine import content_of, read
+from onnxgpu.providers.openvino.counting import uncounted
 from onnxgpu.providers.openvino.kept_engine import kept, kernel_of
 from onnxgpu.providers.openvino.kernel import SegmentKernel, passed_outputs
 from onnxgpu.providers.openvino.limits import limit
@@ -87,6 +88,8 @@ class OpenVINOProvider(HostProvider, SegmentProvider):
         """See `onnxgpu.segment_provider.SegmentProvider`; compiles, so that what OpenVINO cannot do goes to the next provider."""
         if unknown := {value.name for value in segment.inputs if value.shape is None}:
             return Exclusions({i: _NO_RANK for i, operation in enumerate(segment.operations) if unknown & _names(operation.inputs)})
+        if doubtful := uncounted(segment):
+            return Exclusions(doubtful)
         try:
             cut = model_of(segment)
             if self.options.get("build_in_background"):

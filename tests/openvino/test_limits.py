@@ -74,4 +74,4 @@ def test_int64_wraps_around_where_openvino_would_not() -> None:
     x = np.arange(100, dtype=np.int64) * 2**33
     np.testing.assert_array_equal(session.run(None, {"x": x})[0], x * x)
     (assignment,) = session.placement
-    assert assignment.refusals == (("OpenVINOExecutionProvider", "OpenVINO computes int64 in int32, where results wrap around elsewhere"),)
+    assert assignment.refusals == (("OpenVINOExecutionProvider", "OpenVINO holds int64 in int32, and it is not known that 'x' fits"),)
