@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 import onnxgpu
+from onnxgpu.errors import EPFail
 from onnxgpu.explain import explanation
-from onnxgpu.providers.segments import builds
+from onnxgpu.providers.segments import builds, child_process
 from onnxgpu.providers.tensorrt import build as build_module
 from onnxgpu.providers.tensorrt import compiler, stand_in
 from onnxgpu.session import InferenceSession
@@ -130,3 +131,16 @@ def test_a_session_that_is_gone_leaves_no_build(gate: threading.Event) -> None:
     del made
     thread.join(20)
     assert not thread.is_alive()
+
+
+def test_a_crash_of_the_builder_is_an_error_and_cuda_goes_on(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(child_process, "_BOOTSTRAP", "import os; os.write(2, b'double free'); os.abort()")
+    with pytest.raises(EPFail, match=r"the process that built .* was ended by SIGABRT; the last that it wrote:\n    double free"):
+        session(perceptron(3), trt_build_in_process=True)
+    made = session(perceptron(3), trt_build_in_process=True, trt_build_in_background=True)
+    check(made, perceptron(3), {"x": rows(3)}, runs=3)
+    with pytest.raises(EPFail, match="was ended by SIGABRT"):
+        made.warm_up()
+    check(made, perceptron(3), {"x": rows(3)}, runs=3)
+    assert "was ended by SIGABRT" in caplog.text
+    assert engines_launched() == 0
