@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from onnxgpu.providers.tensorrt.stand_in import recording
-from onnxgpu.providers.tensorrt.stand_in.surface import classes, enums
+from onnxgpu.providers.tensorrt.stand_in.surface import classes, enums, members
 from onnxgpu.providers.tensorrt.stand_in.surface.api import Api, ClassApi, Signature
 from onnxgpu.providers.tensorrt.stand_in.surface.capsules import Capsules
 from onnxgpu.providers.tensorrt.stand_in.surface.conversion import EnumKind, Kind, Kinds
@@ -88,7 +88,7 @@ def surface_of(api: Api, behaviours: Mapping[str, Callable[..., Any]]) -> classe
             surface.classes[each.name] = enums.make(each)
             named[each.name] = EnumKind(surface.classes[each.name])
         else:
-            surface.classes[each.name] = classes.make(surface, each)
+            surface.classes[each.name] = members.make(surface, each)
             named[each.name] = classes.KINDS.get(each.name, classes.ObjectKind)(surface, each.name)
     surface.kinds = Kinds(named)
     return surface
