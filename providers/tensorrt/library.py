@@ -16,6 +16,11 @@ from onnxgpu.providers.cuda import device
 MAJORS = (10, 11)
 """The versions whose API this provider knows."""
 
+_MODULES = ("tensorrt", "tensorrt_bindings")
+"""NVIDIA's package, and the bindings alone, which it imports and which are a distribution of their own."""
+
+_LIBRARIES = "tensorrt_libs"
+
 _REMEDY = "pip install 'onnxgpu-gpu[tensorrt]', or NVIDIA's own packages of TensorRT 10 or 11"
 
 
@@ -51,9 +56,9 @@ def found() -> Library:
     if knobs.TENSORRT():
         module, reason = _stand_in(knobs.TENSORRT())
         return Library("tensorrt", module and "the stand-in", module and str(module.__version__), remedy=reason or "")
-    if device.unavailable() is not None and "tensorrt" not in sys.modules:
-        spec = find_spec("tensorrt")
-        return Library("tensorrt", spec.origin if spec is not None else None, remedy=_REMEDY)
+    if device.unavailable() is not None and not any(name in sys.modules for name in _MODULES):
+        places = [spec.origin for name in _MODULES if (spec := find_spec(name)) is not None and spec.origin is not None]
+        return Library("tensorrt", places[0] if places else None, remedy=_REMEDY)
     module, reason = _real()
     return Library("tensorrt", module and str(module.__file__), module and str(module.__version__), remedy=reason or "")
 
@@ -74,14 +79,22 @@ def _real() -> tuple[Any, str | None]:
     """The installed module and None, or None and the reason."""
     if device.is_emulated():
         return None, "the device is emulated, where TensorRT itself cannot run: set ONNXGPU_TENSORRT=11.4 (or 10.13) for its stand-in"
-    if find_spec("tensorrt") is None:
-        return None, f"the package tensorrt is not installed ({_REMEDY})"
+    answers = [_imported(name) for name in _MODULES if find_spec(name) is not None]
+    usable = [module for module, _ in answers if module is not None]
+    if usable:
+        return usable[0], None
+    return None, answers[0][1] if answers else f"neither package {' nor '.join(_MODULES)} is installed ({_REMEDY})"
+
+
+def _imported(name: str) -> tuple[Any, str | None]:
     try:
-        module = import_module("tensorrt")
+        if name == _MODULES[1] and find_spec(_LIBRARIES) is not None:
+            import_module(_LIBRARIES)  # loads them, so that the bindings find them
+        module = import_module(name)
     except Exception as error:
-        return None, f"the package tensorrt is installed but cannot be imported: {type(error).__name__}: {error}. {_advice(error)}"
+        return None, f"the package {name} is installed but cannot be imported: {type(error).__name__}: {error}. {_advice(error)}"
     if not hasattr(module, "Builder"):
-        return None, f"the package tensorrt has no Builder: it is an empty one, of type stubs or of a failed installation ({_REMEDY})"
+        return None, f"the package {name} has no Builder: it is an empty one, of type stubs or of a failed installation ({_REMEDY})"
     if _major(module) not in MAJORS:
         return None, f"TensorRT {module.__version__} is installed, and onnxgpu knows {' and '.join(map(str, MAJORS))} ({_REMEDY})"
     return module, None

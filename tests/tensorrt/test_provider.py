@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 import weakref
 from dataclasses import replace
@@ -14,11 +15,13 @@ import pytest
 
 import onnxgpu
 from onnxgpu.demo import FOLDER
+from onnxgpu.errors import OutOfMemory, RuntimeException
 from onnxgpu.explain import explanation
 from onnxgpu.model_file.operation_proto import CutModel
+from onnxgpu.provider import Spec
 from onnxgpu.providers.tensorrt import stand_in
 from tests.emulated import PLAIN
-from tests.tensorrt.sessions import SEGMENT, TENSORRT, built, check, on_cpu, perceptron, rows, session, steps
+from tests.tensorrt.sessions import CPU, SEGMENT, TENSORRT, built, check, on_cpu, perceptron, rows, session, steps
 
 pytestmark = pytest.mark.usefixtures("tensorrt")
 
@@ -229,3 +232,45 @@ def test_handwritten_digits() -> None:
     assert steps(made) == ["transfer Tensorrt", SEGMENT, "transfer Tensorrt"]
     (scores,) = made.run(None, {"images": images.astype(np.float32)[:, None]})
     assert (scores.argmax(axis=1) == labels).mean() > 0.95
+
+
+def test_a_run_that_fails_says_why_in_tensorrts_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    from onnxgpu.providers.tensorrt.stand_in.context import ExecutionContext
+
+    made = session(perceptron(2))
+    check(made, perceptron(2), {"x": rows(2)})
+    plain = ExecutionContext.execute_async_v3
+
+    def fails(self: Any, stream_handle: int) -> bool:
+        self.reports.error("IExecutionContext::enqueueV3", "Cask convolution execution", "INTERNAL_ERROR")
+        return False
+
+    monkeypatch.setattr(ExecutionContext, "execute_async_v3", fails)
+    with pytest.raises(RuntimeException, match=r"TensorRT failed in segment 'perceptron:first' of 3 nodes: .*Cask convolution execution"):
+        made.run(None, {"x": rows(2)})
+    monkeypatch.setattr(ExecutionContext, "execute_async_v3", plain)
+    check(made, perceptron(2), {"x": rows(2)}, runs=3)
+
+
+def test_memory_that_an_output_cannot_have_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    from onnxgpu.providers.cuda.cupy_device import CupyDevice
+
+    text = "finds (float[4,6] x) => (int64[2,k] y) { a = Relu (x)  y = NonZero (a) }"
+    made = session(text)
+    check(made, text, {"x": rows(4, 6)})
+    plain = CupyDevice.allocate
+
+    def allocate(self: CupyDevice, spec: Spec) -> Any:
+        if spec.dtype == np.uint8 and sys._getframe(1).f_code.co_name == "reallocate_output":
+            raise OutOfMemory(f"{spec.nbytes} bytes are not to be had")
+        return plain(self, spec)
+
+    monkeypatch.setattr(CupyDevice, "allocate", allocate)
+    with pytest.raises(OutOfMemory, match="bytes are not to be had"):
+        made.run(None, {"x": rows(4, 6)})
+
+
+def test_another_gpu_of_the_machine() -> None:
+    made = session(perceptron(2), behind=[CPU], device_id=1)
+    assert {str(step.provider.place) for step in made.plan.steps} == {"cuda:1"}
+    check(made, perceptron(2), {"x": rows(2)}, runs=3)

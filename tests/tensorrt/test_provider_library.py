@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from collections.abc import Iterator
 from types import ModuleType, SimpleNamespace
@@ -37,8 +36,8 @@ def package(**members: object) -> ModuleType:
 
 def test_not_installed(real: pytest.MonkeyPatch) -> None:
     real.setattr(library, "find_spec", lambda name: None)
-    assert "the package tensorrt is not installed (pip install 'onnxgpu-gpu[tensorrt]'" in (library.problem() or "")
-    with pytest.raises(EPFail, match="TensorRT cannot be used: the package tensorrt is not installed"):
+    assert "neither package tensorrt nor tensorrt_bindings is installed (pip install 'onnxgpu-gpu[tensorrt]'" in (library.problem() or "")
+    with pytest.raises(EPFail, match="TensorRT cannot be used: neither package tensorrt nor"):
         library.tensorrt()
 
 
@@ -60,6 +59,19 @@ def test_a_version_that_is_known(real: pytest.MonkeyPatch, version: str) -> None
     assert library.problem() is None and library.tensorrt() is made and library.major() == int(version.split(".")[0])
     found = library.found()
     assert (found.found, found.version) == (made.__file__, version)
+
+
+def test_the_bindings_alone(real: pytest.MonkeyPatch) -> None:
+    imported: list[str] = []
+    made = package(Builder=object, __version__="11.4.0.106")
+
+    def import_module(name: str) -> ModuleType:
+        imported.append(name)
+        return {"tensorrt": package(), "tensorrt_bindings": made}.get(name, package())
+
+    real.setattr(library, "import_module", import_module)
+    assert library.tensorrt() is made
+    assert imported == ["tensorrt", "tensorrt_libs", "tensorrt_bindings"]
 
 
 def test_bindings_without_libraries(real: pytest.MonkeyPatch) -> None:
@@ -97,6 +109,8 @@ def test_looking_for_it_does_not_import_it(monkeypatch: pytest.MonkeyPatch) -> N
     """Where there is no device, a doctor's question is not worth loading gigabytes of libraries."""
     monkeypatch.delenv("ONNXGPU_TENSORRT", raising=False)
     monkeypatch.setattr(device, "unavailable", lambda: "no driver")
-    monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
+    for name in ("tensorrt", "tensorrt_bindings"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setattr(library, "import_module", lambda name: pytest.fail("imported"))
-    assert library.found().found == getattr(importlib.util.find_spec("tensorrt"), "origin", None)
+    monkeypatch.setattr(library, "find_spec", lambda name: SimpleNamespace(origin=f"there/{name}"))
+    assert library.found().found == "there/tensorrt"
