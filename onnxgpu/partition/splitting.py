@@ -48,8 +48,10 @@ def split(
             before += size
         for inner in _with_bodies(node) if target is not chosen[0] else ():
             assignment = assignments[inner]
+            if assignment.provider is not chosen[0] or hints.provider_for(assignment.operation):
+                continue
             claim = answer(target, assignment.operation)
-            if assignment.provider is chosen[0] and isinstance(claim, Claim):
+            if isinstance(claim, Claim):
                 found[inner] = replace(assignment, provider=target, claim=claim, reason="the split gives it this part of the weights")
     return found
 
