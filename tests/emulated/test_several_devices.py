@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import random
 import re
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -148,6 +149,26 @@ class TestSplits:
         text = Path(profiled.end_profiling()).read_text()
         assert re.search(rf'"provider": ?"{SECOND}"', text)
         assert "a: cuda:0 to cuda:1" in text
+
+    @pytest.mark.parametrize("graphs", [0, 1])
+    def test_threads_share_a_session(self, mode: Any, graphs: int) -> None:
+        proto, options = model(LAYERS), {"enable_cuda_graph": graphs}
+        ours, reference = two(proto, f"name:[bce]={SECOND}", options, options), ort.InferenceSession(proto, providers=[CPU])
+        expected = {seed: reference.run(None, layers(seed)) for seed in range(4)}
+        wrong: list[int] = []
+
+        def work(seed: int) -> None:
+            for _ in range(6):
+                found = ours.run(None, layers(seed))
+                if not all(np.allclose(a, b, rtol=1e-4, atol=1e-5) for a, b in zip(found, expected[seed], strict=True)):
+                    wrong.append(seed)
+
+        threads = [threading.Thread(target=work, args=(seed,)) for seed in expected]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not wrong
 
     def test_there_is_no_third_one(self, device: Any) -> None:
         with pytest.raises(InvalidArgument, match="option 'device_id' is 2; this machine has 2 CUDA devices"):
