@@ -7,7 +7,7 @@ provider; only where an operator takes indices or a shape may they be any, since
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -20,9 +20,9 @@ LARGEST_SIZE = 2**24
 """What a dimension that is not known is taken to be at most."""
 
 SMALL = 64
-"""Elements of a vector that can be a shape; arithmetic on sizes in such a vector gives sizes."""
+"""Elements of a vector that can be a shape: what is computed from sizes alone in such a vector is sizes again."""
 
-_RANGES = {"bool": 1, "int8": 128, "uint8": 255, "int32": MOST}
+_RANGES = {"bool": 1, "int8": 128, "uint8": 255, "int32": 2**31}
 
 _INDICES: Mapping[str, tuple[int, ...]] = {
     **dict.fromkeys(("ConstantOfShape", "Shape", "Size"), (0,)),
@@ -50,11 +50,15 @@ _MOVING: Mapping[str, tuple[int, ...] | None] = {
 def uncounted(segment: Segment) -> dict[int, str]:
     """The operations of `segment` that read or give int64 values of which it is not known that they fit: index → the reason."""
     bounds: dict[str, float] = {}
+    sizes: set[str] = set()
     leaving = {value.name for value in segment.outputs}
     found: dict[int, str] = {}
     for index, operation in enumerate(segment.operations):
         read = [_bound(value, bounds) for value in operation.inputs]
         given = _given(operation, read)
+        if _gives_sizes(operation, sizes):
+            sizes.update(value.name for value in operation.outputs if value is not None)
+            given = min(given, LARGEST_SIZE) if all(map(_is_shape, operation.outputs)) else given
         wide = [v for i, v in enumerate(operation.inputs) if v is not None and read[i] > MOST and not _may_be_any(operation, i)]
         if given > MOST:
             wide += [v for v in operation.outputs if v is not None and (v.name in leaving or operation.operator not in _MOVING)]
@@ -92,8 +96,15 @@ def _given(operation: Operation, read: Sequence[float]) -> float:
         chosen = _MOVING[operator]
         return max((bound for i, bound in enumerate(read) if chosen is None or i in chosen), default=0)
     rule = _RULES.get(operator)
-    bound = rule(operation, read) if rule else math.inf
-    return min(bound, MOST) if max(read, default=0) <= MOST and rule and all(map(_is_shape, operation.outputs)) else bound
+    return rule(operation, read) if rule else math.inf
+
+
+def _gives_sizes(operation: Operation, sizes: Collection[str]) -> bool:
+    """True for what comes from shapes and constants alone."""
+    if operation.operator in ("Shape", "Size"):
+        return True
+    read = [value.name for value in operation.inputs if value is not None and value.constant is None]
+    return operation.operator in {*_MOVING, *_RULES} and bool(read) and all(name in sizes for name in read)
 
 
 def _is_shape(value: ValueInfo | None) -> bool:

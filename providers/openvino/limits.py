@@ -20,6 +20,9 @@ _COUNTING = frozenset(
 )  # fmt: skip
 """Operators whose results can leave the range in which OpenVINO computes."""
 
+_BOOL = 9
+"""ONNX's number of the type."""
+
 _NO_SEQUENCES = "sequences and optional values of OpenVINO's are not compared with ours"
 
 _ALWAYS = {
@@ -48,6 +51,12 @@ _CONTRIB = frozenset(
 
 def _batch_first(operation: Operation) -> str | None:
     return "OpenVINO takes no batch as the first axis (layout=1)" if operation.attributes.get("layout", 0) else None
+
+
+def _cast(operation: Operation) -> str | None:
+    source = operation.inputs[0]
+    is_wide = source is not None and source.dtype is not None and name_of(source.dtype) == "int32"
+    return "OpenVINO makes false of the least int32" if is_wide and operation.attributes.get("to") == _BOOL else None
 
 
 def _lstm(operation: Operation) -> str | None:
@@ -101,6 +110,7 @@ def _tile(operation: Operation) -> str | None:
 
 _SOMETIMES: dict[str, Callable[[Operation], str | None]] = {
     "AveragePool": _uncompared_pool,
+    "Cast": _cast,
     "GRU": _batch_first,
     "LSTM": _lstm,
     "LpPool": _uncompared_pool,

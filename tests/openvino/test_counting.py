@@ -40,8 +40,21 @@ def session(text: str, *providers: str) -> InferenceSession:
             r = Range(zero, l, one)
             y = Less(r, l)
         }""",
+        """g (float[b,s,h] x) => (float[rows] y) {
+            zero = Constant<value_ints=[0]>()
+            one = Constant<value_ints=[1]>()
+            two = Constant<value_ints=[2]>()
+            n = Shape(x)
+            first = Gather(n, zero)
+            second = Gather(n, one)
+            third = Gather(n, two)
+            rows = Mul(first, second)
+            all = Mul(rows, third)
+            flat = Reshape(x, all)
+            y = Relu(flat)
+        }""",
     ],
-    ids=["indices", "shape", "positions of a mask", "range of a size"],
+    ids=["indices", "shape", "positions of a mask", "range of a size", "product of sizes"],
 )
 def test_sizes_and_positions_stay(text: str) -> None:
     assert session(text, NAME, CPU).placement.providers() == (NAME,)
@@ -65,6 +78,21 @@ def test_what_may_be_any_number_goes_to_the_next_provider(line: str, declared: s
     assert [reason for assignment in made.placement for _, reason in assignment.refusals] == [
         "OpenVINO holds int64 in int32, and it is not known that 'x' fits"
     ]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "c = Cast<to=7>(x)\n y = Add(c, c)",
+        "c = Cast<to=7>(x)\n y = Neg(c)",
+        "b = Not(m)\n c = Cast<to=7>(b)\n d = Mul(c, k)\n y = Mul(d, k)",
+    ],
+    ids=["Add", "Neg", "Mul"],
+)
+def test_a_small_vector_is_no_shape_where_it_is_not_made_of_sizes(lines: str) -> None:
+    text = f"g (int32[3] x, bool[3] m) => (int64[3] y) {{ k = Constant<value_int=10000000>()\n {lines} }}"
+    feeds = {"x": np.array([-(2**31), 2**31 - 1, 7], np.int32), "m": np.array([True, False, True])}
+    np.testing.assert_array_equal(session(text, NAME, CPU).run(None, feeds)[0], session(text, CPU).run(None, feeds)[0])
 
 
 LINES = st.sampled_from(

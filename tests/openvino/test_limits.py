@@ -68,6 +68,15 @@ def test_the_extreme_of_infinities_is_infinite(operator: str, element: float) ->
     assert "starts from the" in next(iter(session.placement)).refusals[0][1]
 
 
+def test_the_least_int32_is_true() -> None:
+    proto, x = model("g (int32[3] x) => (bool[3] y) { y = Cast<to=9>(x) }"), np.array([-(2**31), 0, 7], np.int32)
+    core = openvino.Core()
+    assert not core.compile_model(core.read_model(proto.SerializeToString()), "CPU")(x)[0][0], "the rule can go"
+    session = InferenceSession(proto.SerializeToString(), providers=PROVIDERS)
+    np.testing.assert_array_equal(session.run(None, {"x": x})[0], [True, False, True])
+    assert next(iter(session.placement)).refusals[0][1] == "OpenVINO makes false of the least int32"
+
+
 def test_int64_wraps_around_where_openvino_would_not() -> None:
     text = "g (int64[100] x) => (int64[100] y) { y = Mul(x, x) }"
     session = InferenceSession(model(text).SerializeToString(), providers=PROVIDERS)
