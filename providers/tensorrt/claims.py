@@ -23,7 +23,7 @@ from onnxgpu.providers.tensorrt.engine import Engine
 from onnxgpu.providers.tensorrt.kept_engine import kept, kernel_of
 from onnxgpu.providers.tensorrt.kernel import EngineKernel, sizes_of
 from onnxgpu.providers.tensorrt.messages import listening
-from onnxgpu.providers.tensorrt.network import Network, NetworkInput
+from onnxgpu.providers.tensorrt.network import Network, NetworkInput, ParserRefusal
 from onnxgpu.providers.tensorrt.plugins import load_plugins
 from onnxgpu.providers.tensorrt.precision import prepared
 from onnxgpu.providers.tensorrt.precision import settings_of as precision_of
@@ -84,20 +84,25 @@ class Claims:
         with self._device.working():
             if reasons := support.unsupported(model):
                 return self._excluding(segment, reasons)
-            with listening(quiet=True) as told:
-                inputs = Network(model, told).inputs()
+            try:
+                with listening(quiet=True) as told:
+                    inputs = Network(model, told).inputs()
+            except ParserRefusal as error:  # of what it said that it takes
+                reasons = {node: reason for node, reason in error.reasons.items() if node >= 0}
+                return self._excluding(segment, reasons) if reasons else Refusal(error.message)
         read_on_host = {value.name for value in inputs if value.is_shape_tensor}
         wanted = [value for value in inputs if value.is_dynamic or value.is_shape_tensor]
         profiles = self._shapes.profiles_of(segment, wanted) if wanted else ()
         if profiles is None and not self._builds_on_request and (reasons := readers(segment, read_on_host)):
             return self._excluding(segment, reasons)
         host_inputs = frozenset(i for i, value in enumerate(segment.inputs) if value.name in read_on_host)
-        made = _Once(partial(self._built, segment, model, host_inputs, wanted, profiles))
+        by_value = bool(host_inputs) and self._builds_on_request
+        made = _Once(partial(self._built, segment, model, host_inputs, wanted, profiles, by_value))
         return SegmentClaim(
             made,
             host_inputs=host_inputs,
             note=f"TensorRT {library.version()}",
-            stand_by=self._builds_later or (profiles is None and not self._builds_on_request),
+            stand_by=not by_value and (self._builds_later or (profiles is None and not self._builds_on_request)),
             engine=partial(self._kept, made, str(segment)),
         )
 
@@ -136,6 +141,7 @@ class Claims:
         host_inputs: frozenset[int],
         wanted: Sequence[NetworkInput],
         profiles: tuple[Profile, ...] | None,
+        by_value: bool,
     ) -> Kernel:
         model, report = prepared(model, self._precision)
         if report.nodes:
@@ -164,7 +170,7 @@ class Claims:
         )
         if not self._builds_later:
             wait_for(grown.builds())
-        return ByValue(grown) if host_inputs and self._builds_on_request else grown
+        return ByValue(grown) if by_value else grown
 
     @cached_property
     def _compiler(self) -> Compiler:

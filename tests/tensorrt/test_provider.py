@@ -101,6 +101,18 @@ def test_one_node_that_tensorrt_does_not_take_keeps_the_others_from_nothing() ->
     check(made, text, {"x": np.arange(12).reshape(3, 4)}, runs=3)
 
 
+def test_a_parser_that_takes_less_than_it_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    from onnxgpu.providers.tensorrt import support
+
+    monkeypatch.setattr(support, "unsupported", lambda model: {})
+    text = """g (int64[3,4] x) => (float[3,4] y) {
+      axis = Constant <value_int = 1> ()  b = CumSum (x, axis)  c = Cast <to = 1> (b)  y = Sqrt (c)
+    }"""
+    made = session(text)
+    assert steps(made)[1:] == ["CumSum CUDA", SEGMENT, "transfer Tensorrt"]
+    check(made, text, {"x": np.arange(12).reshape(3, 4)}, runs=2)
+
+
 def test_nodes_are_offered_again_no_more_often_than_asked() -> None:
     text = """g (int64[3,4] x) => (float[3,4] y) {
       axis = Constant <value_int = 1> ()

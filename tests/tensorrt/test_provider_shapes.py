@@ -123,3 +123,11 @@ def _wait_for_builds() -> None:
 
     for thread in tuple(builds._running):
         thread.join(60)
+
+
+def test_values_that_decide_shapes_wait_for_their_engine_in_the_background_too() -> None:
+    text = "g (float[4,6] x, int64[2] shape) => (float[a,b] y) { r = Relu (x)  z = Reshape (r, shape)  y = Neg (z) }"
+    made = session(text, trt_build_on_request=True, trt_build_in_background=True)
+    for shape in ((4, 6), (3, 8), (4, 6)):
+        check(made, text, {"x": rows(4, 6), "shape": np.array(shape)}, runs=2)
+    assert built() == 2
