@@ -128,7 +128,8 @@ def lay_out(plan: Plan, record: Record, memory: Sequence[StepMemory | None]) -> 
             until = max(last.get(slot, position), position)
             piece = _reusable(step, spec, position, record, pieces)
             if piece is None or piece in reused:
-                piece = _Piece(place, spec.nbytes, 0 if step.is_transfer else position, until)
+                waits_from_the_start = step.is_transfer and step.inputs[0] in plan.inputs
+                piece = _Piece(place, spec.nbytes, 0 if waits_from_the_start else position, until)
             else:
                 reused.append(piece)
                 piece.last = until
