@@ -1,7 +1,7 @@
 """Print the API as JSON, with what pybind11 does not print: which numbers the bindings take, and where they take None.
 
-Every function is called with `tensorrt_answers.cpp` behind the bindings, in a child process of its own, with arguments of the declared
-types but one. A TypeError refuses that one; whatever else happens, a crash for one, comes after it was taken. What is found is
+Every function is called with `tensorrt_answers.cpp` behind the bindings, in a child process, with arguments of the declared types
+but one. A TypeError refuses that one; whatever else happens, a crash for one, comes after it was taken. What is found is
 written in place of the type: `SupportsInt` becomes `int32` or `uint64`, `str` becomes `str | None`.
 """
 
@@ -60,8 +60,9 @@ def taken(calls: list[Callable[[], Any]]) -> list[bool]:
         if not child:
             try:
                 answer(calls[len(found) :], writing)
-            finally:
                 os._exit(0)
+            finally:
+                os._exit(1)
         os.close(writing)
         with os.fdopen(reading, "rb") as stream:
             found += [byte == ord("y") for byte in stream.read()]
