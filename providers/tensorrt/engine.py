@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from onnxgpu.errors import EPFail, InvalidArgument
+from onnxgpu.errors import EPFail, InvalidArgument, RuntimeException
 from onnxgpu.log import logger
 from onnxgpu.model_file.operation_proto import CutModel
 from onnxgpu.providers.segments.cache import Content
@@ -45,6 +45,19 @@ class Context:
     has_run: bool = False
     held: dict[str, object] = field(default_factory=dict)
     memory: tuple[int, int] = (0, 0)
+
+    def place(self, name: str, address: int) -> None:
+        """Tell it where a tensor lies, unless it knows.
+
+        Raises:
+            RuntimeException: TensorRT does not take it.
+        """
+        if self.addresses.get(name) == address:
+            return
+        with listening() as told:
+            if not self.raw.set_tensor_address(name, address):
+                raise told.failed(RuntimeException, f"TensorRT takes no address for tensor '{name}'")
+        self.addresses[name] = address
 
 
 class Engine:

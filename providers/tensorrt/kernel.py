@@ -15,11 +15,8 @@ from onnxgpu.providers.segments.shapes import Profile, closest, fits
 from onnxgpu.providers.tensorrt.engine import Context, Engine, Key
 from onnxgpu.providers.tensorrt.library import tensorrt
 from onnxgpu.providers.tensorrt.messages import listening
-from onnxgpu.providers.tensorrt.results import Results
+from onnxgpu.providers.tensorrt.results import ALIGNMENT, Results
 from onnxgpu.segment_provider import Segment
-
-ALIGNMENT = 256
-"""Of every address that TensorRT is given."""
 
 MOST_REMEMBERED = 1024
 _BYTE = np.dtype(np.uint8)
@@ -132,7 +129,7 @@ class EngineKernel:
             workspace = self._device.allocate(Spec((size,), _BYTE))  # a step of unknown results is given none
         with listening() as told:
             self._set_up(context, key, profile, inputs, stream)
-            held = [self._place_input(context, index, value) for index, value in enumerate(inputs)]
+            copies = [self._place_input(context, index, value) for index, value in enumerate(inputs)]
             results = Results(self._device, self._segment, outputs, self._nothing)
             for name in self._result_names:
                 results.place(context, name)
@@ -146,7 +143,7 @@ class EngineKernel:
                 context.key = None
                 raise results.problem() or told.failed(RuntimeException, f"TensorRT failed in {self._segment}")
         context.has_run = True
-        del held
+        del copies  # kept until here: TensorRT holds addresses alone
         return results.taken()
 
     def _inferred(self, inputs: Sequence[Value], key: Key) -> tuple[Spec, ...] | None:
@@ -187,7 +184,7 @@ class EngineKernel:
         for index in self.host_inputs:
             name = self._names[index]
             context.held[name] = values = np.array(inputs[index], order="C", ndmin=1)
-            self._set_address(context, name, values.ctypes.data)
+            context.place(name, values.ctypes.data)
         context.key = key
 
     def _place_input(self, context: Context, index: int, value: Value) -> Array | None:
@@ -199,15 +196,8 @@ class EngineKernel:
             array = self._nothing
         elif self._device.pointer(array) % ALIGNMENT:
             array = self._device.copied(array)
-        self._set_address(context, self._names[index], self._device.pointer(array))
+        context.place(self._names[index], self._device.pointer(array))
         return array
-
-    def _set_address(self, context: Context, name: str, address: int) -> None:
-        if context.addresses.get(name) == address:
-            return
-        if not context.raw.set_tensor_address(name, address):
-            raise RuntimeException(f"TensorRT's engine of {self._segment} has no tensor '{name}'")
-        context.addresses[name] = address
 
     def _profile(self, inputs: Sequence[Value], key: Key) -> int:
         """The number of the profile for a run.

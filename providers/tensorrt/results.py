@@ -17,6 +17,8 @@ from onnxgpu.providers.tensorrt.library import tensorrt
 from onnxgpu.segment_provider import Segment
 
 ALIGNMENT = 256
+"""Of every address of the device that TensorRT is given."""
+
 _BYTE = np.dtype(np.uint8)
 
 
@@ -58,11 +60,7 @@ class Results:
         elif self._device.pointer(target) % ALIGNMENT or not target.flags.c_contiguous:
             written = self._device.allocate(Spec(tuple(target.shape), target.dtype))
             self._copies.append((target, written))
-        address = self._device.pointer(written)
-        if context.addresses.get(name) != address:
-            if not context.raw.set_tensor_address(name, address):
-                raise RuntimeException(f"TensorRT's engine of {self._segment} has no tensor '{name}'")
-            context.addresses[name] = address
+        context.place(name, self._device.pointer(written))
 
     def problem(self) -> OnnxGpuError | None:
         """Why memory that TensorRT asked for was not to be had."""
@@ -80,7 +78,7 @@ class Results:
         if name not in self._allocator.shapes:
             raise RuntimeException(f"TensorRT told no shape of output '{name}' of {self._segment}")
         spec = Spec(self._allocator.shapes[name], dtype)
-        memory = self._allocator.memory.get(name)
+        memory = self._allocator.memory.pop(name, None)  # the context keeps the allocator
         return self._device.allocate(spec) if memory is None or not spec.size else self._device.view(memory, 0, spec)
 
 
