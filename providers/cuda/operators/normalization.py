@@ -46,6 +46,8 @@ def _parameters_of_a_row(operation: Operation) -> str | None:
             return "needs to know the shapes of its parameters when the session is made"
         if tuple(value.shape) != tuple(x.shape[axis % rank if rank else 0 :]):
             return "takes a scale and a bias of the shape that is normalised"
+        if value.dtype != x.dtype:
+            return "takes a scale and a bias of the input's element type"
     return _other_statistics(operation)
 
 
