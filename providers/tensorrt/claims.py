@@ -93,7 +93,7 @@ class Claims:
         read_on_host = {value.name for value in inputs if value.is_shape_tensor}
         wanted = [value for value in inputs if value.is_dynamic or value.is_shape_tensor]
         profiles = self._shapes.profiles_of(segment, wanted) if wanted else ()
-        if profiles is None and not self._builds_on_request and (reasons := readers(segment, read_on_host)):
+        if reasons := readers(segment, inputs, are_told=profiles is not None or self._builds_on_request):
             return self._excluding(segment, reasons)
         host_inputs = frozenset(i for i, value in enumerate(segment.inputs) if value.name in read_on_host)
         by_value = bool(host_inputs) and self._builds_on_request

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from onnxgpu.provider import Array, Kernel, Spec, Value
 from onnxgpu.providers.segments.builds import Build
 from onnxgpu.providers.segments.growing import GrowingKernel
+from onnxgpu.providers.tensorrt.network import NetworkInput
 from onnxgpu.segment_provider import Segment
 
 UNTOLD = (
@@ -14,18 +15,27 @@ UNTOLD = (
     "trt_profile_max_shapes their values, or set trt_build_on_request=1"
 )
 
+NO_EXTENT = "the values of '{}' decide shapes, and TensorRT wants to know beforehand how many there are"
 
-def readers(segment: Segment, deciding: Collection[str]) -> dict[int, str]:
-    """Operations that read such an input, of which nothing is known: index → why they have to go elsewhere.
+
+def readers(segment: Segment, inputs: Sequence[NetworkInput], *, are_told: bool) -> dict[int, str]:
+    """Operations that read such an input, where TensorRT cannot have it: index → why they have to go elsewhere.
 
     Args:
         segment: whose inputs they are.
-        deciding: names of the inputs whose values decide shapes.
+        inputs: as the network has them.
+        are_told: profiles say between which values they lie, or a run may show them.
     """
+    reasons: dict[str, str] = {}
+    for value in inputs:
+        if value.is_shape_tensor and (value.is_dynamic or len(value.shape) > 1):
+            reasons[value.name] = NO_EXTENT.format(value.name)
+        elif value.is_shape_tensor and not are_told:
+            reasons[value.name] = UNTOLD.format(value.name)
     return {
-        index: UNTOLD.format(found[0])
+        index: reasons[found[0]]
         for index, operation in enumerate(segment.operations)
-        if (found := [value.name for value in operation.inputs if value is not None and value.name in deciding])
+        if (found := [value.name for value in operation.inputs if value is not None and value.name in reasons])
     }
 
 

@@ -131,3 +131,12 @@ def test_values_that_decide_shapes_wait_for_their_engine_in_the_background_too()
     for shape in ((4, 6), (3, 8), (4, 6)):
         check(made, text, {"x": rows(4, 6), "shape": np.array(shape)}, runs=2)
     assert built() == 2
+
+
+def test_as_many_values_as_a_run_has_decide_shapes_elsewhere() -> None:
+    text = "g (float[4,6] x, int64[rank] shape) => (float y) { r = Relu (x)  z = Reshape (r, shape)  y = ReduceSum <keepdims = 0> (z) }"
+    made = session(text, trt_build_on_request=True)
+    reshape = next(node for node in explanation(made)["nodes"] if node["operator"] == "Reshape")
+    assert "TensorRT wants to know beforehand how many there are" in reshape["not"][0]["reason"]
+    for shape in ((4, 6), (2, 3, 4)):
+        check(made, text, {"x": rows(4, 6), "shape": np.array(shape)}, runs=2)
