@@ -12,7 +12,7 @@ from onnxgpu.log import logger
 from onnxgpu.model_file.operation_proto import CutModel
 from onnxgpu.providers.segments.cache import Content
 from onnxgpu.providers.tensorrt.library import tensorrt, version
-from onnxgpu.providers.tensorrt.messages import listening, trt_logger
+from onnxgpu.providers.tensorrt.messages import listening, made, trt_logger
 from onnxgpu.providers.tensorrt.network import embedded, errors_of
 from onnxgpu.providers.tensorrt.plugins import load_plugins
 from onnxgpu.providers.tensorrt.settings import BuildSettings
@@ -79,7 +79,7 @@ class Engine:
     def __init__(self, plan: Content, settings: BuildSettings, name: str, budget: int = 0) -> None:
         trt = tensorrt()
         self._name = name
-        self._runtime = trt.Runtime(trt_logger())
+        self._runtime = made(trt.Runtime)
         if settings.dla_core is not None and settings.dla_core < self._runtime.num_DLA_cores:
             self._runtime.DLA_core = settings.dla_core
         with listening(detailed=settings.detailed_log) as told:

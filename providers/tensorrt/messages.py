@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
-from onnxgpu.errors import OnnxGpuError
+from onnxgpu.errors import EPFail, OnnxGpuError
 from onnxgpu.log import logger
 from onnxgpu.providers.tensorrt.library import tensorrt
+
+T = TypeVar("T")
 
 _LEVELS = {
     "INTERNAL_ERROR": logging.ERROR,
@@ -60,6 +62,23 @@ def listening(*, detailed: bool = False, quiet: bool = False) -> Iterator[Told]:
         yield told
     finally:
         _listeners.remove(told)
+
+
+def made(make: Callable[[Any], T]) -> T:
+    """A `tensorrt.Builder` or `tensorrt.Runtime`.
+
+    Args:
+        make: the class.
+
+    Raises:
+        EPFail: TensorRT makes none, as where driver and library do not fit; says why in its words.
+    """
+    with listening() as told:
+        try:
+            return make(trt_logger())
+        except TypeError as error:  # the bindings', for a null pointer
+            told.errors = told.errors or [str(error)]
+            raise told.failed(EPFail, f"TensorRT makes no {make.__name__} here") from error
 
 
 def trt_logger() -> Any:

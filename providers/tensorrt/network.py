@@ -10,7 +10,7 @@ import numpy as np
 from onnxgpu.errors import EPFail
 from onnxgpu.model_file.operation_proto import CutModel
 from onnxgpu.providers.tensorrt.library import major, tensorrt, version
-from onnxgpu.providers.tensorrt.messages import Told, trt_logger
+from onnxgpu.providers.tensorrt.messages import Told, made, trt_logger
 
 if TYPE_CHECKING:
     import onnx
@@ -58,7 +58,7 @@ class Network:
 
     def __init__(self, model: CutModel, told: Told) -> None:
         trt = tensorrt()
-        self.builder = trt.Builder(trt_logger())
+        self.builder = made(trt.Builder)
         self.definition = empty_network(self.builder)
         self._parser = trt.OnnxParser(self.definition, trt_logger())
         self._model = model

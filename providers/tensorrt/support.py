@@ -9,7 +9,7 @@ from onnxgpu.dtypes import name_of
 from onnxgpu.model_file.operation_proto import CutModel
 from onnxgpu.provider import Operation, Subgraph
 from onnxgpu.providers.tensorrt.library import tensorrt
-from onnxgpu.providers.tensorrt.messages import listening, trt_logger
+from onnxgpu.providers.tensorrt.messages import listening, made, trt_logger
 from onnxgpu.providers.tensorrt.network import (
     MOST_EMBEDDED_BYTES,
     OF_NO_NODE,
@@ -90,7 +90,7 @@ def _found_by_parsing(model: CutModel) -> dict[int, str]:
 @cache
 def _builder(module: Any) -> Any:
     """The builder that networks of questions belong to."""
-    return module.Builder(trt_logger())
+    return made(module.Builder)
 
 
 @cache

@@ -8,7 +8,7 @@ from types import ModuleType
 import pytest
 
 from onnxgpu.errors import EPFail
-from onnxgpu.providers.tensorrt.messages import LONGEST, listening, trt_logger
+from onnxgpu.providers.tensorrt.messages import LONGEST, listening, made, trt_logger
 
 pytestmark = pytest.mark.usefixtures("tensorrt")
 
@@ -60,3 +60,13 @@ def test_a_question_is_quiet_and_a_long_reason_short(tensorrt: ModuleType, caplo
     with listening() as nothing:
         pass
     assert nothing.reason() == "TensorRT gives no reason"
+
+
+def test_a_builder_that_is_not_made_is_told(monkeypatch: pytest.MonkeyPatch, tensorrt: ModuleType) -> None:
+    def Builder(logger: object) -> None:
+        say(tensorrt, "ERROR", "CUDA initialization failure with error: 35")
+        raise TypeError("pybind11::init(): factory function returned nullptr")
+
+    monkeypatch.setattr(tensorrt, "Builder", Builder)
+    with pytest.raises(EPFail, match="TensorRT makes no Builder here: CUDA initialization failure with error: 35"):
+        made(tensorrt.Builder)
