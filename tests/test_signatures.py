@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from onnxgpu.execute import signatures
-from onnxgpu.execute.signatures import deciding_inputs
+from onnxgpu.execute.signatures import Signatures, deciding_inputs
 from tests.models import session
 
 CPU = ["CPUExecutionProvider"]
@@ -48,6 +51,29 @@ def test_a_value_that_changes_now_and_then_still_counts() -> None:
         axes = np.array([run // (4 * signatures.RUNS_A_VALUE) % 2])
         np.testing.assert_array_equal(s.run(None, {"x": X, "axes": axes})[0], X.sum(axes[0]))
     assert all("launch" not in source for source in s.programs[0].sources())
+
+
+def test_values_count_however_many_shapes_come() -> None:
+    s = session("g (float[M,N] x, int64[1] axes) => (float[] y) { y = ReduceSum<keepdims=0>(x, axes) }", CPU)
+    for columns in (*range(1, 12), 1, 2, 2):
+        s.run(None, {"x": np.ones((2, columns), np.float32), "axes": np.array([1])})
+    assert s.programs[0].sources()
+    assert all("launch" not in source for source in s.programs[0].sources())
+
+
+def test_a_run_that_goes_on_while_values_cease_to_count_leaves_none_behind() -> None:
+    s = session(SUM, CPU)
+    naming = s.programs[0]._naming
+
+    def fix(inputs: Sequence[Any]) -> Any:
+        """As if another thread found that values change too often, once this one has its signature."""
+        fixed = Signatures.fix(naming, inputs)
+        naming._deciding = ()
+        return fixed
+
+    naming.fix = fix  # type: ignore[method-assign]
+    for axis in (1, 1, 0, 0):
+        np.testing.assert_array_equal(s.run(None, {"x": X, "axes": np.array([axis])})[0], X.sum(axis))
 
 
 def test_what_is_computed_from_such_a_value_decides_too() -> None:

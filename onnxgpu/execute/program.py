@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from onnxgpu.execute.fixed import Changed, Context, FixedPlan, fix
 from onnxgpu.execute.handing_out import copying, forms, hand_out
 from onnxgpu.execute.loop import Observer, new_frame, pausing, run_steps
 from onnxgpu.execute.record import Kind, Record, kind_of, record_run
-from onnxgpu.execute.signatures import Signatures
+from onnxgpu.execute.signatures import Key, Signatures
 from onnxgpu.execute.stand_by import StandByKernel, has_changed
 from onnxgpu.plan.steps import Plan, Step
 from onnxgpu.provider import Array, Place, Provider, Value
@@ -93,7 +93,7 @@ class Program:
         self.plan = replace(plan, steps=tuple(_with_bodies(step, programs) for step in plan.steps))
         self._devices = () if is_body else _launching(plan)
         self._naming = Signatures(self.plan, one_kind=one_signature, by_values=not is_body)
-        self._signatures: dict[Any, _Signature] = {}
+        self._signatures: dict[Key, _Signature] = {}
         self._volatile: set[int] = set()
         self._runs = count()
 
@@ -194,7 +194,7 @@ class Program:
             known.is_inlined = known.fixed.is_inlined
         return Context(known.fixed)
 
-    def _note_change(self, key: Any, known: _Signature, position: int) -> None:
+    def _note_change(self, key: Key, known: _Signature, position: int) -> None:
         """A step gave another shape than recorded: record anew, or, if it did so before, run this signature in the loop."""
         known.unsteady = position in self._volatile
         self._volatile.add(position)
@@ -281,10 +281,9 @@ class Program:
 
     def _first_run(self, inputs: Sequence[Value], between_steps: Callable[[], None] | None) -> list[Value]:
         run = next(self._runs)
-        if self._naming.are_too_many(run):
+        if self._naming.are_too_many(inputs, tuple(self._signatures), run):
             self._signatures.clear()
-        inputs, known = self._naming.fix(inputs)
-        key = self._naming.of(inputs)  # of the copies, which nobody writes into
+        inputs, known, key = self._naming.fix(inputs)
         frame = new_frame(self.plan, inputs)
         record = record_run(self.plan, frame, self._volatile, known, between_steps)
         self._signatures[key] = _Signature(record, run)

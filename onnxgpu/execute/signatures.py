@@ -6,12 +6,11 @@ each has a plan in which it counts as a constant; if they keep changing, runs ar
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from onnxgpu.execute.record import kind_of
+from onnxgpu.execute.record import Kind, kind_of
 from onnxgpu.plan.steps import Plan
 from onnxgpu.provider import HOST, Value
 
@@ -20,6 +19,9 @@ FEW_VALUES = 4
 """So many signatures that differ in values alone are nothing to worry about."""
 RUNS_A_VALUE = 16
 """New values that come more often than once in so many runs are not worth plans."""
+
+Key = tuple[tuple[Kind | None, ...] | None, tuple[bytes | None, ...]]
+"""Of a signature: the kinds of all inputs, None where they are always the same; the values of those that decide, None for what is large."""
 
 
 class Signatures:
@@ -36,28 +38,39 @@ class Signatures:
         self._deciding = deciding_inputs(plan) if by_values else ()
         self._new_values = 0
 
-    def of(self, inputs: Sequence[Value]) -> Any:
+    def of(self, inputs: Sequence[Value]) -> Key:
         """Equal for inputs with the same signature."""
-        kinds = None if self._has_one_kind else tuple([kind_of(value) for value in inputs])
-        if not self._deciding:
-            return kinds
-        return kinds, tuple([_content(inputs[position]) for position in self._deciding])
+        return self._of(inputs, self._deciding)
 
-    def fix(self, inputs: Sequence[Value]) -> tuple[list[Value], tuple[int, ...]]:
-        """The inputs, copies of those whose values are part of the signature, and the slots of these."""
-        known = [position for position in self._deciding if _content(inputs[position]) is not None]
+    def fix(self, inputs: Sequence[Value]) -> tuple[list[Value], tuple[int, ...], Key]:
+        """The inputs, copies of those whose values are part of the signature, the slots of these, and the signature."""
+        deciding = self._deciding  # once: another thread may find at any time that values count no more
+        known = [position for position in deciding if _content(inputs[position]) is not None]
         copies = {position: inputs[position].copy() for position in known}
-        return [copies.get(position, value) for position, value in enumerate(inputs)], tuple(self._plan.inputs[p] for p in known)
+        fixed = [copies.get(position, value) for position, value in enumerate(inputs)]
+        return fixed, tuple(self._plan.inputs[p] for p in known), self._of(fixed, deciding)
 
-    def are_too_many(self, runs: int) -> bool:
-        """Note a new signature in the run with this number; True if values change too often, and do not count from now on."""
-        if not self._deciding:
+    def are_too_many(self, inputs: Sequence[Value], others: Iterable[Key], runs: int) -> bool:
+        """Note a new signature; True if values change too often, and do not count from now on.
+
+        Args:
+            inputs: those of the run.
+            others: the signatures that are known; one of the same kinds differs in values alone.
+            runs: how many there were.
+        """
+        if not self._deciding or all(kinds != self._kinds(inputs) for kinds, _ in others):
             return False
         self._new_values += 1
         if self._new_values <= FEW_VALUES or self._new_values * RUNS_A_VALUE <= runs:
             return False
         self._deciding = ()
         return True
+
+    def _of(self, inputs: Sequence[Value], deciding: Sequence[int]) -> Key:
+        return self._kinds(inputs), tuple([_content(inputs[position]) for position in deciding]) if deciding else ()
+
+    def _kinds(self, inputs: Sequence[Value]) -> tuple[Kind | None, ...] | None:
+        return None if self._has_one_kind else tuple([kind_of(value) for value in inputs])
 
 
 def deciding_inputs(plan: Plan) -> tuple[int, ...]:
