@@ -205,7 +205,7 @@ class InferenceSession(Session):
             TimeoutError: engines are still being built; they go on, and the session can be used.
             EPFail: an engine could not be built.
         """
-        warm_up(self, inputs, self._selection.providers, timeout)
+        warm_up(self, self._programs, inputs, self._selection.providers, timeout)
 
     def _adapted(self, feed: Mapping[str, Any], run_options: RunOptions | None) -> Mapping[str, Any]:
         """The feed with the parameters of the run's adapters."""

@@ -17,6 +17,7 @@ from onnxgpu.waiting import wait_for
 if TYPE_CHECKING:
     from onnxgpu.metadata import NodeArg
     from onnxgpu.plan import Plan
+    from onnxgpu.programs import Programs
     from onnxgpu.provider import Provider
     from onnxgpu.session import InferenceSession
 
@@ -41,19 +42,22 @@ def wants_warm_up(entries: Mapping[str, str]) -> bool:
     return text == "1"
 
 
-def warm_up(session: InferenceSession, feeds: Sequence[Feed], providers: Sequence[Provider], timeout: float | None) -> None:
-    """See `InferenceSession.warm_up`."""
+def warm_up(
+    session: InferenceSession, programs: Programs, feeds: Sequence[Feed], providers: Sequence[Provider], timeout: float | None
+) -> None:
+    """See `InferenceSession.warm_up`; `programs` and `providers` are the session's."""
     deadline = None if timeout is None else time.monotonic() + timeout
     chosen = list(feeds) or usual_feeds(session.get_inputs(), providers)
     for feed in chosen:
         session.run(None, feed)  # segments learn of the shapes, so that they ask for engines
-    wait_for_engines(session.plan, deadline, timeout)
+    _wait_for_engines(programs.plan, deadline, timeout)
+    programs.settle()
     for feed in chosen:
         for _ in range(RUNS):
             session.run(None, feed)
 
 
-def wait_for_engines(plan: Plan, deadline: float | None = None, timeout: float | None = None) -> None:
+def _wait_for_engines(plan: Plan, deadline: float | None, timeout: float | None) -> None:
     """Wait until every engine that a segment of the plan asked for is there.
 
     Raises:

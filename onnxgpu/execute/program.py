@@ -76,7 +76,7 @@ class Program:
         plan: its control-flow bodies become programs of their own.
         is_body: the outputs go to a control-flow kernel and may share memory with the inputs.
         one_signature: the caller makes sure that every run's inputs have the same shapes and dtypes.
-        on_change: called when a segment has an engine that it did not have.
+        on_change: called when a run finds that a segment has an engine for its shapes, the first time with each signature.
 
     Attributes:
         plan: the plan, its control-flow kernels with their bodies.
@@ -160,8 +160,6 @@ class Program:
         if known is not None and known.record.awaited and has_changed(known.record.awaited):
             self._signatures.pop(key, None)
             known = None
-            if self._on_change is not None:
-                self._on_change()
         if around is not None and (known is None or not known.is_inlined):
             with around():
                 return self._run(inputs, between_steps, given)
@@ -287,6 +285,8 @@ class Program:
         frame = new_frame(self.plan, inputs)
         record = record_run(self.plan, frame, self._volatile, known, between_steps)
         self._signatures[key] = _Signature(record, run)
+        if record.served and self._on_change is not None:
+            self._on_change()
         while len(self._signatures) > MOST_SIGNATURES:
             self._signatures.pop(min(tuple(self._signatures.items()), key=lambda item: item[1].last_used)[0], None)
         return hand_out([frame[slot] for slot in self.plan.outputs], forms(self.plan, record, is_body=self._is_body))

@@ -66,7 +66,7 @@ def _claim(content: bytes, segment: Segment, engine: Any) -> SegmentClaim:
 
 
 class _Kernel:
-    generation = 0
+    generation, is_complete = 0, True
 
     def __init__(self, content: bytes, segment: Segment) -> None:
         self._inputs, self._outputs = ([value.name for value in values] for values in (segment.inputs, segment.outputs))

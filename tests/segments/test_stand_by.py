@@ -94,6 +94,28 @@ def test_what_stood_by_goes_with_its_memory_once_it_is_never_needed_again() -> N
         made.run(None, {"x": None})
 
 
+def test_what_stood_by_goes_where_the_engine_is_there_before_the_first_run() -> None:
+    made = session(CHAIN)
+    kernel().is_complete = True
+    kernel().finish((2, 3))
+    assert "stand_by:" in str(made.plan)
+    for _ in range(4):
+        right(made, x())
+        assert "stand_by:" not in str(made.plan)
+
+
+def test_after_a_warm_up_nothing_is_left_to_draw_up() -> None:
+    made = session(CHAIN)
+    kernel().is_complete = True
+    kernel().finish((2, 3))
+    made.warm_up([{"x": x()}])
+    (program,) = made.programs
+    assert "stand_by:" not in str(made.plan)
+    assert program.sources()
+    right(made, x())
+    assert made.programs == (program,)
+
+
 def test_each_shape_changes_by_itself() -> None:
     made = session(CHAIN)
     for rows in (2, 5, 2, 5):
