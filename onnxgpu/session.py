@@ -156,6 +156,7 @@ class InferenceSession(Session):
         if request is not None:
             save_context_model(loaded, self._placement, request)
             proceed()
+        self._wrote_engines = request is not None
         self._placement = fuse(loaded.model, self._placement, level=level)
         proceed()
         plan = make_plan(loaded.model.graph, self._placement, chosen)
@@ -253,7 +254,9 @@ class InferenceSession(Session):
     def __getstate__(self) -> Any:
         """What the session is made of: it is made again where it is unpickled or copied, from the same path or bytes."""
         source, options, *rest = self._made_of
-        return (source if isinstance(source, (str, bytes)) else source.SerializeToString(), options.without("ep.context_enable"), *rest)
+        if self._wrote_engines:
+            options = options.with_entry("ep.context_enable", "0")
+        return (source if isinstance(source, (str, bytes)) else source.SerializeToString(), options, *rest)
 
     def __setstate__(self, state: Any) -> None:
         source, options, providers, provider_options, others = state

@@ -42,12 +42,10 @@ class Options:
             logger.warning("Config with key [%s] already exists with value [%s]. It will be overwritten", key, self._config[key])
         self._config[key] = value
 
-    def without(self, key: str) -> Self:
-        """These options without a configuration entry."""
-        if key not in self._config:
-            return self
+    def with_entry(self, key: str, value: str) -> Self:
+        """A copy of these options with this value of a configuration entry."""
         made = copy(self)
-        made._config = {name: value for name, value in self._config.items() if name != key}
+        made._config = {**self._config, key: value}
         return made
 
     def _entry(self, key: str) -> str:

@@ -536,6 +536,10 @@ def test_options_of_a_provider_may_ask_for_the_model(monkeypatch: pytest.MonkeyP
         assert [path.name for path in Path("out").iterdir()] == ["m_ctx.onnx"]
     session("m.onnx", ep__context_enable="0", ep__context_file_path="off.onnx")
     assert not Path("off.onnx").exists()
+    made = session("m.onnx")
+    Path("out/m_ctx.onnx").unlink()
+    check(pickle.loads(pickle.dumps(made)))
+    assert not Path("out/m_ctx.onnx").exists(), "a session that is unpickled writes no second model"
 
 
 def test_entries_without_effect_are_told(caplog: pytest.LogCaptureFixture) -> None:
