@@ -39,10 +39,14 @@ Progress = tuple[str, int, int]
 class _Line:
     """Who builds now, and who waits for a turn, in the order in which they asked."""
 
-    def __init__(self, at_once: int) -> None:
-        self.at_once = at_once
+    def __init__(self) -> None:
         self._members: list[object] = []
         self._moved = threading.Condition()
+
+    @property
+    def at_once(self) -> int:
+        """How many build at once."""
+        return int(knobs.BUILDS())
 
     def join(self, member: object) -> None:
         with self._moved:
@@ -61,7 +65,7 @@ class _Line:
             self._moved.notify_all()
 
 
-_line = _Line(knobs.BUILDS())
+_line = _Line()
 
 
 class Build(Generic[T]):
@@ -76,10 +80,15 @@ class Build(Generic[T]):
         self.name, self._state, self._process = name, _State[T](), os.getpid()
         arguments = name, work, current_scope(), _line
         self._thread = threading.Thread(target=self._state.run, args=arguments, name=f"onnxgpu builds {name}", daemon=True)
-        _line.join(self._state)
         weakref.finalize(self, self._state.cancelled.set).atexit = False
+        _line.join(self._state)
         _running[self._thread] = self._state
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:  # the system has no more threads
+            _line.leave(self._state)
+            del _running[self._thread]
+            raise
 
     @property
     def is_done(self) -> bool:
@@ -185,7 +194,7 @@ _running: dict[threading.Thread, _State[Any]] = {}
 def _begin_in_forked_child() -> None:
     """No thread of the parent is here that could leave the line."""
     global _line
-    _line = _Line(knobs.BUILDS())
+    _line = _Line()
     _running.clear()
 
 

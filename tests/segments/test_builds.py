@@ -263,10 +263,23 @@ def test_a_forked_process_does_not_wait_for_its_parents_builds() -> None:
     assert build.result() == b"engine"
 
 
-def test_the_number_at_once_is_a_knob() -> None:
-    code = "from onnxgpu.providers.segments import builds; print(builds._line.at_once)"
-    out = subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, "ONNXGPU_BUILDS": "3"}, capture_output=True, check=True, text=True
-    )
-    assert out.stdout.strip() == "3"
+def test_the_number_at_once_is_a_knob(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ONNXGPU_BUILDS", raising=False)
     assert builds_module._line.at_once == 1
+    monkeypatch.setenv("ONNXGPU_BUILDS", "3")
+    assert builds_module._line.at_once == 3
+    monkeypatch.setenv("ONNXGPU_BUILDS", "none")
+    with pytest.raises(InvalidArgument, match="ONNXGPU_BUILDS='none': expected a number above 0"):
+        Build("m", lambda report: 1).result()
+
+
+def test_a_thread_that_cannot_be_made_holds_no_place_in_the_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", _no_more_threads)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            Build("m", lambda report: 1)
+    assert Build("m", lambda report: 2).result() == 2
+
+
+def _no_more_threads(thread: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
