@@ -16,6 +16,9 @@ from onnxgpu.providers.cuda import device
 MAJORS = (10, 11)
 """The versions whose API this provider knows."""
 
+FIRST = (10, 1)
+"""The oldest of them: 10.0 has no `supports_model_v2`, no sizes of device memory for a profile, and a budget for weights of its own."""
+
 _MODULES = ("tensorrt", "tensorrt_bindings")
 """NVIDIA's package, and the bindings alone, which it imports and which are a distribution of their own."""
 
@@ -95,8 +98,9 @@ def _imported(name: str) -> tuple[Any, str | None]:
         return None, f"the package {name} is installed but cannot be imported: {type(error).__name__}: {error}. {_advice(error)}"
     if not hasattr(module, "Builder"):
         return None, f"the package {name} has no Builder: it is an empty one, of type stubs or of a failed installation ({_REMEDY})"
-    if _major(module) not in MAJORS:
-        return None, f"TensorRT {module.__version__} is installed, and onnxgpu knows {' and '.join(map(str, MAJORS))} ({_REMEDY})"
+    if _major(module) not in MAJORS or _first_two(module) < FIRST:
+        known = f"{' and '.join(map(str, MAJORS))}, from {'.'.join(map(str, FIRST))} on"
+        return None, f"TensorRT {module.__version__} is installed, and onnxgpu knows {known} ({_REMEDY})"
     return module, None
 
 
@@ -107,4 +111,9 @@ def _advice(error: Exception) -> str:
 
 
 def _major(module: Any) -> int:
-    return int(str(module.__version__).partition(".")[0])
+    return _first_two(module)[0]
+
+
+def _first_two(module: Any) -> tuple[int, int]:
+    first, second = str(module.__version__).split(".")[:2]
+    return int(first), int(second)

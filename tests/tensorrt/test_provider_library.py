@@ -46,13 +46,13 @@ def test_type_stubs_alone_are_not_tensorrt(real: pytest.MonkeyPatch) -> None:
     assert "has no Builder: it is an empty one, of type stubs" in (library.problem() or "")
 
 
-@pytest.mark.parametrize("version", ["8.6.1", "9.3.0", "12.0.1"])
+@pytest.mark.parametrize("version", ["8.6.1", "9.3.0", "10.0.1", "12.0.1"])
 def test_a_version_that_is_not_known(real: pytest.MonkeyPatch, version: str) -> None:
     real.setattr(library, "import_module", lambda name: package(Builder=object, __version__=version))
-    assert f"TensorRT {version} is installed, and onnxgpu knows 10 and 11" in (library.problem() or "")
+    assert f"TensorRT {version} is installed, and onnxgpu knows 10 and 11, from 10.1 on" in (library.problem() or "")
 
 
-@pytest.mark.parametrize("version", ["10.0.1", "10.13.3.9", "11.4.0.106"])
+@pytest.mark.parametrize("version", ["10.1.0", "10.13.3.9", "11.4.0.106"])
 def test_a_version_that_is_known(real: pytest.MonkeyPatch, version: str) -> None:
     made = package(Builder=object, __version__=version)
     real.setattr(library, "import_module", lambda name: made)
