@@ -8,6 +8,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+from onnxgpu.dtypes import name_of
 from onnxgpu.log import logger
 from onnxgpu.model_file.operation_proto import CutModel, model_of
 from onnxgpu.provider import Claim, Kernel, Operation, Refusal, ValueInfo
@@ -23,7 +24,7 @@ from onnxgpu.providers.tensorrt.engine import Engine
 from onnxgpu.providers.tensorrt.kept_engine import kept, kernel_of
 from onnxgpu.providers.tensorrt.kernel import EngineKernel, sizes_of
 from onnxgpu.providers.tensorrt.messages import listening
-from onnxgpu.providers.tensorrt.network import Network, NetworkInput, ParserRefusal
+from onnxgpu.providers.tensorrt.network import Network, NetworkInput, ParserRefusal, excess
 from onnxgpu.providers.tensorrt.plugins import load_plugins
 from onnxgpu.providers.tensorrt.precision import prepared
 from onnxgpu.providers.tensorrt.precision import settings_of as precision_of
@@ -34,6 +35,7 @@ from onnxgpu.providers.tensorrt.timing import timing_cache_file
 from onnxgpu.segment_provider import Engine as KeptEngine
 from onnxgpu.segment_provider import Exclusions, Segment, SegmentClaim, Shape, ShapesAt
 
+_PACKED = "engines take and give no elements of less than a byte, as inside of them two are in one"
 _NO_RANK = "TensorRT takes no input whose number of dimensions is not known"
 
 
@@ -77,10 +79,17 @@ class Claims:
         """See `onnxgpu.segment_provider.SegmentProvider.claim_segment`."""
         if unknown := {value.name for value in segment.inputs if value.shape is None}:
             return Exclusions({i: _NO_RANK for i, operation in enumerate(segment.operations) if unknown & _names(operation)})
+        if packed := {
+            v.name for v in (*segment.inputs, *segment.outputs) if v.dtype is not None and name_of(v.dtype) in support.HALF_BYTES
+        }:
+            touching = (i for i, o in enumerate(segment.operations) if packed & (_names(o) | set(_results(o))))
+            return Exclusions(dict.fromkeys(touching, _PACKED))
         try:
             model = model_of(segment)
         except (TypeError, ValueError) as error:
             return Refusal(f"the segment cannot be handed over: {error}")
+        if (reason := excess(model)) is not None:
+            return Refusal(reason)
         with self._device.working():
             if reasons := support.unsupported(model):
                 return self._excluding(segment, reasons)

@@ -13,7 +13,7 @@ from onnxgpu.model_file.operation_proto import CutModel
 from onnxgpu.providers.segments.cache import Content
 from onnxgpu.providers.tensorrt.library import tensorrt, version
 from onnxgpu.providers.tensorrt.messages import listening, made, trt_logger
-from onnxgpu.providers.tensorrt.network import embedded, errors_of
+from onnxgpu.providers.tensorrt.network import embedded, errors_of, takes_references
 from onnxgpu.providers.tensorrt.plugins import load_plugins
 from onnxgpu.providers.tensorrt.settings import BuildSettings
 
@@ -36,6 +36,8 @@ class Context:
         has_run: it ran with this key, so that TensorRT has nothing left to prepare.
         held: memory of the host that it reads.
         memory: address and size of its scratch memory.
+        allocator: its `tensorrt.IOutputAllocator`, one for all runs: the bindings keep whichever they are given as long as the context.
+        allocates: outputs that it was given the allocator for.
     """
 
     raw: Any
@@ -45,6 +47,8 @@ class Context:
     has_run: bool = False
     held: dict[str, object] = field(default_factory=dict)
     memory: tuple[int, int] = (0, 0)
+    allocator: Any = None
+    allocates: set[str] = field(default_factory=set)
 
     def place(self, name: str, address: int) -> None:
         """Tell it where a tensor lies, unless it knows.
@@ -71,9 +75,11 @@ class Engine:
 
     Attributes:
         raw: the engine.
+        streams_weights: some stay on the host; no CUDA graph can be captured from it then.
 
     Raises:
         EPFail: TensorRT does not read it.
+        InvalidArgument: it does not take the budget.
     """
 
     def __init__(self, plan: Content, settings: BuildSettings, name: str, budget: int = 0) -> None:
@@ -87,19 +93,20 @@ class Engine:
             self.raw = self._runtime.deserialize_cuda_engine(plan)
         if self.raw is None:
             raise told.failed(EPFail, f"TensorRT {version()} does not read the engine of {name}")
-        if budget:
-            self._stream_weights(budget)
+        self.streams_weights = bool(budget) and self._stream_weights(budget)
         self._idle: list[Context] = []
         self._lock = threading.RLock()  # a graph that is collected gives its context back, at any moment
 
-    def _stream_weights(self, budget: int) -> None:
+    def _stream_weights(self, budget: int) -> bool:
+        """Leave weights on the host that are more than the budget; True if there are any."""
         streamable = int(self.raw.streamable_weights_size)
         wanted = int(self.raw.get_weight_streaming_automatic_budget()) if budget == AUTOMATIC else min(budget, streamable)
         with listening() as told:
             self.raw.weight_streaming_budget_v2 = wanted
-        if told.errors:
+        if int(self.raw.weight_streaming_budget_v2) != wanted:  # the bindings drop what the setter says
             raise told.failed(InvalidArgument, f"option 'trt_weight_streaming_budget': {wanted:,} of {streamable:,} bytes for {self._name}")
         logger.info("%s keeps %s of %s bytes of weights on the device", self._name, f"{wanted:,}", f"{streamable:,}")
+        return wanted < streamable
 
     def workspace(self, profile: int) -> int:
         """Bytes of device memory that a context needs with this profile."""
@@ -159,7 +166,7 @@ def refit(engine: Engine, model: CutModel, name: str) -> None:
 
 def _given(parser: Any, model: CutModel) -> bool:
     """Hand over the weights where they lie, if this version can."""
-    if not model.weights or not hasattr(parser, "load_model_proto"):
+    if not model.weights or not takes_references(parser):
         return bool(parser.refit_from_bytes(embedded(model)))
     return (
         bool(parser.load_model_proto(model.proto.SerializeToString()))

@@ -8,7 +8,7 @@ import numpy as np
 
 from onnxgpu.errors import EPFail, InvalidArgument, OnnxGpuError, RuntimeException
 from onnxgpu.provider import Array, Spec, Value
-from onnxgpu.providers.cuda.capture import NotCapturable, is_going_on, keep
+from onnxgpu.providers.cuda.capture import NotCapturable, forbid, is_going_on, keep
 from onnxgpu.providers.cuda.failures import launched
 from onnxgpu.providers.cuda.gpu import Gpu
 from onnxgpu.providers.segments.shapes import Profile, closest, fits
@@ -96,6 +96,8 @@ class EngineKernel:
     def launch(self, inputs: Sequence[Value], outputs: Sequence[Array] | None, workspace: Array | None) -> Sequence[Value]:
         """Enqueue the engine; a context that a graph is captured from stays with that graph."""
         launched.append(str(self._segment))
+        if self.engine.streams_weights:
+            forbid(f"{self._segment}: its weights are streamed from the host")
         engine, key = self.engine, self._key(inputs)
         profile = self._profile(inputs, key)
         is_captured = is_going_on()
@@ -130,9 +132,9 @@ class EngineKernel:
         with listening() as told:
             self._set_up(context, key, profile, inputs, stream)
             copies = [self._place_input(context, index, value) for index, value in enumerate(inputs)]
-            results = Results(self._device, self._segment, outputs, self._nothing)
+            results = Results(self._device, self._segment, outputs, self._nothing, context)
             for name in self._result_names:
-                results.place(context, name)
+                results.place(name)
             if workspace is not None:
                 address = self._device.pointer(workspace)
                 memory = address + (shift := -address % ALIGNMENT), workspace.size - shift
@@ -156,7 +158,7 @@ class EngineKernel:
                 if missing:
                     raise told.failed(RuntimeException, f"TensorRT does not know enough of {missing} to run {self._segment}")
                 shapes = [tuple(context.raw.get_tensor_shape(name)) for name in self._result_names]
-            except RuntimeError as error:
+            except (RuntimeError, ValueError) as error:  # of a shape that is not known, the bindings say that it has no length
                 context.key = None
                 raise RuntimeException(
                     f"TensorRT cannot run {self._segment} with {self._told(inputs)}: {told.reason(str(error))}"
@@ -177,7 +179,7 @@ class EngineKernel:
             if context.profile != profile:
                 if not raw.set_optimization_profile_async(profile, stream):
                     raise told.failed(RuntimeException, f"TensorRT does not switch to profile {profile} of {self._segment}")
-                context.profile = profile
+                context.profile, context.memory = profile, (0, 0)
             for index, value in enumerate(inputs):
                 if not raw.set_input_shape(self._names[index], tuple(value.shape)):
                     raise told.failed(RuntimeException, f"TensorRT cannot run {self._segment} with {self._told(inputs)}")

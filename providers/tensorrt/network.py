@@ -91,12 +91,28 @@ class ParserRefusal(EPFail):
 
 def parse(parser: Any, model: CutModel) -> bool:
     """Read `model`; weights by reference where this version of the parser can, so that they may have more than 2 GB."""
-    if not model.weights or not hasattr(parser, "load_model_proto"):
+    if not model.weights or not takes_references(parser):
         return bool(parser.parse(embedded(model)))
     return (
         bool(parser.load_model_proto(model.proto.SerializeToString()))
         and all(parser.load_initializer(name, array.ctypes.data, array.nbytes) for name, array in model.weights.items())
         and bool(parser.parse_model_proto())
+    )
+
+
+def takes_references(parser: Any) -> bool:
+    """Whether a parser, or one that refits, or the class, reads weights where they lie: from TensorRT 10.13 on."""
+    return hasattr(parser, "load_initializer")
+
+
+def excess(model: CutModel) -> str | None:
+    """Why no parser of this version can be given the model; None if one can."""
+    size = total_bytes(model)
+    if size <= MOST_EMBEDDED_BYTES or takes_references(tensorrt().OnnxParser):
+        return None
+    return (
+        f"a segment has {size:,} bytes of weights, and the parser of TensorRT {version()} takes no more than {MOST_EMBEDDED_BYTES:,} "
+        "in one model: use TensorRT 10.13 or later"
     )
 
 
@@ -108,12 +124,8 @@ def embedded(model: CutModel) -> bytes:
     """
     import onnx
 
-    size = total_bytes(model)
-    if size > MOST_EMBEDDED_BYTES:
-        raise EPFail(
-            f"a segment has {size:,} bytes of weights, and the parser of TensorRT {version()} takes no more than {MOST_EMBEDDED_BYTES:,} "
-            "in one model: use a TensorRT whose OnnxParser has load_initializer"
-        )
+    if (reason := excess(model)) is not None:
+        raise EPFail(reason)
     proto = onnx.ModelProto()
     proto.CopyFrom(model.proto)
     for tensor in proto.graph.initializer:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from onnxgpu.dtypes import dtype_of, name_of
 from onnxgpu.errors import EPFail, InvalidArgument, NoSuchFile
 from onnxgpu.providers.tensorrt.engine import Engine
-from onnxgpu.providers.tensorrt.library import tensorrt
+from onnxgpu.providers.tensorrt.library import tensorrt, version
 from onnxgpu.providers.tensorrt.messages import listening, trt_logger
-from onnxgpu.providers.tensorrt.network import errors_of
+from onnxgpu.providers.tensorrt.network import errors_of, takes_references
+from onnxgpu.providers.tensorrt.support import HALF_BYTES
 
 if TYPE_CHECKING:
     import onnx
@@ -65,6 +68,11 @@ def _read_with_data(parser: Any, content: bytes, options: Mapping[str, Any]) -> 
     import onnx
 
     start, size = int(options["trt_external_data_bytestream"]), int(options.get("trt_external_data_bytestream_size", 0))
+    if not takes_references(parser):
+        raise EPFail(
+            f"TensorRT {version()} cannot take external data from memory (trt_external_data_bytestream): give "
+            "trt_onnx_model_folder_path, where the model lies beside its data, or use TensorRT 10.13 or later"
+        )
     model = onnx.ModelProto.FromString(content)
     places = {}
     for tensor in model.graph.initializer:
@@ -83,5 +91,11 @@ def _read_with_data(parser: Any, content: bytes, options: Mapping[str, Any]) -> 
 
 
 def _place(tensor: onnx.TensorProto) -> tuple[int, int]:
+    """Where the elements begin, and how many bytes they take, which a writer need not tell."""
     told = {entry.key: entry.value for entry in tensor.external_data}
-    return int(told.get("offset", 0)), int(told.get("length", 0))
+    return int(told.get("offset", 0)), int(told.get("length", 0)) or _size(tensor)
+
+
+def _size(tensor: onnx.TensorProto) -> int:
+    count, dtype = prod(map(int, tensor.dims)), dtype_of(tensor.data_type)
+    return (count + 1) // 2 if name_of(dtype) in HALF_BYTES else count * dtype.itemsize

@@ -30,29 +30,27 @@ class Results:
         segment: whose they are.
         given: memory for them; None: the shapes depend on the data.
         nothing: memory that an empty output is said to lie in.
+        context: what runs.
     """
 
-    def __init__(self, device: Gpu, segment: Segment, given: Sequence[Array] | None, nothing: Array) -> None:
-        self._device, self._segment, self._given, self._nothing = device, segment, given, nothing
+    def __init__(self, device: Gpu, segment: Segment, given: Sequence[Array] | None, nothing: Array, context: Context) -> None:
+        self._device, self._segment, self._given, self._nothing, self._context = device, segment, given, nothing, context
         self._positions = {value.name: index for index, value in enumerate(segment.outputs)}
         self._copies: list[tuple[Any, Any]] = []
-        self._allocator: Any = None
         if given is None:
             forbid(f"{segment}: the shapes of its outputs depend on the data")
-            self._allocator = _allocator_class(tensorrt())(device)
+            context.allocator = context.allocator or _allocator_class(tensorrt())(device)
+            context.allocator.begin()
 
-    def place(self, context: Context, name: str) -> None:
-        """Tell a context where it writes an output.
+    def place(self, name: str) -> None:
+        """Tell the context where it writes an output.
 
         Raises:
             RuntimeException: TensorRT does not take it.
         """
-        if self._allocator is not None:
-            context.held[name] = self._allocator
-            if not context.raw.set_output_allocator(name, self._allocator):
-                raise RuntimeException(f"TensorRT takes no memory for output '{name}' of {self._segment}")
+        self._allocate(name, wanted=self._given is None)
+        if self._given is None:
             return
-        assert self._given is not None
         target = self._given[self._positions[name]]
         written = target
         if not target.size:
@@ -60,11 +58,19 @@ class Results:
         elif self._device.pointer(target) % ALIGNMENT or not target.flags.c_contiguous:
             written = self._device.allocate(Spec(tuple(target.shape), target.dtype))
             self._copies.append((target, written))
-        context.place(name, self._device.pointer(written))
+        self._context.place(name, self._device.pointer(written))
+
+    def _allocate(self, name: str, *, wanted: bool) -> None:
+        context = self._context
+        if wanted == (name in context.allocates):
+            return
+        if not context.raw.set_output_allocator(name, context.allocator if wanted else None):
+            raise RuntimeException(f"TensorRT takes no memory for output '{name}' of {self._segment}")
+        context.allocates ^= {name}
 
     def problem(self) -> OnnxGpuError | None:
         """Why memory that TensorRT asked for was not to be had."""
-        return None if self._allocator is None else self._allocator.error
+        return self._context.allocator.error if self._given is None else None
 
     def taken(self) -> Sequence[Array]:
         """The outputs."""
@@ -75,11 +81,16 @@ class Results:
         return [self._grown(value.name, value.dtype or _BYTE) for value in self._segment.outputs]
 
     def _grown(self, name: str, dtype: np.dtype) -> Array:
-        if name not in self._allocator.shapes:
+        allocator = self._context.allocator
+        if name not in allocator.shapes:
             raise RuntimeException(f"TensorRT told no shape of output '{name}' of {self._segment}")
-        spec = Spec(self._allocator.shapes[name], dtype)
-        memory = self._allocator.memory.pop(name, None)  # the context keeps the allocator
-        return self._device.allocate(spec) if memory is None or not spec.size else self._device.view(memory, 0, spec)
+        spec = Spec(allocator.shapes[name], dtype)
+        memory = allocator.memory.pop(name, None)  # the context keeps the allocator
+        if not spec.size:
+            return self._device.allocate(spec)
+        if memory is None:
+            raise RuntimeException(f"TensorRT asked for no memory for output '{name}' of {self._segment}, {spec.nbytes} bytes")
+        return self._device.view(memory, 0, spec)
 
 
 @cache
@@ -88,6 +99,9 @@ def _allocator_class(module: Any) -> Any:
         def __init__(self, device: Gpu) -> None:
             module.IOutputAllocator.__init__(self)
             self._device = device
+            self.begin()
+
+        def begin(self) -> None:
             self.memory: dict[str, Array] = {}
             self.shapes: dict[str, tuple[int, ...]] = {}
             self.error: OnnxGpuError | None = None
@@ -95,8 +109,8 @@ def _allocator_class(module: Any) -> Any:
         def reallocate_output(self, tensor_name: str, memory: int, size: int, alignment: int) -> int:
             try:
                 self.memory[tensor_name] = array = self._device.allocate(Spec((max(size, 1),), _BYTE))
-            except OnnxGpuError as error:  # it must not pass through TensorRT
-                self.error = error
+            except Exception as error:  # the bindings would print it
+                self.error = error if isinstance(error, OnnxGpuError) else self._device.explained(error, f"output '{tensor_name}'")
                 return 0
             return self._device.pointer(array)
 

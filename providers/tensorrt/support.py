@@ -27,6 +27,9 @@ TYPES = frozenset(
 )
 """ONNX's names of the element types that TensorRT has."""
 
+HALF_BYTES = frozenset({"int4", "uint4", "float4e2m1"})
+"""Of the types, those of which TensorRT has two elements in a byte, and arrays here one."""
+
 _NOT_SAID = "TensorRT's parser does not take it, and gives no reason"
 
 
@@ -59,7 +62,7 @@ def unsupported(model: CutModel) -> dict[int, str]:
     """The nodes of `model` that the parser does not take: position → its words.
 
     Where it does not take the whole, it parts the rest into subgraphs of which it says no more than that they may be tried: these have
-    to be asked about again, each by itself.
+    to be asked about again, each by itself. They leave out the node of its last error alone; those of the others are refused too.
     """
     if total_bytes(model) > MOST_EMBEDDED_BYTES:
         return _found_by_parsing(model)
@@ -72,7 +75,7 @@ def unsupported(model: CutModel) -> dict[int, str]:
         reasons = errors_of(parser)
         open_nodes = {int(node) for index in range(parser.num_subgraphs) for node in parser.get_subgraph_nodes(index)}
     every = range(len(model.proto.graph.node))
-    refused = [node for node in every if node not in open_nodes] or [node for node in reasons if node >= 0] or every
+    refused = sorted({node for node in every if node not in open_nodes} | {node for node in reasons if node in every}) or every
     return {node: reasons.get(node, reasons.get(OF_NO_NODE, _NOT_SAID)) for node in refused}
 
 

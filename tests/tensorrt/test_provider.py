@@ -21,7 +21,7 @@ from onnxgpu.model_file.operation_proto import CutModel
 from onnxgpu.provider import Spec
 from onnxgpu.providers.tensorrt import stand_in
 from tests.emulated import PLAIN
-from tests.tensorrt.sessions import CPU, SEGMENT, TENSORRT, built, check, on_cpu, perceptron, rows, session, steps
+from tests.tensorrt.sessions import CPU, CUDA, SEGMENT, TENSORRT, built, check, on_cpu, perceptron, rows, session, steps
 
 pytestmark = pytest.mark.usefixtures("tensorrt")
 
@@ -99,6 +99,41 @@ def test_one_node_that_tensorrt_does_not_take_keeps_the_others_from_nothing() ->
     (refused,) = [node for node in explanation(made)["nodes"] if node["provider"] != TENSORRT]
     assert refused["not"] == [{"provider": TENSORRT, "reason": "Found invalid input type of INT64 (UNSUPPORTED_NODE_DATATYPE)"}]
     check(made, text, {"x": np.arange(12).reshape(3, 4)}, runs=3)
+
+
+def test_all_that_the_parser_has_errors_of_is_refused_at_once() -> None:
+    text = """g (float[1,2,9,9] x) => (float[1,2,h,w] y) {
+      a = Relu (x)
+      b = MaxPool <kernel_shape = [2, 2], dilations = [2, 2]> (a)
+      c = Neg (b)
+      d = MaxPool <kernel_shape = [2, 2], dilations = [2, 2]> (c)
+      y = Neg (d)
+    }"""
+    made = session(text)
+    assert steps(made) == ["transfer Tensorrt", SEGMENT, "MaxPool CUDA", SEGMENT, "MaxPool CUDA", SEGMENT, "transfer Tensorrt"]
+    assert sum(call.member == "supports_model_v2" for call in stand_in.recorded()) == 4  # the whole, and each part
+    check(made, text, {"x": rows(18, 9).reshape(1, 2, 9, 9)})
+
+
+def test_elements_of_half_a_byte_stay_inside_or_outside() -> None:
+    text = "g (int4[4] x) => (float[4] y) { a = Cast <to = 1> (x)  y = Neg (a) }"
+    made = session(text)
+    assert steps(made) == ["transfer Tensorrt", "Cast CUDA", SEGMENT, "transfer Tensorrt"]
+    (cast,) = [node for node in explanation(made)["nodes"] if node["operator"] == "Cast"]
+    assert [each["reason"] for each in cast["not"]] == [
+        "engines take and give no elements of less than a byte, as inside of them two are in one"
+    ]
+
+
+def test_a_segment_that_is_too_large_for_the_parser_goes_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    from onnxgpu.providers.tensorrt import network
+
+    monkeypatch.setattr(network, "MOST_EMBEDDED_BYTES", 10_000)
+    monkeypatch.setattr(network, "takes_references", lambda parser: False)
+    made = session(perceptron(2))
+    assert all(node["provider"] == CUDA for node in explanation(made)["nodes"])
+    (reason, *_) = [node["not"][0]["reason"] for node in explanation(made)["nodes"]]
+    assert "a segment has 32,768 bytes of weights" in reason and "use TensorRT 10.13 or later" in reason
 
 
 def test_a_parser_that_takes_less_than_it_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -280,6 +315,16 @@ def test_memory_that_an_output_cannot_have_is_told(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(CupyDevice, "allocate", allocate)
     with pytest.raises(OutOfMemory, match="bytes are not to be had"):
         made.run(None, {"x": rows(4, 6)})
+
+
+def test_an_output_that_tensorrt_asked_no_memory_for_is_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    from onnxgpu.providers.tensorrt.stand_in import execution, gpu
+
+    text = "finds (float[4,6] x) => (int64[2,k] y) { a = Relu (x)  y = NonZero (a) }"
+    made = session(text)
+    monkeypatch.setattr(execution, "_reallocated", lambda allocator, name, current, size, stream: gpu.allocate(size))
+    with pytest.raises(RuntimeException, match=r"TensorRT asked for no memory for output 'y' of .*, 384 bytes"):
+        made.run(None, {"x": np.ones((4, 6), np.float32)})
 
 
 def test_another_gpu_of_the_machine() -> None:

@@ -132,7 +132,35 @@ def test_an_engine_is_built_in_a_process_of_its_own() -> None:
 def test_weights_are_streamed_within_a_budget() -> None:
     made = session(perceptron(2), trt_weight_streaming_budget=16384)
     check(made, perceptron(2), {"x": rows(2)}, runs=2)
-    assert [call.text for call in stand_in.recorded() if call.member == "weight_streaming_budget_v2"] == [" = 16384"]
+    assert [call.text for call in stand_in.recorded() if call.member == "weight_streaming_budget_v2" and call.text] == [" = 16384"]
+
+
+def test_an_engine_with_streamed_weights_is_in_no_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    from onnxgpu.providers.tensorrt.stand_in import gpu
+
+    captured: list[int] = []
+    plain = gpu.is_capturing
+
+    def is_capturing(stream: int) -> bool:
+        if plain(stream):
+            captured.append(stream)
+        return plain(stream)
+
+    monkeypatch.setattr(gpu, "is_capturing", is_capturing)
+    made = session(perceptron(2), trt_weight_streaming_budget=16384, trt_cuda_graph_enable=True)
+    check(made, perceptron(2), {"x": rows(2)}, runs=5)
+    assert not captured
+    made = session(perceptron(2), trt_weight_streaming_budget=1 << 30, trt_cuda_graph_enable=True)
+    check(made, perceptron(2), {"x": rows(2)}, runs=5)
+    assert captured
+
+
+def test_a_budget_that_tensorrt_does_not_take_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    from onnxgpu.providers.tensorrt.stand_in.engine import Engine
+
+    monkeypatch.setattr(Engine, "get_weight_streaming_automatic_budget", lambda self: -5)
+    with pytest.raises(InvalidArgument, match=r"'trt_weight_streaming_budget': -5 of .* bytes for .*: .*is negative"):
+        session(perceptron(2), trt_weight_streaming_budget=-1)
 
 
 def test_operators_of_plugins(tmp_path: Path) -> None:

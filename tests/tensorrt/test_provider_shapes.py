@@ -76,6 +76,15 @@ def test_shapes_that_depend_on_the_data() -> None:
         check(made, NONZERO, {"x": x}, runs=2)
 
 
+def test_a_context_is_given_one_allocator_for_all_runs() -> None:
+    made = session(NONZERO)
+    for _ in range(3):
+        check(made, NONZERO, {"x": rows(4, 6)}, runs=2)
+    given = [call for call in stand_in.recorded() if call.member == "set_output_allocator"]
+    contexts = [call for call in stand_in.recorded() if call.member == "create_execution_context"]
+    assert len(given) == len(contexts) == 1  # the bindings keep each as long as the context
+
+
 def test_an_empty_tensor_has_an_address() -> None:
     made = session(perceptron(), trt_build_on_request=True)
     check(made, perceptron(), {"x": rows(0)}, runs=3)

@@ -53,6 +53,8 @@ class ExecutionContext:
         self.shapes: dict[str, Shape] = {}
         self.addresses: dict[str, int] = {}
         self.allocators: dict[str, Any] = {}
+        self._given_allocators: list[Any] = []
+        """All that were ever set: the bindings declare `py::keep_alive<1, 3>`, so that they live as long as the context."""
         self.aux_streams: tuple[int, ...] = ()
         self.consumed_event = 0
         self.profiler: Any = None
@@ -271,6 +273,7 @@ class ExecutionContext:
             self.allocators.pop(name, None)
         else:
             self.allocators[name] = output_allocator
+            self._given_allocators.append(output_allocator)
         return True
 
     def get_output_allocator(self, name: str) -> Any:
