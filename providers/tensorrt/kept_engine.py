@@ -47,7 +47,9 @@ def kept(engine: Engine, device: Gpu, settings: BuildSettings, name: str) -> Kep
         EPFail: TensorRT does not serialize it.
     """
     with going_on, device.working(), listening() as told:
-        memory = engine.raw.serialize()
+        config = engine.raw.create_serialization_config()
+        config.clear_flag(tensorrt().SerializationFlag.EXCLUDE_WEIGHTS)  # of an engine that was built without, whatever the default
+        memory = engine.raw.serialize_with_config(config)
     if memory is None:
         raise told.failed(EPFail, f"TensorRT {version()} does not serialize the engine of {name}")
     architecture = f"80{_AND_LATER}" if settings.hardware_compatible else capability(device)
@@ -86,7 +88,7 @@ def kernel_of(segment: Segment, kept_engine: KeptEngine, device: Gpu, settings: 
         for what, own, values in (("reads", inputs, segment.inputs), ("gives", outputs, segment.outputs)):
             if set(own) != {value.name for value in values}:
                 raise _of_another_node(segment, f"{what} {own}, and its node has {[value.name for value in values]}")
-        on_host = {name for name in inputs if raw.is_shape_inference_io(name)}
+        on_host = {name for name in inputs if raw.get_tensor_location(name) == tensorrt().TensorLocation.HOST}
         profiles = _profiles(raw, inputs, on_host)
         results = tuple(replace(value, dtype=_dtype(raw, value.name, value.dtype, segment)) for value in segment.outputs)
     host_inputs = frozenset(index for index, value in enumerate(segment.inputs) if value.name in on_host)
@@ -95,11 +97,12 @@ def kernel_of(segment: Segment, kept_engine: KeptEngine, device: Gpu, settings: 
 
 def _profiles(raw: Any, inputs: list[str], on_host: set[str]) -> tuple[Profile, ...]:
     """What the inputs may be, as far as that is not fixed; none if all of it is."""
-    ranging = [name for name in inputs if name in on_host or UNKNOWN in tuple(raw.get_tensor_shape(name))]
+    by_value = {name for name in on_host if raw.is_shape_inference_io(name)}  # of others the engine does not tell what they may be
+    ranging = [name for name in inputs if name in by_value or (name not in on_host and UNKNOWN in tuple(raw.get_tensor_shape(name)))]
     if not ranging:
         return ()
     return tuple(
-        tuple((name, _range(raw, name, number, is_values=name in on_host)) for name in ranging)
+        tuple((name, _range(raw, name, number, is_values=name in by_value)) for name in ranging)
         for number in range(raw.num_optimization_profiles)
     )
 

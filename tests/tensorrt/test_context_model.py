@@ -113,6 +113,27 @@ def test_values_that_are_read_on_the_host() -> None:
     assert [str(again.plan.slots[slot].place) for slot in step.inputs] == ["cuda:0", "host"]
 
 
+def test_values_that_are_read_on_the_host_and_decide_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`isShapeInferenceIO` speaks of the shapes of results alone; the place of an input does not follow from it."""
+    from onnxgpu.providers.tensorrt.stand_in.engine import Engine
+
+    proto = onnx.parser.parse_model("""<ir_version: 10, opset_import: ["" : 21]>
+        back (float[2,6] x, int64[2] shape) => (float[2,6] y) {
+          to = Constant <value_ints = [2, 6]> ()  a = Reshape (x, shape)  b = Relu (a)  y = Reshape (b, to)
+        }""")
+    options = {f"trt_profile_{end}_shapes": f"x:2x6,shape:{values}" for end, values in (("min", "1x1"), ("opt", "3x4"), ("max", "12x12"))}
+    saved(proto, **options)
+    monkeypatch.setattr(Engine, "is_shape_inference_io", lambda self, name: False)
+    made = loaded()
+    for shape in ([3, 4], [12, 1]):
+        check(made, proto, {"x": rows(2, 6), "shape": np.array(shape, np.int64)}, runs=2)
+
+
+def test_an_engine_that_is_kept_without_weights_has_them_in_a_model() -> None:
+    saved(perceptron(4), "1", trt_weight_stripped_engine_enable=True)
+    check(loaded(), perceptron(4), {"x": rows(4)}, runs=2)
+
+
 def test_results_whose_shapes_depend_on_the_data() -> None:
     proto = onnx.parser.parse_model("""<ir_version: 10, opset_import: ["" : 21]>
         finds (float[4,6] x) => (float[4,6] a, int64[2,k] y) { a = Relu (x)  y = NonZero (a) }""")

@@ -292,8 +292,11 @@ class Engine:
         return HostMemory(self._current(stays_refittable=False).serialized())
 
     def create_serialization_config(self) -> SerializationConfig:
-        """With no flags."""
-        return SerializationConfig()
+        """With EXCLUDE_WEIGHTS where it was built so: NVIDIA's notebook on weight stripping clears it to "include weights in plan"."""
+        config = SerializationConfig()
+        if "STRIP_PLAN" in self.facts.flags:
+            config.set_flag(enum("SerializationFlag").EXCLUDE_WEIGHTS)
+        return config
 
     def serialize_with_config(self, config: SerializationConfig) -> HostMemory | None:
         """As bytes, without weights where the flags say so; None, with an error in the log, where the engine cannot be without."""
