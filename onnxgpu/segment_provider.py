@@ -11,7 +11,6 @@ from onnxgpu.provider import Claim, Kernel, Operation, Provider, Refusal, Value,
 STAND_BY = "stand_by"
 """The graph attribute of a segment's node that holds the nodes which others run while its provider has no engine for them."""
 
-
 Shape = tuple[int, ...]
 
 ShapesAt = Callable[[Mapping[str, Shape]], Mapping[str, Shape]]

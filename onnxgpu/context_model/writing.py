@@ -167,7 +167,7 @@ def _written(content: memoryview, file_name: str, request: ContextRequest) -> st
 def _from_model(path: Path, folder: Path | None) -> str:
     if folder is None:
         return path.name
-    file, home = path.absolute(), folder.absolute()
+    file, home = path.parent.resolve() / path.name, folder.resolve()
     if not file.is_relative_to(home):
         raise InvalidArgument(f"engines would go to '{path.parent}', outside of the model's folder '{folder}', where no session reads them")
     return file.relative_to(home).as_posix()

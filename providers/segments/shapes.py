@@ -15,8 +15,8 @@ from math import prod
 
 from onnxgpu.errors import InvalidArgument
 from onnxgpu.provider import ValueInfo
+from onnxgpu.segment_provider import Shape
 
-Shape = tuple[int, ...]
 Symbolic = tuple[int | str | None, ...]
 
 LARGEST = 2**31 - 1

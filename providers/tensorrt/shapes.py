@@ -8,9 +8,9 @@ from typing import Any
 
 from onnxgpu.provider import ValueInfo
 from onnxgpu.providers.segments.growing import Sizes
-from onnxgpu.providers.segments.shapes import POWERS_OF_TWO, Buckets, Profile, Range, Shape, derived, given_buckets, given_profiles
+from onnxgpu.providers.segments.shapes import POWERS_OF_TWO, Buckets, Profile, Range, derived, given_buckets, given_profiles
 from onnxgpu.providers.tensorrt.network import NetworkInput
-from onnxgpu.segment_provider import Segment, ShapesAt
+from onnxgpu.segment_provider import Segment, Shape, ShapesAt
 
 _OPTIONS = ("trt_profile_min_shapes", "trt_profile_opt_shapes", "trt_profile_max_shapes")
 

@@ -248,6 +248,10 @@ def test_where_the_compilers_engines_go() -> None:
     compiler.compile_to_file("here.onnx")
     assert contexts(onnx.load("here.onnx"))[0]["ep_cache_context"] == f"engines/named_{NAME}_0.engine".encode()
     check(session("here.onnx"))
+    compiler.set_ep_context_binary_information("engines/../../", "named.onnx")
+    with pytest.raises(InvalidArgument, match="outside of the model's folder"):
+        compiler.compile_to_file("here.onnx")
+    compiler.set_ep_context_binary_information("engines/", "named.onnx")
     Path("elsewhere").mkdir()
     with pytest.raises(InvalidArgument, match="outside of the model's folder"):
         compiler.compile_to_file("elsewhere/m.onnx")
