@@ -219,7 +219,7 @@ class ModelCompiler:
     def _refuse_none_compiled(self, providers: Sequence[Provider]) -> None:
         if self._flags & OrtCompileApiFlags.ERROR_IF_NO_NODES_COMPILED:
             names = ", ".join(provider.name for provider in providers)
-            raise Fail(f"Unable to compile any nodes. Check that the session EPs support compilation: none of {names} does")
+            raise Fail(f"Unable to compile any nodes. Check that the session EPs support compilation: none of {names} compiled one")
 
     def _refuse_existing(self, path: Path | None) -> None:
         if path is not None and self._flags & OrtCompileApiFlags.ERROR_IF_OUTPUT_FILE_EXISTS and path.exists():

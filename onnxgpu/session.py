@@ -200,7 +200,7 @@ class InferenceSession(Session):
         Args:
             inputs: feeds to run with; without them zeros are, of each profile's best shapes or of the only shapes there are. Of
                 shapes that are not known nothing is run, which the log says.
-            timeout: seconds to wait for engines; None: as long as it takes.
+            timeout: seconds to wait for engines; None: as long as it takes. A run whose segments have no stand-by waits in any case.
 
         Raises:
             TimeoutError: engines are still being built; they go on, and the session can be used.
