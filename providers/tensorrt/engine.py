@@ -63,6 +63,11 @@ class Context:
                 raise told.failed(RuntimeException, f"TensorRT takes no address for tensor '{name}'")
         self.addresses[name] = address
 
+    def forget(self, name: str) -> None:
+        """Tell it that an output lies nowhere, so that it asks its allocator: memory of the last run belongs to the caller now."""
+        self.raw.set_tensor_address(name, 0)
+        self.addresses.pop(name, None)
+
 
 class Engine:
     """A `tensorrt.ICudaEngine`; threads share it.
@@ -107,6 +112,17 @@ class Engine:
             raise told.failed(InvalidArgument, f"option 'trt_weight_streaming_budget': {wanted:,} of {streamable:,} bytes for {self._name}")
         logger.info("%s keeps %s of %s bytes of weights on the device", self._name, f"{wanted:,}", f"{streamable:,}")
         return wanted < streamable
+
+    def reads_on_host(self, name: str) -> bool:
+        """Whether an input lies on the host: as its place is, and as NVIDIA's own tools have it, if its values are read to know shapes."""
+        return self._lies_on_host(name) or bool(self.raw.is_shape_inference_io(name))
+
+    def writes_on_host(self, name: str) -> bool:
+        """Whether an output lies on the host."""
+        return self._lies_on_host(name)
+
+    def _lies_on_host(self, name: str) -> bool:
+        return bool(self.raw.get_tensor_location(name) == tensorrt().TensorLocation.HOST)
 
     def workspace(self, profile: int) -> int:
         """Bytes of device memory that a context needs with this profile."""

@@ -88,7 +88,7 @@ def kernel_of(segment: Segment, kept_engine: KeptEngine, device: Gpu, settings: 
         for what, own, values in (("reads", inputs, segment.inputs), ("gives", outputs, segment.outputs)):
             if set(own) != {value.name for value in values}:
                 raise _of_another_node(segment, f"{what} {own}, and its node has {[value.name for value in values]}")
-        on_host = {name for name in inputs if raw.get_tensor_location(name) == tensorrt().TensorLocation.HOST}
+        on_host = {name for name in inputs if engine.reads_on_host(name)}
         profiles = _profiles(raw, inputs, on_host)
         results = tuple(replace(value, dtype=_dtype(raw, value.name, value.dtype, segment)) for value in segment.outputs)
     host_inputs = frozenset(index for index, value in enumerate(segment.inputs) if value.name in on_host)

@@ -13,7 +13,6 @@ from onnxgpu.providers.cuda.failures import launched
 from onnxgpu.providers.cuda.gpu import Gpu
 from onnxgpu.providers.segments.shapes import Profile, closest, fits
 from onnxgpu.providers.tensorrt.engine import Context, Engine, Key
-from onnxgpu.providers.tensorrt.library import tensorrt
 from onnxgpu.providers.tensorrt.messages import listening
 from onnxgpu.providers.tensorrt.results import ALIGNMENT, Results
 from onnxgpu.segment_provider import Segment
@@ -61,10 +60,11 @@ class EngineKernel:
         Raises:
             EPFail: the engine wants a tensor where the plan does not bring it.
         """
-        host = tensorrt().TensorLocation.HOST
+        wanted = {name for name in self._names if self.engine.reads_on_host(name)}
+        wanted |= {name for name in self._result_names if self.engine.writes_on_host(name)}
         on_host = {self._names[index] for index in self.host_inputs}
         for name in (*self._names, *self._result_names):
-            if (self.engine.raw.get_tensor_location(name) == host) != (name in on_host):
+            if (name in wanted) != (name in on_host):
                 there, here = ("the device", "the host") if name in on_host else ("the host", "the device")
                 raise EPFail(
                     f"TensorRT's engine of {self._segment} wants '{name}' on {there}, and its network said {here}: report the model"

@@ -50,6 +50,7 @@ class Results:
         """
         self._allocate(name, wanted=self._given is None)
         if self._given is None:
+            self._context.forget(name)
             return
         target = self._given[self._positions[name]]
         written = target

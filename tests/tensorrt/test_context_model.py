@@ -113,8 +113,9 @@ def test_values_that_are_read_on_the_host() -> None:
     assert [str(again.plan.slots[slot].place) for slot in step.inputs] == ["cuda:0", "host"]
 
 
-def test_values_that_are_read_on_the_host_and_decide_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`isShapeInferenceIO` speaks of the shapes of results alone; the place of an input does not follow from it."""
+@pytest.mark.parametrize("said_by", ["get_tensor_location", "is_shape_inference_io"])
+def test_what_says_that_values_are_read_on_the_host(tensorrt: ModuleType, monkeypatch: pytest.MonkeyPatch, said_by: str) -> None:
+    """`isShapeInferenceIO` speaks of the shapes of results alone; the place of an input need not follow from it."""
     from onnxgpu.providers.tensorrt.stand_in.engine import Engine
 
     proto = onnx.parser.parse_model("""<ir_version: 10, opset_import: ["" : 21]>
@@ -123,7 +124,10 @@ def test_values_that_are_read_on_the_host_and_decide_no_result(monkeypatch: pyte
         }""")
     options = {f"trt_profile_{end}_shapes": f"x:2x6,shape:{values}" for end, values in (("min", "1x1"), ("opt", "3x4"), ("max", "12x12"))}
     saved(proto, **options)
-    monkeypatch.setattr(Engine, "is_shape_inference_io", lambda self, name: False)
+    if said_by == "get_tensor_location":
+        monkeypatch.setattr(Engine, "is_shape_inference_io", lambda self, name: False)
+    else:
+        monkeypatch.setattr(Engine, "get_tensor_location", lambda self, name: tensorrt.TensorLocation.DEVICE)
     made = loaded()
     for shape in ([3, 4], [12, 1]):
         check(made, proto, {"x": rows(2, 6), "shape": np.array(shape, np.int64)}, runs=2)
