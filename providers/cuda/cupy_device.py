@@ -99,10 +99,7 @@ class CupyDevice(Gpu):
         pairs = ((self, other), (other, self))
         if not all(runtime.deviceCanAccessPeer(one.index, peer.index) for one, peer in pairs):
             return False
-        for one, peer in pairs:
-            if (one.index, peer.index) not in _enabled:
-                one._enable_access_to(peer.index)
-        return True
+        return all((one.index, peer.index) in _enabled or one._enable_access_to(peer) for one, peer in pairs)
 
     def index_at(self, pointer: int) -> int:
         """See `Gpu`."""
@@ -144,15 +141,17 @@ class CupyDevice(Gpu):
         """See `Gpu`."""
         return translated(error, what, self.cupy, self.memory_statistics)
 
-    def _enable_access_to(self, peer: int) -> None:
+    def _enable_access_to(self, peer: Gpu) -> bool:
         runtime = self.cupy.cuda.runtime
         try:
             with self.handle:
-                runtime.deviceEnablePeerAccess(peer)
+                runtime.deviceEnablePeerAccess(peer.index)
         except runtime.CUDARuntimeError as error:  # CuPy or another library may have done it
             if _ENABLED_ALREADY not in str(error):
-                raise
-        _enabled.add((self.index, peer))
+                self._tell_no_access(peer, error)
+                return False
+        _enabled.add((self.index, peer.index))
+        return True
 
     def _over(self, pointer: Any, spec: Spec) -> Array:
         return typed(self.cupy.ndarray(spec.shape, stored_dtype(spec.dtype), memptr=pointer), spec.dtype)

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from onnxgpu.errors import OnnxGpuError
+from onnxgpu.log import logger
 from onnxgpu.provider import Array, Spec, Work
 from onnxgpu.providers.cuda import peers, weights
 from onnxgpu.providers.cuda.capture import is_going_on
@@ -258,6 +259,10 @@ class Gpu(ABC):
 
     def _read(self, array: Array, start: int, count: int) -> np.ndarray:
         return self.download(self.view(array, start, Spec((count,), np.dtype(np.uint8))))
+
+    def _tell_no_access(self, other: Gpu, error: Exception) -> None:
+        """Log why the two do not copy directly, though CUDA says that they could: a GPU may have so many peers and no more."""
+        logger.warning("%s cannot access the memory of %s, so copies between them go through the host: %s", self._name, other._name, error)
 
     def _is_launching(self) -> bool:
         return _launching.devices.get(self.index) is self

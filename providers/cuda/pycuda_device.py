@@ -67,17 +67,10 @@ class PycudaDevice(Gpu):
         """See `Gpu`."""
         if not isinstance(other, PycudaDevice):
             return False
-        pairs = ((self.context, other.context), (other.context, self.context))
-        if not all(one.device.can_access_peer(peer.device) for one, peer in pairs):
+        pairs = ((self, other), (other, self))
+        if not all(one.context.device.can_access_peer(peer.context.device) for one, peer in pairs):
             return False
-        for one, peer in pairs:
-            with one:
-                try:
-                    driver().Context.enable_peer_access(peer.raw)
-                except driver().LogicError as error:
-                    if _ENABLED_ALREADY not in str(error):
-                        raise
-        return True
+        return all(one._enable_access_to(peer) for one, peer in pairs)
 
     def pointer(self, array: Array) -> int:
         """See `Gpu`; 0 for an array without elements."""
@@ -121,6 +114,16 @@ class PycudaDevice(Gpu):
     def explained(self, error: Exception, what: str) -> OnnxGpuError:
         """See `Gpu`."""
         return told(error, what, is_of_memory=isinstance(error, driver().MemoryError), memory=self.memory_statistics)
+
+    def _enable_access_to(self, peer: PycudaDevice) -> bool:
+        with self.context:
+            try:
+                driver().Context.enable_peer_access(peer.context.raw)
+            except driver().Error as error:
+                if _ENABLED_ALREADY not in str(error):
+                    self._tell_no_access(peer, error)
+                    return False
+        return True
 
     def _over(self, pointer: int, spec: Spec, owner: object) -> Array:
         from pycuda.gpuarray import GPUArray

@@ -23,8 +23,8 @@ from onnxgpu.dlpack import Borrowed
 from onnxgpu.doctor import diagnosis
 from onnxgpu.errors import DeviceReset, InvalidArgument, NotImplemented, OutOfMemory
 from onnxgpu.provider import Spec
+from onnxgpu.providers.cuda import cupy_device, weights
 from onnxgpu.providers.cuda import device as cuda_device
-from onnxgpu.providers.cuda import weights
 from onnxgpu.providers.cuda.copies import STAGED_BYTES
 from onnxgpu.providers.cuda.cupy_device import CupyDevice
 from onnxgpu.providers.cuda.device_provider import DeviceProvider
@@ -285,6 +285,19 @@ class TestSeveral:
                 for gpu in gpus:
                     gpu.settle()
             assert [int(output[9]) for output in outputs] == [100 + run, run]
+
+    def test_one_that_has_as_many_peers_as_it_may(
+        self, made: Made, cp: Any, pycuda: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def refused(*arguments: Any) -> None:
+            raise pycuda.LogicError("too many peers") if arguments[0] not in (0, 1) else cp.cuda.runtime.CUDARuntimeError(711)
+
+        monkeypatch.setattr(cupy_device, "_enabled", set())
+        monkeypatch.setattr(cp.cuda.runtime, "deviceEnablePeerAccess", refused)
+        monkeypatch.setattr(pycuda.Context, "enable_peer_access", staticmethod(refused))
+        gpus = [made(index) for index in (0, 1)]
+        assert not gpus[0].reaches(gpus[1])
+        assert "cuda:0 cannot access the memory of cuda:1, so copies between them go through the host" in caplog.text
 
     def test_each_works_whichever_is_current(self, made: Made) -> None:
         gpus = [made(index) for index in (0, 1)]
