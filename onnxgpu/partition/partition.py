@@ -2,7 +2,8 @@
 
 0. Compiled nodes: each goes to the provider that compiled it.
 1. Hints: a node the caller pinned goes where the caller said.
-2. Claims: in the user's order, the first provider that can run a node gets it. The list is an instruction.
+2. Claims: in the user's order, the first provider that can run a node gets it. The list is an instruction. A split
+   deals what one of them got among several.
 3. Segments: neighbours that one provider compiles as a whole are put together; what is too small goes on in the list.
 4. Shape arithmetic: small integer tensors computed from shapes stay on the host, where kernels want them.
 5. Fewer copies: a node whose move to the host saves more in copies than it costs is moved (minimum cut).
