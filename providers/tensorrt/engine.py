@@ -104,7 +104,8 @@ class Engine:
 
     def _stream_weights(self, budget: int) -> bool:
         """Leave weights on the host that are more than the budget; True if there are any."""
-        streamable = int(self.raw.streamable_weights_size)
+        if not (streamable := int(self.raw.streamable_weights_size)):
+            return False
         wanted = int(self.raw.get_weight_streaming_automatic_budget()) if budget == AUTOMATIC else min(budget, streamable)
         with listening() as told:
             self.raw.weight_streaming_budget_v2 = wanted

@@ -155,6 +155,12 @@ def test_an_engine_with_streamed_weights_is_in_no_graph(monkeypatch: pytest.Monk
     assert captured
 
 
+def test_an_engine_without_weights_has_no_budget() -> None:
+    text = "g (float[2,3] x) => (float[2,3] y) { a = Relu (x)  y = Neg (a) }"
+    check(session(text, trt_weight_streaming_budget=16384), text, {"x": rows(2, 3)})
+    assert not [call for call in stand_in.recorded() if call.member == "weight_streaming_budget_v2"]
+
+
 def test_a_budget_that_tensorrt_does_not_take_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     from onnxgpu.providers.tensorrt.stand_in.engine import Engine
 
