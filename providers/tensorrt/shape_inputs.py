@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from onnxgpu.provider import Array, Kernel, Spec, Value
 from onnxgpu.providers.segments.builds import Build
 from onnxgpu.providers.segments.growing import GrowingKernel
@@ -17,6 +19,8 @@ UNTOLD = (
 
 NO_EXTENT = "the values of '{}' decide shapes, and TensorRT wants to know beforehand how many there are"
 
+NO_INTEGERS = "the values of '{}' decide shapes, and TensorRT takes integers of 32 or 64 bits for that"
+
 
 def readers(segment: Segment, inputs: Sequence[NetworkInput], *, are_told: bool) -> dict[int, str]:
     """Operations that read such an input, where TensorRT cannot have it: index → why they have to go elsewhere.
@@ -26,11 +30,16 @@ def readers(segment: Segment, inputs: Sequence[NetworkInput], *, are_told: bool)
         inputs: as the network has them.
         are_told: profiles say between which values they lie, or a run may show them.
     """
+    dtypes = {value.name: value.dtype for value in segment.inputs}
     reasons: dict[str, str] = {}
     for value in inputs:
-        if value.is_shape_tensor and (value.is_dynamic or len(value.shape) > 1):
+        if not value.is_shape_tensor:
+            continue
+        if value.is_dynamic or len(value.shape) > 1:
             reasons[value.name] = NO_EXTENT.format(value.name)
-        elif value.is_shape_tensor and not are_told:
+        elif dtypes[value.name] not in (np.dtype(np.int32), np.dtype(np.int64)):
+            reasons[value.name] = NO_INTEGERS.format(value.name)
+        elif not are_told:
             reasons[value.name] = UNTOLD.format(value.name)
     return {
         index: reasons[found[0]]

@@ -149,3 +149,16 @@ def test_as_many_values_as_a_run_has_decide_shapes_elsewhere() -> None:
     assert "TensorRT wants to know beforehand how many there are" in reshape["not"][0]["reason"]
     for shape in ((4, 6), (2, 3, 4)):
         check(made, text, {"x": rows(4, 6), "shape": np.array(shape)}, runs=2)
+
+
+@pytest.mark.parametrize(("dtype", "refused"), [(np.float32, True), (np.bool_, True), (np.int32, False), (np.int64, False)])
+def test_values_that_decide_shapes_are_integers(dtype: type, refused: bool) -> None:
+    from onnxgpu.provider import Operation, ValueInfo
+    from onnxgpu.providers.tensorrt.network import NetworkInput
+    from onnxgpu.providers.tensorrt.shape_inputs import NO_INTEGERS, readers
+    from onnxgpu.segment_provider import Segment
+
+    limit, result = ValueInfo("limit", np.dtype(dtype), ()), ValueInfo("y", np.dtype(dtype), (None,))
+    segment = Segment("numbers", (Operation("Range", (limit,), (result,)),), (limit,), (result,))
+    reasons = readers(segment, [NetworkInput("limit", (), True)], are_told=True)
+    assert reasons == ({0: NO_INTEGERS.format("limit")} if refused else {})
