@@ -50,11 +50,14 @@ class SegmentKernel:
         if self._fixed is not None or self._model is None:
             return self._fixed
         shapes = tuple(tuple(value.shape) for value in inputs)
-        if shapes not in self._specs:
-            if len(self._specs) >= MOST_REMEMBERED_SHAPES:
-                self._specs.clear()
-            self._specs[shapes] = self._inferred(shapes)
-        return self._specs[shapes]
+        try:
+            return self._specs[shapes]
+        except KeyError:
+            specs = self._inferred(shapes)
+        if len(self._specs) >= MOST_REMEMBERED_SHAPES:
+            self._specs.clear()
+        self._specs[shapes] = specs
+        return specs
 
     def _inferred(self, shapes: Shapes) -> tuple[Spec, ...] | None:
         assert self._model is not None
@@ -75,7 +78,10 @@ class SegmentKernel:
     def launch(self, inputs: Sequence[Value], outputs: Sequence[Array] | None, workspace: Array | None) -> Sequence[Value]:
         """Run."""
         free = self._returning if outputs is None else self._writing
-        request = free.pop() if free else self.compiled.create_infer_request()
+        try:
+            request = free.pop()
+        except IndexError:  # not asked beforehand: other threads take from it too
+            request = self.compiled.create_infer_request()
         dense = [_dense(inputs[index]) for _, index in self._positions]  # kept until the run is over: requests hold addresses alone
         for (position, _), value in zip(self._positions, dense, strict=True):
             request.set_input_tensor(position, tensor_over(value))

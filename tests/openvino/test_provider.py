@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,20 @@ def test_many_threads_share_a_session() -> None:
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def test_another_thread_takes_the_last_idle_request() -> None:
+    class Taken(deque[Any]):
+        """Has a request until it is asked for it."""
+
+        def __bool__(self) -> bool:
+            return True
+
+    made = session(perceptron())
+    step_kernel = made.plan.steps[0].kernel
+    step_kernel._writing, step_kernel._returning = Taken(), Taken()  # type: ignore[attr-defined]
+    x = np.ones((2, 64), np.float32)
+    np.testing.assert_allclose(made.run(None, {"x": x})[0], expected(perceptron(), {"x": x})[0], rtol=1e-5, atol=1e-6)
 
 
 def test_an_output_that_is_an_input() -> None:
