@@ -287,8 +287,8 @@ class Program:
         self._signatures[key] = _Signature(record, run)
         if record.served and self._on_change is not None:
             self._on_change()
-        while len(self._signatures) > MOST_SIGNATURES:
-            self._signatures.pop(min(tuple(self._signatures.items()), key=lambda item: item[1].last_used)[0], None)
+        while len(kept := tuple(self._signatures.items())) > MOST_SIGNATURES:  # another thread may clear them meanwhile
+            self._signatures.pop(min(kept, key=lambda item: item[1].last_used)[0], None)
         return hand_out([frame[slot] for slot in self.plan.outputs], forms(self.plan, record, is_body=self._is_body))
 
 
