@@ -197,7 +197,7 @@ class ModelCompiler:
         engines = engine_files(loaded.path, self._options, keep=True)
         with surroundings.entered():
             placement = partition(loaded.model, providers, hints, engines=engines)
-            return collapse(loaded.model, placement, providers, hints)
+            return collapse(loaded.model, placement, providers, hints, is_run=False)
 
     def _request(self, path: Path | None) -> ContextRequest:
         from onnxgpu.context_model import ContextRequest

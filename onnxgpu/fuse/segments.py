@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SEGMENT = "Segment"
 
 
-def collapse(model: ir.Model, placement: Placement, providers: Sequence[Provider], hints: Hints) -> Placement:
+def collapse(model: ir.Model, placement: Placement, providers: Sequence[Provider], hints: Hints, *, is_run: bool = True) -> Placement:
     """Replace the nodes of each segment of `placement` by one node.
 
     Args:
@@ -33,12 +33,13 @@ def collapse(model: ir.Model, placement: Placement, providers: Sequence[Provider
         placement: of all its nodes.
         providers: the session's; those behind a segment's own may stand by.
         hints: where the caller wants certain nodes.
+        is_run: False where the model is only written, so that nothing has to stand by.
     """
     if not placement.segments:
         return placement
     assignments = dict(placement.assignments)
     for placed in placement.segments:
-        _collapse(placed, model, assignments, providers, hints)
+        _collapse(placed, model, assignments, providers if is_run else (), hints)
     for graph in {node.graph for node, assignment in assignments.items() if assignment.members}:
         if graph is not None:
             graph.sort()
@@ -48,6 +49,7 @@ def collapse(model: ir.Model, placement: Placement, providers: Sequence[Provider
 def _collapse(
     placed: PlacedSegment, model: ir.Model, assignments: dict[ir.Node, Assignment], providers: Sequence[Provider], hints: Hints
 ) -> None:
+    """Replace one segment; `providers` is empty where nothing has to stand by."""
     import onnx_ir as ir
 
     graph, claim = placed.nodes[0].graph, placed.claim
@@ -56,7 +58,7 @@ def _collapse(
     outputs = [ir.Value(name=value.name, type=value.type, shape=value.shape) for value in old]
     node = ir.Node(INTERNAL_DOMAIN, SEGMENT, inputs, outputs=outputs, name=placed.segment.name, version=1)
     members = tuple(assignments.pop(member) for member in placed.nodes)
-    wants_stand_by = isinstance(claim, SegmentClaim) and claim.stand_by
+    wants_stand_by = bool(providers) and isinstance(claim, SegmentClaim) and claim.stand_by
     _replace(graph, placed.nodes, node, old, keep=wants_stand_by)
     if wants_stand_by:
         body = _body(placed, inputs, old, model.opset_imports)

@@ -131,6 +131,14 @@ def test_what_stands_by_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
     check(session("m_ctx.onnx"))
 
 
+def test_nothing_stands_by_for_a_model_that_is_only_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(KeepingProvider, "stands_by", True)
+    with monkeypatch.context() as patch:
+        patch.delattr("onnxgpu.fuse.segments._placed_stand_by")
+        onnxgpu.ModelCompiler(options_with(), "m.onnx").compile_to_file()
+    check(session("m_ctx.onnx"))
+
+
 def test_the_attributes_are_those_of_onnxruntimes_schema() -> None:
     saved(ep__context_embed_mode="1", ep__context_node_name_prefix="left_")
     proto = onnx.load("m_ctx.onnx")
