@@ -123,7 +123,7 @@ def deciding(case: SuiteCase) -> dict[str, np.ndarray]:
         made = onnxgpu.InferenceSession(case.model.SerializeToString(), providers=["CPUExecutionProvider"])
     except onnxgpu.OnnxGpuError:
         return {}
-    names = [made.get_inputs()[position].name for position in deciding_inputs(made.plan)]
+    names = [made.plan.slots[made.plan.inputs[position]].name for position in deciding_inputs(made.plan)]
     return {} if others else {name: feeds[name] for name in names if isinstance(feeds.get(name), np.ndarray)}
 
 
