@@ -6,8 +6,9 @@ Without a folder, the small variants of the nine benchmark models (extra `bench`
 process of its own, every model and every case is partitioned, built into a cache, loaded from there by a second session, and run by
 both. A result is right if it is near enough to the CPU provider's (models), or what the case expects. What TensorRT takes
 only as constants (axes, sizes, scales) the node tests give as inputs; those that it refuses are tried a second time with these inputs as
-initializers. The stand-in knows what TensorRT takes from its published table; a GPU may refuse more. The exit status is 1 if a result is
-wrong, a cache is not used, or an order of calls is not TensorRT's.
+initializers. Operators that no node test has there run in the tests' own cases. The stand-in knows what TensorRT takes from its
+published table; a GPU may refuse more. The exit status is 1 if a result is wrong, a cache is not used, or an order of calls is not
+TensorRT's.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import sys
 import tempfile
 import warnings
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,9 @@ from benchmarks.outputs import max_error
 from benchmarks.report import print_table, save_json
 from onnxgpu.execute.signatures import deciding_inputs
 from onnxgpu.testing import SuiteCase, suite_cases
+from tests.cases import all_cases
+from tests.cases.oracles import expected_outputs, model_of
+from tests.cases.tolerances import assert_same
 
 VERSIONS = ("10.13", "11.4")
 TENSORRT, CUDA = "TensorrtExecutionProvider", "CUDAExecutionProvider"
@@ -116,6 +120,27 @@ def examine_case(case: SuiteCase) -> dict[str, Any]:
     return found | {"with_constants": examine_node_test(case, with_constants(case, constants), frozenset(constants))}
 
 
+class OwnCase(SuiteCase):
+    """A case of the tests, which know how near results have to be for each type."""
+
+    def check(self, expected: Sequence[Any], actual: Sequence[Any]) -> None:
+        """See `SuiteCase`."""
+        assert_same(list(actual), list(expected), self.rtol, self.atol)
+
+
+def operator_cases(known: Collection[str]) -> Iterator[SuiteCase]:
+    """The tests' own cases of ONNX's operators, but for those of the operators `known`."""
+    for case in all_cases():
+        if case.domain or case.operator in known:
+            continue
+        try:
+            model, expected = model_of(case), expected_outputs(case)
+        except AssertionError:
+            continue  # no oracle runs it with the versions that are installed
+        inputs = [value for value in case.inputs if value is not None]
+        yield OwnCase(str(case), model, [(inputs, expected)], case.rtol, case.atol)
+
+
 def deciding(case: SuiteCase) -> dict[str, np.ndarray]:
     """The inputs whose values decide shapes, with the values of the case's first data; none if it has other data too."""
     (feeds, _), *others = case.feeds()
@@ -185,13 +210,22 @@ def examine(folder: Path | None, part: str, wanted: str, sequence: int) -> dict[
         warnings.simplefilter("ignore")
         found_models = {path.stem: examine_model(path, sequence) for path in track(models, "models", disable=console_off)}
         found_cases = {case.name: examine_case(case) for case in track(cases, "node tests", disable=console_off)}
-    return {"models": found_models, "cases": found_cases}
+        own = list(operator_cases(operators_of(found_cases)))[number - 1 :: parts]
+        found_own = {case.name: examine_case(case) for case in track(own, "operator cases", disable=console_off)}
+    return {"models": found_models, "cases": found_cases, "operator_cases": found_own}
+
+
+def operators_of(cases: Mapping[str, dict[str, Any]]) -> set[str]:
+    """The operators that ran on TensorRT in cases with the right results."""
+    forms = [form for case in cases.values() for form in (case, case.get("with_constants")) if form]
+    return {operator for form in forms if not form["problem"] for operator in form["operators"]}
 
 
 def faults(result: dict[str, Any]) -> list[str]:
     """What must not be."""
-    again = [(f"{name} with constants", case["with_constants"]) for name, case in result["cases"].items() if "with_constants" in case]
-    every = [*result["models"].items(), *result["cases"].items(), *again]
+    cases = result["cases"] | result["operator_cases"]
+    again = [(f"{name} with constants", case["with_constants"]) for name, case in cases.items() if "with_constants" in case]
+    every = [*result["models"].items(), *cases.items(), *again]
     return (
         [f"{name}: {one['problem']}" for name, one in every if one.get("problem")]
         + [f"{name}: max_error {model['max_error']:.1e}" for name, model in result["models"].items() if not model["max_error"] <= TOLERANCE]
@@ -206,14 +240,13 @@ def summary(result: dict[str, Any]) -> dict[str, int]:
     where = Counter(kind_of(case["nodes"]) for case in cases)
     right = Counter(kind_of(case["nodes"]) for case in cases if not case["problem"])
     again = [case["with_constants"] for case in cases if "with_constants" in case]
-    operators = {operator for case in (*cases, *again) if not case["problem"] for operator in case["operators"]}
     return {
         "node tests": len(cases),
         **{f"{kind} on TensorRT": where[kind] for kind in ("wholly", "mixed")},
         **{f"{kind}, right": right[kind] for kind in ("wholly", "mixed")},
         "tried with constants": len(again),
         "wholly with constants, right": sum(kind_of(case["nodes"]) == "wholly" and not case["problem"] for case in again),
-        "operators": len(operators),
+        "operators": len(operators_of(result["cases"] | result["operator_cases"])),
     }
 
 

@@ -31,5 +31,8 @@ CASES = [
     _case("RandomNormal", [], np.full((2, 3), 1.5, "f"), {"shape": [2, 3], "mean": 1.5, "scale": 0.0}),
     _case("RandomNormalLike", [normal(3, 2)], np.full((3, 2), -2.0, "f"), {"mean": -2.0, "scale": 0.0}),
     _case("RandomUniform", [], np.full((5,), 0.25, "f"), {"shape": [5], "low": 0.25, "high": 0.25}),
-    _case("RandomUniformLike", [normal(3, 2, dtype="float64")], np.full((3, 2), 3.0), {"low": 3.0, "high": 3.0}),
+    *(
+        _case("RandomUniformLike", [normal(3, 2, dtype=dtype)], np.full((3, 2), 3, dtype), {"low": 3.0, "high": 3.0})
+        for dtype in ("float32", "float64")
+    ),
 ]
