@@ -41,13 +41,15 @@ BYTES = Spec((256,), np.dtype(np.uint8))
 
 
 @pytest.fixture
-def pycuda(monkeypatch: pytest.MonkeyPatch, device: Any) -> Any:
-    """PyCUDA, as the program sees it that imports it."""
+def pycuda(monkeypatch: pytest.MonkeyPatch, device: Any) -> Iterator[Any]:
+    """PyCUDA, as the program sees it that imports it; its contexts stay current where they were entered, and the next test begins anew."""
     for name, module in MODULES.items():
         monkeypatch.setitem(sys.modules, name, module)
     import pycuda.driver as driver
 
-    return driver
+    yield driver
+    gc.collect()
+    device.library.cudaSetDevice(0)
 
 
 @pytest.fixture(params=[CupyDevice, PycudaDevice], ids=["cupy", "pycuda"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -80,6 +81,8 @@ def pycuda(lazy: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     memory_at.cache_clear()  # a process has one library
     yield
     memory_at.cache_clear()
+    gc.collect()
+    lazy.library.cudaSetDevice(0)  # its contexts stay current where they were entered
 
 
 @pytest.mark.usefixtures("pycuda")
