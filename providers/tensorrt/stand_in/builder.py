@@ -13,14 +13,14 @@ from onnxgpu.providers.tensorrt.stand_in.plugins import PluginRegistry, get_plug
 from onnxgpu.providers.tensorrt.stand_in.profile import OptimizationProfile
 from onnxgpu.providers.tensorrt.stand_in.progress import Canceled
 from onnxgpu.providers.tensorrt.stand_in.registry import enum, implements
-from onnxgpu.providers.tensorrt.stand_in.reports import Reports
+from onnxgpu.providers.tensorrt.stand_in.reports import Reporting, Reports
 
 if TYPE_CHECKING:
     from onnxgpu.providers.tensorrt.stand_in.engine import Engine
 
 
 @implements("Builder")
-class Builder:
+class Builder(Reporting):
     """Builds engines for the emulated GPU.
 
     Args:
@@ -35,45 +35,31 @@ class Builder:
 
     def __init__(self, logger: Any) -> None:
         gpu.device()
-        self._reports = Reports(logger)
+        self.reports = Reports(logger)
         self.gpu_allocator: Any = None
         self.max_threads = 0
-
-    @property
-    def logger(self) -> Any:
-        """The one it was made with."""
-        return self._reports.logger
-
-    @property
-    def error_recorder(self) -> Any:
-        """An `IErrorRecorder`, or None."""
-        return self._reports.error_recorder
-
-    @error_recorder.setter
-    def error_recorder(self, recorder: Any) -> None:
-        self._reports.error_recorder = recorder
 
     def create_network(self, flags: int = 0) -> Network | None:
         """An empty network; None, with an error in the log, for flags that there are not."""
         if flags >> (max(map(int, enum("NetworkDefinitionCreationFlag").__members__.values())) + 1):
-            self._reports.error("IBuilder::createNetworkV2", f"{flags:#x} has bits that are no NetworkDefinitionCreationFlag")
+            self.reports.error("IBuilder::createNetworkV2", f"{flags:#x} has bits that are no NetworkDefinitionCreationFlag")
             return None
-        return Network(self, flags, self._reports.of_part())
+        return Network(self, flags, self.reports.of_part())
 
     def create_builder_config(self) -> BuilderConfig:
         """With the defaults."""
-        return BuilderConfig(self._reports.of_part())
+        return BuilderConfig(self.reports.of_part())
 
     def create_optimization_profile(self) -> OptimizationProfile:
         """An empty one."""
-        return OptimizationProfile(self._reports.of_part())
+        return OptimizationProfile(self.reports.of_part())
 
     def build_serialized_network(self, network: Network, config: BuilderConfig, kernel_text: Any = None) -> HostMemory | None:
         """The engine as bytes; None if it was not built, with the reason in the log."""
         try:
-            plan = build(network, config, self._reports)
+            plan = build(network, config, self.reports)
         except Canceled:
-            self._reports.error("IBuilder::buildSerializedNetwork", "The build was canceled by the progress monitor", "INTERNAL_ERROR")
+            self.reports.error("IBuilder::buildSerializedNetwork", "The build was canceled by the progress monitor", "INTERNAL_ERROR")
             return None
         return None if plan is None else HostMemory(plan.serialized())
 
@@ -93,7 +79,7 @@ class Builder:
         """Whether a network is within what the configuration allows."""
         problem = config.problem()
         if problem is not None:
-            self._reports.error("IBuilder::isNetworkSupported", problem, "INVALID_CONFIG")
+            self.reports.error("IBuilder::isNetworkSupported", problem, "INVALID_CONFIG")
         return problem is None and network.num_outputs > 0
 
     def reset(self) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from onnxgpu.providers.tensorrt.stand_in import gpu
+from onnxgpu.providers.tensorrt.stand_in.flags import Flags
 from onnxgpu.providers.tensorrt.stand_in.order import broken
 from onnxgpu.providers.tensorrt.stand_in.profile import OptimizationProfile
 from onnxgpu.providers.tensorrt.stand_in.registry import enum, implements, major
@@ -17,7 +18,7 @@ _DLA_POOLS = {"DLA_MANAGED_SRAM": 1 << 20, "DLA_LOCAL_DRAM": 1 << 30, "DLA_GLOBA
 
 
 @implements("IBuilderConfig")
-class BuilderConfig:
+class BuilderConfig(Flags):
     """A configuration with TensorRT's defaults."""
 
     def __init__(self, reports: Reports) -> None:
@@ -58,18 +59,6 @@ class BuilderConfig:
     def all_build_routes(self) -> str:
         """The stand-in has one way to build."""
         return ""
-
-    def set_flag(self, flag: Any) -> None:
-        """Turn one on."""
-        self.flags |= 1 << int(flag)
-
-    def clear_flag(self, flag: Any) -> None:
-        """Turn one off."""
-        self.flags &= ~(1 << int(flag))
-
-    def get_flag(self, flag: Any) -> bool:
-        """Whether one is on."""
-        return bool(self.flags >> int(flag) & 1)
 
     def has(self, name: str) -> bool:
         """Whether the flag with this name is on; False in a version without it."""

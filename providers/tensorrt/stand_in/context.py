@@ -17,6 +17,7 @@ from onnxgpu.providers.tensorrt.stand_in.execution import Execution
 from onnxgpu.providers.tensorrt.stand_in.order import broken
 from onnxgpu.providers.tensorrt.stand_in.plan_file import IoTensor
 from onnxgpu.providers.tensorrt.stand_in.registry import implements
+from onnxgpu.providers.tensorrt.stand_in.reports import Recording
 
 if TYPE_CHECKING:
     from onnxgpu.providers.tensorrt.stand_in.engine import Engine
@@ -37,7 +38,7 @@ class Switches:
 
 
 @implements("IExecutionContext")
-class ExecutionContext:
+class ExecutionContext(Recording):
     """One execution after another of an engine.
 
     Args:
@@ -85,15 +86,6 @@ class ExecutionContext:
     def outputs(self) -> list[IoTensor]:
         """The engine's."""
         return [tensor for tensor in self.engine.facts.tensors if not tensor.is_input]
-
-    @property
-    def error_recorder(self) -> Any:
-        """An `IErrorRecorder`, or None."""
-        return self.reports.error_recorder
-
-    @error_recorder.setter
-    def error_recorder(self, recorder: Any) -> None:
-        self.reports.error_recorder = recorder
 
     # ---- profile and shapes
 

@@ -18,7 +18,7 @@ from onnxgpu.providers.tensorrt.stand_in.inspector import EngineInspector
 from onnxgpu.providers.tensorrt.stand_in.order import broken
 from onnxgpu.providers.tensorrt.stand_in.plan_file import IoTensor, PlanFile
 from onnxgpu.providers.tensorrt.stand_in.registry import enum, implements, major
-from onnxgpu.providers.tensorrt.stand_in.reports import Reports
+from onnxgpu.providers.tensorrt.stand_in.reports import Recording, Reports
 from onnxgpu.providers.tensorrt.stand_in.runtime_options import RuntimeConfig, SerializationConfig
 from onnxgpu.providers.tensorrt.stand_in.shapes import Shapes
 
@@ -31,7 +31,7 @@ _SCRATCH = 4096
 
 
 @implements("ICudaEngine")
-class Engine:
+class Engine(Recording):
     """A deserialised engine.
 
     Args:
@@ -111,15 +111,6 @@ class Engine:
         return self.facts.tactic_sources
 
     has_implicit_batch_dimension = False
-
-    @property
-    def error_recorder(self) -> Any:
-        """An `IErrorRecorder`, or None."""
-        return self.reports.error_recorder
-
-    @error_recorder.setter
-    def error_recorder(self, recorder: Any) -> None:
-        self.reports.error_recorder = recorder
 
     # ---- inputs and outputs
 

@@ -8,20 +8,20 @@ from typing import Any
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
+from onnxgpu.providers.tensorrt.stand_in.flags import Flags
 from onnxgpu.providers.tensorrt.stand_in.model_import import Loaded, import_model, read_external, supported_subgraphs
 from onnxgpu.providers.tensorrt.stand_in.network import Network, Tensor
 from onnxgpu.providers.tensorrt.stand_in.operators import operators
 from onnxgpu.providers.tensorrt.stand_in.order import broken
-from onnxgpu.providers.tensorrt.stand_in.parser_error import ParserError
+from onnxgpu.providers.tensorrt.stand_in.parser_error import ParserError, ParserErrors
 from onnxgpu.providers.tensorrt.stand_in.plugins import plugin_operators
 from onnxgpu.providers.tensorrt.stand_in.registry import implements
-from onnxgpu.providers.tensorrt.stand_in.reports import Reports
 from onnxgpu.providers.tensorrt.stand_in.typed_graph import element_bytes
 from onnxgpu.providers.tensorrt.stand_in.weights import Reference
 
 
 @implements("OnnxParser")
-class Parser:
+class Parser(ParserErrors, Flags):
     """Writes into one network, from one model.
 
     Args:
@@ -30,8 +30,8 @@ class Parser:
     """
 
     def __init__(self, network: Network, logger: Any) -> None:
-        self._network, self._reports = network, Reports(logger)
-        self._errors: list[ParserError] = []
+        super().__init__(logger)
+        self._network = network
         self._subgraphs: list[tuple[list[int], bool]] | None = None
         self._loaded: Loaded | None = None
         self._is_parsed = False
@@ -128,31 +128,6 @@ class Parser:
         """Whether there is an importer for an operator."""
         return op_name in operators()
 
-    @property
-    def num_errors(self) -> int:
-        """How many errors there are since the last `clear_errors`."""
-        return len(self._errors)
-
-    def get_error(self, index: int) -> ParserError | None:
-        """One of them."""
-        return self._errors[index] if 0 <= index < len(self._errors) else None
-
-    def clear_errors(self) -> None:
-        """Forget them."""
-        self._errors.clear()
-
-    def set_flag(self, flag: Any) -> None:
-        """Add one."""
-        self.flags |= 1 << int(flag)
-
-    def clear_flag(self, flag: Any) -> None:
-        """Take one away."""
-        self.flags &= ~(1 << int(flag))
-
-    def get_flag(self, flag: Any) -> bool:
-        """Whether one is set."""
-        return bool(self.flags >> int(flag) & 1)
-
     def get_layer_output_tensor(self, name: str, i: int) -> Tensor | None:
         """An output of the first layer with this name."""
         layer = next((layer for layer in self._network.layers if layer.name == name), None)
@@ -180,9 +155,8 @@ class Parser:
             for kind, tensor in tensors:
                 if tensor.dtype.name == "INT64":
                     self._reports.log("WARNING", f"Make sure {kind} {tensor.name} has Int64 binding.")
-        self._errors += found
         for error in found:
-            self._reports.log("ERROR", str(error))
+            self._note(error)
         return not found
 
     def _read(self, content: bytes, path: str | None) -> Loaded | None:
@@ -201,10 +175,8 @@ class Parser:
         return Loaded(proto, external)
 
     def _failed(self, code: str, text: str) -> bool:
-        error = ParserError(code, text, function="deserializeOnnxModel" if code == "MODEL_DESERIALIZE_FAILED" else "loadInitializer")
-        self._errors.append(error)
-        self._reports.log("ERROR", str(error))
-        return False
+        function = "deserializeOnnxModel" if code == "MODEL_DESERIALIZE_FAILED" else "loadInitializer"
+        return self._note(ParserError(code, text, function=function))
 
     def _groups(self, call: str) -> list[tuple[list[int], bool]]:
         if self._subgraphs is None:

@@ -1,4 +1,4 @@
-"""What the parser found wrong, as its errors tell it."""
+"""What a parser found wrong, as its errors tell it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from onnxgpu.providers.tensorrt.stand_in.registry import enum, implements
+from onnxgpu.providers.tensorrt.stand_in.reports import Reports
 
 
 @implements("ParserError")
@@ -69,3 +70,34 @@ class ParserError:
         return f"In node {self.node_index} with name: {self.name} and operator: {self.operator} {told}"
 
     __repr__ = __str__
+
+
+class ParserErrors:
+    """The errors of an object that reads models.
+
+    Args:
+        logger: where it reports.
+    """
+
+    def __init__(self, logger: Any) -> None:
+        self._reports = Reports(logger)
+        self._errors: list[ParserError] = []
+
+    @property
+    def num_errors(self) -> int:
+        """How many errors there are since the last `clear_errors`."""
+        return len(self._errors)
+
+    def get_error(self, index: int) -> ParserError | None:
+        """One of them."""
+        return self._errors[index] if 0 <= index < len(self._errors) else None
+
+    def clear_errors(self) -> None:
+        """Forget them."""
+        self._errors.clear()
+
+    def _note(self, error: ParserError) -> bool:
+        """Keep an error and log it; gives False, as what failed does."""
+        self._errors.append(error)
+        self._reports.log("ERROR", str(error))
+        return False

@@ -15,10 +15,10 @@ from onnxgpu.providers.tensorrt.stand_in.element_types import data_type, type_na
 from onnxgpu.providers.tensorrt.stand_in.engine import Engine
 from onnxgpu.providers.tensorrt.stand_in.model_import import Loaded, read_external
 from onnxgpu.providers.tensorrt.stand_in.order import broken
-from onnxgpu.providers.tensorrt.stand_in.parser_error import ParserError
+from onnxgpu.providers.tensorrt.stand_in.parser_error import ParserError, ParserErrors
 from onnxgpu.providers.tensorrt.stand_in.plan_file import raw_bytes
 from onnxgpu.providers.tensorrt.stand_in.registry import enum, implements
-from onnxgpu.providers.tensorrt.stand_in.reports import Reports
+from onnxgpu.providers.tensorrt.stand_in.reports import Reporting, Reports
 from onnxgpu.providers.tensorrt.stand_in.typed_graph import element_bytes
 from onnxgpu.providers.tensorrt.stand_in.weights import Reference, Weights
 
@@ -26,7 +26,7 @@ CALL = "IRefitter::refitCudaEngine"
 
 
 @implements("Refitter")
-class Refitter:
+class Refitter(Reporting):
     """Changes weights of one engine.
 
     Args:
@@ -41,20 +41,6 @@ class Refitter:
         self._prototypes = {tensor.name: tensor for tensor in engine.plan.complete_model({}).graph.initializer}
         if not engine.refittable:
             broken("refittable asked of the builder", self.reports, "createInferRefitter", "the engine is not refittable", "INVALID_STATE")
-
-    @property
-    def logger(self) -> Any:
-        """The one it was made with."""
-        return self.reports.logger
-
-    @property
-    def error_recorder(self) -> Any:
-        """An `IErrorRecorder`, or None."""
-        return self.reports.error_recorder
-
-    @error_recorder.setter
-    def error_recorder(self, recorder: Any) -> None:
-        self.reports.error_recorder = recorder
 
     def get_all_weights(self) -> list[str]:
         """The names of what can be changed."""
@@ -163,7 +149,7 @@ class Refitter:
 
 
 @implements("OnnxParserRefitter")
-class ParserRefitter:
+class ParserRefitter(ParserErrors):
     """Refits an engine with the weights of the model that it was built from.
 
     Args:
@@ -172,8 +158,8 @@ class ParserRefitter:
     """
 
     def __init__(self, refitter: Refitter, logger: Any) -> None:
-        self._refitter, self._reports = refitter, Reports(logger)
-        self._errors: list[ParserError] = []
+        super().__init__(logger)
+        self._refitter = refitter
         self._loaded: Loaded | None = None
 
     def refit_from_bytes(self, model: Any, path: str | None = None) -> bool:
@@ -216,19 +202,6 @@ class ParserRefitter:
             return False
         return self._refit(self._loaded)
 
-    @property
-    def num_errors(self) -> int:
-        """How many there are since the last `clear_errors`."""
-        return len(self._errors)
-
-    def get_error(self, index: int) -> ParserError | None:
-        """One of them."""
-        return self._errors[index] if 0 <= index < len(self._errors) else None
-
-    def clear_errors(self) -> None:
-        """Forget them."""
-        self._errors.clear()
-
     def _read(self, content: bytes, path: str | None) -> Loaded | None:
         try:
             proto = onnx.ModelProto.FromString(content)
@@ -261,7 +234,4 @@ class ParserRefitter:
         return None if tensor.data_location == onnx.TensorProto.EXTERNAL else raw_bytes(tensor)
 
     def _failed(self, code: str, text: str) -> bool:
-        error = ParserError(code, text, function="refit")
-        self._errors.append(error)
-        self._reports.log("ERROR", str(error))
-        return False
+        return self._note(ParserError(code, text, function="refit"))

@@ -63,6 +63,34 @@ class Reports:
         self.log("ERROR", text)
 
 
+class Recording:
+    """What an object has that errors can be recorded for.
+
+    Attributes:
+        reports: where it reports.
+    """
+
+    reports: Reports
+
+    @property
+    def error_recorder(self) -> Any:
+        """An `IErrorRecorder`, or None."""
+        return self.reports.error_recorder
+
+    @error_recorder.setter
+    def error_recorder(self, recorder: Any) -> None:
+        self.reports.error_recorder = recorder
+
+
+class Reporting(Recording):
+    """What an object has that is made with a logger."""
+
+    @property
+    def logger(self) -> Any:
+        """The one it was made with."""
+        return self.reports.logger
+
+
 @implements("Logger")
 class Logger:
     """Writes to the standard output, from `min_severity` upwards."""

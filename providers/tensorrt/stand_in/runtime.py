@@ -10,13 +10,13 @@ from onnxgpu.providers.tensorrt.stand_in.order import broken
 from onnxgpu.providers.tensorrt.stand_in.plan_file import PlanError, restored
 from onnxgpu.providers.tensorrt.stand_in.plugins import PluginRegistry, get_plugin_registry, plugin_operators
 from onnxgpu.providers.tensorrt.stand_in.registry import enum, has_enum, implements, version
-from onnxgpu.providers.tensorrt.stand_in.reports import Reports
+from onnxgpu.providers.tensorrt.stand_in.reports import Reporting, Reports
 
 CALL = "IRuntime::deserializeCudaEngine"
 
 
 @implements("Runtime")
-class Runtime:
+class Runtime(Reporting):
     """Deserialises engines for the emulated GPU.
 
     Args:
@@ -27,7 +27,7 @@ class Runtime:
 
     def __init__(self, logger: Any) -> None:
         gpu.device()
-        self._reports = Reports(logger)
+        self.reports = Reports(logger)
         self.gpu_allocator: Any = None
         self.DLA_core = -1
         self.max_threads = 0
@@ -37,31 +37,17 @@ class Runtime:
         if has_enum("DLAWorkspaceAllocationStrategy"):
             self.dla_workspace_allocation_strategy = next(iter(enum("DLAWorkspaceAllocationStrategy").__members__.values()))
 
-    @property
-    def logger(self) -> Any:
-        """The one it was made with."""
-        return self._reports.logger
-
-    @property
-    def error_recorder(self) -> Any:
-        """An `IErrorRecorder`, or None."""
-        return self._reports.error_recorder
-
-    @error_recorder.setter
-    def error_recorder(self, recorder: Any) -> None:
-        self._reports.error_recorder = recorder
-
     def deserialize_cuda_engine(self, serialized_engine: Any) -> Engine | None:
         """The engine of some bytes, or of an `IStreamReaderV2`; None, with the reason in the log, if they are no engine for here."""
         content = _read_all(serialized_engine) if hasattr(serialized_engine, "seek") else bytes(memoryview(serialized_engine))
         try:
             plan = restored(content, version(), gpu.platform(), gpu.capability())
         except PlanError as error:
-            self._reports.error(CALL, str(error), "UNSPECIFIED_ERROR")
+            self.reports.error(CALL, str(error), "UNSPECIFIED_ERROR")
             return None
         if (missing := set(plan.facts.plugin_operators) - plugin_operators().keys()) and not plan.facts.plugins:
             told = f"Cannot find plugin: {', '.join(sorted(missing))}"
-            broken("plugins before deserialisation", self._reports, CALL, told, "UNSPECIFIED_ERROR")
+            broken("plugins before deserialisation", self.reports, CALL, told, "UNSPECIFIED_ERROR")
             return None
         if (
             "VERSION_COMPATIBLE" in plan.facts.flags
@@ -69,13 +55,13 @@ class Runtime:
             and "EXCLUDE_LEAN_RUNTIME" not in plan.facts.flags
         ):
             told = "the plan contains a lean runtime: set engine_host_code_allowed before it is deserialised"
-            self._reports.error(CALL, told, "UNSPECIFIED_ERROR")
+            self.reports.error(CALL, told, "UNSPECIFIED_ERROR")
             return None
-        return Engine(plan, self, self._reports.of_part())
+        return Engine(plan, self, self.reports.of_part())
 
     def load_runtime(self, path: str) -> Runtime | None:
         """None: there are no lean runtimes here."""
-        self._reports.error("IRuntime::loadRuntime", f"{path} is no lean runtime", "INVALID_ARGUMENT")
+        self.reports.error("IRuntime::loadRuntime", f"{path} is no lean runtime", "INVALID_ARGUMENT")
         return None
 
     def get_plugin_registry(self) -> PluginRegistry:
