@@ -18,6 +18,7 @@ from tests.models import model
 from tests.models import session as unrewritten
 from tests.side_by_side import assert_same, session
 from tests.test_ort_value import capi
+from tests.threads import in_threads
 
 TWO = """g (float[N,3] x) => (float[N,3] y, float[N] s) {
   y = Add(x, x)
@@ -724,27 +725,18 @@ def test_run_options_are_run_options() -> None:
 
 def test_bindings_in_threads(there: InferenceSession) -> None:
     """Each thread with a binding of its own."""
-    problems: list[Exception] = []
 
     def work(number: int) -> None:
-        try:
-            x = A + number
-            binding = there.io_binding()
-            binding.bind_ortvalue_input("x", on_device(x))
-            binding.bind_cpu_input("v", B)
-            binding.bind_output("z", "loopback", 0)
-            for _ in range(20):
-                there.run_with_iobinding(binding)
-                np.testing.assert_array_equal(binding.copy_outputs_to_cpu()[0], (x + B) * B)
-        except Exception as error:
-            problems.append(error)
+        x = A + number
+        binding = there.io_binding()
+        binding.bind_ortvalue_input("x", on_device(x))
+        binding.bind_cpu_input("v", B)
+        binding.bind_output("z", "loopback", 0)
+        for _ in range(20):
+            there.run_with_iobinding(binding)
+            np.testing.assert_array_equal(binding.copy_outputs_to_cpu()[0], (x + B) * B)
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert problems == []
+    in_threads(work, range(4))
 
 
 def test_the_classes_have_onnxruntime_s_names() -> None:

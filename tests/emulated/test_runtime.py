@@ -21,6 +21,7 @@ from onnxgpu.providers.cuda.provider import CUDAProvider
 from onnxgpu.values import Value, array_from_cuda_interface
 from tests.emulated import PLAIN
 from tests.emulated.test_provider import CPU, CUDA, DIGITS, images, model
+from tests.threads import in_threads
 
 DEEP = """g (float[n,40] x) => (float[n,40] y, float[n,40] z, int64[1] s) {
     a = Softmax (x) b = Softmax <axis = 0> (a) c = LpNormalization (b) y = Softmax (c) d = Neg (y) z = Softmax (d)
@@ -108,11 +109,7 @@ class TestStreams:
                 if not all(np.allclose(a, b, rtol=1e-4, atol=1e-6) for a, b in zip(found, expected[seed], strict=True)):
                     wrong.append(seed)
 
-        threads = [threading.Thread(target=work, args=(seed,)) for seed in expected]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        in_threads(work, expected)
         assert not wrong
         assert (lazy.counters()["graph_launches"] > 0) == (graphs != 0)
 

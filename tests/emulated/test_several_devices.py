@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import random
 import re
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -29,6 +28,7 @@ from onnxgpu.providers.cuda.streams import Streams
 from tests.emulated import PLAIN
 from tests.emulated.test_provider import CPU, CUDA, DIGITS, images, model
 from tests.random_graphs import random_graph
+from tests.threads import in_threads
 
 SECOND = f"{CUDA}:1"
 MODES = {
@@ -163,11 +163,7 @@ class TestSplits:
                 if not all(np.allclose(a, b, rtol=1e-4, atol=1e-5) for a, b in zip(found, expected[seed], strict=True)):
                     wrong.append(seed)
 
-        threads = [threading.Thread(target=work, args=(seed,)) for seed in expected]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        in_threads(work, expected)
         assert not wrong
 
     def test_there_is_no_third_one(self, device: Any) -> None:

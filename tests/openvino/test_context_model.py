@@ -17,8 +17,9 @@ import onnxgpu
 from onnxgpu.errors import EPFail
 from onnxgpu.providers.openvino import engine
 from onnxgpu.session import InferenceSession
-from tests.models import model
-from tests.openvino.test_provider import NAME, PROVIDERS, perceptron
+from tests.context_models import attributes, changed
+from tests.models import model, perceptron
+from tests.openvino.test_provider import NAME, PROVIDERS
 
 pytest.importorskip("openvino")
 
@@ -133,19 +134,6 @@ def test_an_engine_of_which_nothing_is_told() -> None:
     made = loaded(proto)
     for _ in range(3):
         assert_right(made, MIXED, feeds)
-
-
-def attributes(proto: onnx.ModelProto) -> dict[str, Any]:
-    return {a.name: helper.get_attribute_value(a) for a in proto.graph.node[0].attribute}
-
-
-def changed(**values: Any) -> onnx.ModelProto:
-    """`m_ctx.onnx` with other attributes of its first node."""
-    proto = onnx.load("m_ctx.onnx")
-    kept = [a for a in proto.graph.node[0].attribute if a.name not in values]
-    del proto.graph.node[0].attribute[:]
-    proto.graph.node[0].attribute.extend([*kept, *(helper.make_attribute(key, value) for key, value in values.items())])
-    return proto
 
 
 def test_an_engine_of_another_version_or_for_other_hardware_is_refused() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections import deque
 from pathlib import Path
@@ -21,7 +20,8 @@ from onnxgpu.model_file.operation_proto import CutModel
 from onnxgpu.providers.openvino import engine, kernel
 from onnxgpu.providers.segments.cache import head_of
 from onnxgpu.session import InferenceSession
-from tests.models import model
+from tests.models import model, perceptron
+from tests.threads import in_threads
 
 pytest.importorskip("openvino")
 
@@ -33,25 +33,6 @@ def session(text: str | onnx.ModelProto, **options: Any) -> InferenceSession:
     proto = model(text) if isinstance(text, str) else text
     settings = {key: str(value) for key, value in options.items()}
     return InferenceSession(proto.SerializeToString(), providers=[(NAME, settings), "CPUExecutionProvider"])
-
-
-def perceptron(rows: int | str = "n") -> onnx.ModelProto:
-    """Two products with weights of a size that is handed over by reference."""
-    generator = np.random.default_rng(0)
-    weights = [generator.standard_normal((64, 64)).astype(np.float32) / 8 for _ in range(2)]
-    nodes = [
-        helper.make_node("MatMul", ["x", "w0"], ["a"]),
-        helper.make_node("Relu", ["a"], ["b"]),
-        helper.make_node("MatMul", ["b", "w1"], ["y"]),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "perceptron",
-        [helper.make_tensor_value_info("x", 1, [rows, 64])],
-        [helper.make_tensor_value_info("y", 1, [rows, 64])],
-        [numpy_helper.from_array(w, f"w{i}") for i, w in enumerate(weights)],
-    )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
 
 
 def expected(proto: onnx.ModelProto, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
@@ -133,11 +114,7 @@ def test_many_threads_share_a_session() -> None:
             if not np.array_equal(made.run(None, {"x": inputs[index]})[0], wanted[index]):
                 wrong.append(index)
 
-    threads = [threading.Thread(target=work, args=(index,)) for index in range(len(inputs))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(work, range(len(inputs)))
     assert not wrong
 
 

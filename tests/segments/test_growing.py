@@ -20,6 +20,7 @@ from onnxgpu.warm_up import engine_builds
 from tests.models import model
 from tests.segments.growing import NAME, GrowingProvider
 from tests.segments.providers import session
+from tests.threads import in_threads
 
 CHAIN = "g (float[n,3] x) => (float[n,3] z) { a = Relu(x)\n b = Neg(a)\n z = Sin(b) }"
 FIXED = CHAIN.replace("[n,3]", "[2,3]")
@@ -246,10 +247,6 @@ def test_a_build_that_was_interrupted_begins_again_when_it_is_wanted() -> None:
 
 def test_threads_ask_for_one_engine() -> None:
     made = session(CHAIN, first=NAME)
-    threads = [threading.Thread(target=right, args=(made, 5 + index % 3)) for index in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(lambda index: right(made, 5 + index % 3), range(8))
     finish(made)
     assert ranges() == [(5, 8)]

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
 
 import onnxgpu
 from onnxgpu.session import InferenceSession
@@ -42,25 +41,6 @@ def steps(made: InferenceSession) -> list[str]:
         f"{'transfer' if step.is_transfer else step.operation.operator} {step.provider.name.removesuffix('ExecutionProvider')}"
         for step in made.plan.steps
     ]
-
-
-def perceptron(rows: int | str = "n") -> onnx.ModelProto:
-    """Two products with weights of a size that is handed over by reference."""
-    generator = np.random.default_rng(0)
-    weights = [generator.standard_normal((64, 64)).astype(np.float32) / 8 for _ in range(2)]
-    nodes = [
-        helper.make_node("MatMul", ["x", "w0"], ["a"], name="first"),
-        helper.make_node("Relu", ["a"], ["b"], name="middle"),
-        helper.make_node("MatMul", ["b", "w1"], ["y"], name="last"),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "perceptron",
-        [helper.make_tensor_value_info("x", 1, [rows, 64])],
-        [helper.make_tensor_value_info("y", 1, [rows, 64])],
-        [numpy_helper.from_array(w, f"w{i}") for i, w in enumerate(weights)],
-    )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
 
 
 def rows(count: int, width: int = 64) -> np.ndarray:

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import helper
 
 import onnxgpu
 from onnxgpu.errors import EPFail, InvalidArgument, ModelRequiresCompilation
 from onnxgpu.providers.tensorrt import stand_in
 from onnxgpu.session import InferenceSession
-from tests.tensorrt.sessions import CPU, CUDA, TENSORRT, check, perceptron, rows, steps
+from tests.context_models import attributes, changed
+from tests.models import perceptron
+from tests.tensorrt.sessions import CPU, CUDA, TENSORRT, check, rows, steps
 
 PROFILES = {f"trt_profile_{end}_shapes": f"x:{count}x64" for end, count in (("min", 1), ("opt", 4), ("max", 8))}
 BEHIND = [CUDA, CPU]
@@ -48,20 +49,6 @@ def loaded(source: Any = "m_ctx.onnx", **options: Any) -> InferenceSession:
 def built() -> int:
     """How many engines the stand-in built."""
     return sum(call.member == "build_serialized_network" for call in stand_in.recorded())
-
-
-def attributes(proto: onnx.ModelProto) -> dict[str, Any]:
-    return {a.name: helper.get_attribute_value(a) for a in proto.graph.node[0].attribute}
-
-
-def changed(**values: Any) -> onnx.ModelProto:
-    """`m_ctx.onnx` with other attributes of its node; None takes one away."""
-    proto = onnx.load("m_ctx.onnx")
-    kept = [a for a in proto.graph.node[0].attribute if a.name not in values]
-    del proto.graph.node[0].attribute[:]
-    proto.graph.node[0].attribute.extend(kept)
-    proto.graph.node[0].attribute.extend(helper.make_attribute(k, v) for k, v in values.items() if v is not None)
-    return proto
 
 
 @pytest.mark.parametrize("embed", ["0", "1"])

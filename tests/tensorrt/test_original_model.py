@@ -15,7 +15,8 @@ import onnxgpu
 from onnxgpu.errors import EPFail, InvalidArgument, NoSuchFile
 from onnxgpu.providers.segments.cache import head_of
 from onnxgpu.session import InferenceSession
-from tests.tensorrt.sessions import CPU, CUDA, TENSORRT, check, perceptron, rows, session
+from tests.models import perceptron
+from tests.tensorrt.sessions import CPU, CUDA, TENSORRT, check, rows, session
 
 HEAD = len(head_of(b""))
 """Of a file of the engine cache: what is before the engine."""

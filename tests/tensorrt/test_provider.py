@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import sys
-import threading
 import weakref
 from dataclasses import replace
 from typing import Any
@@ -21,7 +20,9 @@ from onnxgpu.model_file.operation_proto import CutModel
 from onnxgpu.provider import Spec
 from onnxgpu.providers.tensorrt import stand_in
 from tests.emulated import PLAIN
-from tests.tensorrt.sessions import CPU, CUDA, SEGMENT, TENSORRT, built, check, on_cpu, perceptron, rows, session, steps
+from tests.models import perceptron
+from tests.tensorrt.sessions import CPU, CUDA, SEGMENT, TENSORRT, built, check, on_cpu, rows, session, steps
+from tests.threads import in_threads
 
 pytestmark = pytest.mark.usefixtures("tensorrt")
 
@@ -52,21 +53,12 @@ def test_results_are_the_callers_own() -> None:
 
 def test_threads_share_a_session() -> None:
     made = session(perceptron(), trt_profile_min_shapes="x:1x64", trt_profile_opt_shapes="x:4x64", trt_profile_max_shapes="x:8x64")
-    failures: list[BaseException] = []
 
     def work(count: int) -> None:
-        try:
-            for _ in range(5):
-                check(made, perceptron(), {"x": rows(count)})
-        except BaseException as error:
-            failures.append(error)
+        for _ in range(5):
+            check(made, perceptron(), {"x": rows(count)})
 
-    threads = [threading.Thread(target=work, args=(count,)) for count in (1, 4, 8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not failures
+    in_threads(work, (1, 4, 8))
 
 
 def test_what_tensorrt_does_not_take_goes_to_cuda_without_a_copy() -> None:

@@ -17,7 +17,8 @@ import onnxgpu
 from onnxgpu.errors import EPFail, InvalidArgument, ModelLoadCanceled
 from onnxgpu.providers.segments.cache import head_of
 from onnxgpu.providers.tensorrt import stand_in
-from tests.tensorrt.sessions import SEGMENT, built, check, on_cpu, perceptron, rows, session, steps
+from tests.models import perceptron
+from tests.tensorrt.sessions import SEGMENT, built, check, on_cpu, rows, session, steps
 
 pytestmark = pytest.mark.usefixtures("tensorrt")
 
@@ -103,7 +104,7 @@ def test_a_failed_build_has_tensorrts_words(monkeypatch: pytest.MonkeyPatch) -> 
     from onnxgpu.providers.tensorrt.stand_in.builder import Builder
 
     def fails(self: Any, network: Any, config: Any, kernel_text: Any = None) -> None:
-        self._reports.error("IBuilder::buildSerializedNetwork", "Could not find any implementation for node {first}", "INTERNAL_ERROR")
+        self.reports.error("IBuilder::buildSerializedNetwork", "Could not find any implementation for node {first}", "INTERNAL_ERROR")
 
     monkeypatch.setattr(Builder, "build_serialized_network", fails)
     with pytest.raises(EPFail, match=r"does not build an engine for .*Could not find any implementation for node \{first\}"):
@@ -113,7 +114,8 @@ def test_a_failed_build_has_tensorrts_words(monkeypatch: pytest.MonkeyPatch) -> 
 def test_another_process_finds_the_engines(tmp_path: Path) -> None:
     program = """if True:
         import sys
-        from tests.tensorrt.sessions import built, check, perceptron, rows, session
+        from tests.models import perceptron
+        from tests.tensorrt.sessions import built, check, rows, session
 
         check(session(perceptron(2), trt_engine_cache_enable=True, trt_engine_cache_path=sys.argv[1]), perceptron(2), {"x": rows(2)})
         print(built())

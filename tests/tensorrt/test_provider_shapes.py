@@ -11,7 +11,8 @@ import pytest
 from onnxgpu.errors import InvalidArgument
 from onnxgpu.explain import explanation
 from onnxgpu.providers.tensorrt import stand_in
-from tests.tensorrt.sessions import CUDA, SEGMENT, built, check, perceptron, rows, session, steps
+from tests.models import perceptron
+from tests.tensorrt.sessions import CUDA, SEGMENT, built, check, rows, session, steps
 
 pytestmark = pytest.mark.usefixtures("tensorrt")
 

@@ -19,7 +19,8 @@ from onnxgpu.providers.tensorrt import compiler, stand_in
 from onnxgpu.session import InferenceSession
 from onnxgpu.waiting import wait_for
 from onnxgpu.warm_up import engine_builds
-from tests.tensorrt.sessions import CPU, CUDA, TENSORRT, check, perceptron, rows, session, steps
+from tests.models import perceptron
+from tests.tensorrt.sessions import CPU, CUDA, TENSORRT, check, rows, session, steps
 
 pytestmark = pytest.mark.usefixtures("tensorrt")
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from onnxgpu.warm_up import engine_builds
-from tests.tensorrt.sessions import check, perceptron, rows, session
+from tests.models import perceptron
+from tests.tensorrt.sessions import check, rows, session
 
 PROFILES: dict[str, Any] = {
     "trt_profile_min_shapes": "x:1x64,x:9x64",

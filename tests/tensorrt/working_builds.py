@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from tests.tensorrt.sessions import check, perceptron, rows, session
+from tests.models import perceptron
+from tests.tensorrt.sessions import check, rows, session
 
 DATA_DEPENDENT = """finds (float[4,6] x) => (int64[2,k] y) { a = Relu (x)  y = NonZero (a) }"""
 SHAPE_INPUT = """reshapes (float[a,b] x, int64[2] s) => (float[c,d] y) { r = Relu (x)  y = Reshape (r, s) }"""
