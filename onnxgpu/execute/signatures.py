@@ -58,7 +58,10 @@ class Signatures:
             others: the signatures that are known; one of the same kinds differs in values alone.
             runs: how many there were.
         """
-        if not self._deciding or all(kinds != self._kinds(inputs) for kinds, _ in others):
+        if not self._deciding:
+            return False
+        own = self._kinds(inputs)
+        if all(kinds != own for kinds, _ in others):
             return False
         self._new_values += 1
         if self._new_values <= FEW_VALUES or self._new_values * RUNS_A_VALUE <= runs:
