@@ -21,8 +21,8 @@ from onnxgpu.providers.openvino.kernel import SegmentKernel, passed_outputs
 from onnxgpu.providers.openvino.limits import limit
 from onnxgpu.providers.segments.cache import EngineCache
 from onnxgpu.providers.segments.content_key import content_key
-from onnxgpu.providers.segments.context_model import misfit
 from onnxgpu.providers.segments.growing import one_in_background
+from onnxgpu.providers.segments.misfit import misfit
 from onnxgpu.segment_provider import Engine, Exclusions, Segment, SegmentClaim, SegmentProvider
 
 _PRECISIONS = {"": "f32", "ACCURACY": "f32", "FP32": "f32", "FP16": "f16", "BF16": "bf16"}

@@ -11,7 +11,7 @@ import numpy as np
 from onnxgpu.errors import EPFail
 from onnxgpu.providers.cuda.capture import going_on
 from onnxgpu.providers.cuda.gpu import Gpu
-from onnxgpu.providers.segments.context_model import misfit as general_misfit
+from onnxgpu.providers.segments.misfit import misfit as general_misfit
 from onnxgpu.providers.segments.shapes import Profile, Range
 from onnxgpu.providers.tensorrt.compiler import capability
 from onnxgpu.providers.tensorrt.engine import Engine

@@ -12,7 +12,7 @@ from onnx.reference import ReferenceEvaluator
 
 from onnxgpu.model_file.operation_proto import CutModel, model_of
 from onnxgpu.provider import Array, Refusal, Spec, Value
-from onnxgpu.providers.segments.context_model import misfit
+from onnxgpu.providers.segments.misfit import misfit
 from onnxgpu.segment_provider import Engine, Exclusions, Segment, SegmentClaim
 from tests.segments.providers import EvaluatorProvider
 

@@ -1,4 +1,4 @@
-"""Engines out of models: whether they were made by this version of a library, for this hardware."""
+"""Why an engine out of a model cannot run here: its version and its hardware are looked at before it is read."""
 
 from __future__ import annotations
 
