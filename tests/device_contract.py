@@ -16,6 +16,7 @@ import pytest
 from onnxgpu.dlpack import Borrowed
 from onnxgpu.errors import InvalidArgument, NotImplemented, OutOfMemory
 from onnxgpu.provider import Spec
+from onnxgpu.providers.cuda import copies
 from onnxgpu.providers.cuda.copies import STAGED_BYTES
 from onnxgpu.providers.cuda.cupy_device import CupyDevice
 from onnxgpu.providers.cuda.gpu import Gpu
@@ -161,6 +162,26 @@ class Streams:
             gpu.completed()
         stranger = made()
         np.testing.assert_array_equal(stranger.download(stranger.wrap(gpu.pointer(array), BYTES, array)), np.full(256, 9))
+
+    @pytest.mark.parametrize("dtype", [np.float32, ml_dtypes.bfloat16])
+    def test_outputs_that_are_large(self, made: Made, monkeypatch: pytest.MonkeyPatch, dtype: Any) -> None:
+        """They are the program's, to keep and to change, wherever they lie, and however many it keeps."""
+        monkeypatch.setattr(copies, "LENT_BYTES", 3 * copies.SMALLEST_LENT)
+        gpu = made()
+        spec = Spec((copies.SMALLEST_LENT // np.dtype(dtype).itemsize // 8, 8), np.dtype(dtype))
+        kept: list[np.ndarray] = []
+        for run in range(8):
+            with gpu.launching():
+                array = gpu.upload(np.full(spec.shape, run, spec.dtype))
+                kept.append(gpu.download_later(array))
+                fill(gpu, array, 0)
+                gpu.settle()
+            kept[-1] += 10
+            if run == 5:
+                del kept[:2]
+        assert [(output.shape, output.dtype) for output in kept] == [(spec.shape, spec.dtype)] * 6
+        for run, output in zip(range(2, 8), kept, strict=True):
+            np.testing.assert_array_equal(output.astype(np.float32), np.full(spec.shape, run + 10, np.float32))
 
     def test_a_run_that_fails_leaves_nothing_behind(self, made: Made) -> None:
         gpu = made()

@@ -1,7 +1,8 @@
 """Copies between the host and one device, through pinned memory, on the streams of a provider.
 
 A pinned buffer is used again only when the copy that reads or writes it is done. What goes to the host may be asked for first
-and waited for once, at the end of a run.
+and waited for once, at the end of a run. Large arrays that a run gives lie in pinned memory themselves, as long as programs hold
+little of it: copying 25 MB out of it into new memory takes the host longer than the device needs for all of GPT-2.
 """
 
 from __future__ import annotations
@@ -16,10 +17,17 @@ from onnxgpu.providers.cuda.streams import Streams
 
 STAGED_BYTES = 64 << 20
 """Larger arrays are not copied to pinned memory first: the driver does that piece by piece."""
+SMALLEST_LENT = 1 << 20
+"""Arrays of fewer bytes are copied out of pinned memory: a pool that lends crumbs never gets its blocks back."""
+LENT_BYTES = 256 << 20
+"""The pinned memory that programs may hold through a device's outputs: it is memory that the system cannot page out."""
 
 
 class Transport(Protocol):
     """What a library copies with; bytes on the host are arrays of uint8."""
+
+    is_lending: bool
+    """True if any thread may let go of pinned memory at any time."""
 
     def pinned(self, nbytes: int) -> np.ndarray:
         """Pinned memory, given out again as soon as nobody holds it."""
@@ -32,10 +40,37 @@ class Transport(Protocol):
 
 
 class _Awaited(threading.local):
-    """What a thread asked for and has not waited for: the event, the pinned memory, and where the elements go."""
+    """What a thread asked for and has not waited for: the event, the pinned memory, and where the elements go if they do not stay there."""
 
     def __init__(self) -> None:
-        self.copies: list[tuple[Any, Any, np.ndarray]] = []
+        self.copies: list[tuple[Any, Any, np.ndarray | None]] = []
+
+
+class _Account:
+    """How much pinned memory programs hold."""
+
+    def __init__(self) -> None:
+        self.lent = 0
+        self._lock = threading.RLock()  # garbage may be collected, and memory so given back, while it is held
+
+    def add(self, nbytes: int) -> bool:
+        """Lend so much more, or so much less; False if that is too much."""
+        with self._lock:
+            if nbytes > 0 and self.lent + nbytes > LENT_BYTES:
+                return False
+            self.lent += nbytes
+            return True
+
+
+class _Loan:
+    """Pinned memory that is the base of an array which a program has."""
+
+    def __init__(self, pinned: np.ndarray, account: _Account) -> None:
+        self._pinned, self._account = pinned, account
+        self.__array_interface__ = pinned.__array_interface__
+
+    def __del__(self) -> None:
+        self._account.add(-self._pinned.nbytes)
 
 
 class Copies:
@@ -54,6 +89,7 @@ class Copies:
         self.in_flight: deque[tuple[Any, Any]] = deque()
         self._lock = threading.Lock()
         self._awaited = _Awaited()
+        self._account = _Account()
         self._has_new_memory = False
 
     def note_new_memory(self) -> None:
@@ -90,10 +126,17 @@ class Copies:
             done.synchronize()
             np.copyto(target, _over(pinned, target))
 
-    def download_later(self, target: np.ndarray, source: Any) -> None:
-        """Begin to copy to the host; `settle` ends it."""
-        if source.nbytes:
-            self._awaited.copies.append((*self._begin(source), target))
+    def download_later(self, source: Any, dtype: np.dtype[Any]) -> np.ndarray:
+        """Begin to copy to the host, to an array of this type and the source's shape; its elements are there after `settle`."""
+        if not source.nbytes:
+            return np.empty(source.shape, dtype)
+        done, pinned = self._begin(source)
+        if self._transport.is_lending and source.nbytes >= SMALLEST_LENT and self._account.add(source.nbytes):
+            self._awaited.copies.append((done, pinned, None))
+            return np.asarray(_Loan(pinned, self._account)).view(dtype).reshape(source.shape)
+        result = np.empty(source.shape, dtype)
+        self._awaited.copies.append((done, pinned, result.view(source.dtype)))
+        return result
 
     def settle(self) -> None:
         """Wait for the copies that this thread began; their elements are then where they go."""
@@ -101,7 +144,8 @@ class Copies:
         if copies:
             copies[-1][0].synchronize()  # one stream has them all, in this order
         for _, pinned, target in copies:
-            np.copyto(target, _over(pinned, target))
+            if target is not None:
+                np.copyto(target, _over(pinned, target))
 
     def abandon(self) -> None:
         """Forget the copies that this thread began, in a run that failed; their memory is used again when they are done."""

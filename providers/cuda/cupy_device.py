@@ -191,6 +191,8 @@ class CupyDevice(Gpu):
 class _Transport:
     """See `onnxgpu.providers.cuda.copies.Transport`."""
 
+    is_lending = True
+
     def __init__(self, module: Any) -> None:
         self._module = module
 

@@ -153,9 +153,8 @@ class Gpu(ABC):
 
     def download_later(self, array: Array) -> np.ndarray:
         """As `download`, but the elements are there only after `settle`."""
-        result = np.empty(array.shape, array.dtype)
-        with self._explained(f"copying {result.nbytes:,} bytes to the host"):
-            self._copies.download_later(self._bits(result), self.dense(array))
+        with self._explained(f"copying {array.nbytes:,} bytes to the host"):
+            result: np.ndarray = self._copies.download_later(self.dense(array), array.dtype)
         return result
 
     def settle(self) -> None:

@@ -237,6 +237,8 @@ def _give_back(pool: Any, context: Context) -> None:
 class PycudaTransport:
     """See `onnxgpu.providers.cuda.copies.Transport`."""
 
+    is_lending = False  # what a thread frees in which the context is not current stays allocated
+
     def __init__(self) -> None:
         from pycuda.tools import PageLockedMemoryPool
 

@@ -22,7 +22,7 @@ from onnxgpu.devices import memory_at
 from onnxgpu.doctor import diagnosis
 from onnxgpu.errors import DeviceReset, InvalidArgument, OutOfMemory
 from onnxgpu.provider import Spec
-from onnxgpu.providers.cuda import cupy_device, weights
+from onnxgpu.providers.cuda import copies, cupy_device, weights
 from onnxgpu.providers.cuda import device as cuda_device
 from onnxgpu.providers.cuda.cupy_device import CupyDevice
 from onnxgpu.providers.cuda.device_provider import DeviceProvider
@@ -68,6 +68,24 @@ class TestArrays(Arrays):
 
 
 class TestStreams(Streams):
+    def test_large_outputs_are_not_copied_while_programs_hold_few(self, made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(copies, "LENT_BYTES", 2 * copies.SMALLEST_LENT)
+        gpu = made()
+        array = gpu.upload(np.zeros(copies.SMALLEST_LENT, np.uint8))
+        kept = []
+        with gpu.launching():
+            for _ in range(3):
+                kept.append(gpu.download_later(array))
+            gpu.settle()
+        lends = isinstance(gpu, CupyDevice)
+        assert [output.flags.owndata for output in kept] == [not lends, not lends, True]
+        del kept[0]
+        gc.collect()
+        with gpu.launching():
+            kept.append(gpu.download_later(array))
+            gpu.settle()
+        assert kept[-1].flags.owndata != lends
+
     def test_everything_is_waited_for(self, made: Made) -> None:
         gpu = made()
         array = gpu.allocate(BYTES)
