@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,14 +17,37 @@ from onnxgpu.provider import Spec
 _ADDRESS = "*/_ORT_MEM_ADDR_/*"
 """The location by which OpenVINO's ONNX reader takes external data from memory of this process; the offset is its address."""
 
+_PROCESSOR = Path("/proc/cpuinfo")
+
+
+def sums_are_exact(processor: Path = _PROCESSOR, machine: str | None = None) -> bool:
+    """True if this processor is known to sum products of 8-bit numbers in 32 bits.
+
+    On x86 that takes VNNI: before it, OpenVINO's sums saturate at 16 bits. Only Linux says which processors have it.
+
+    Args:
+        processor: what Linux says of it.
+        machine: the architecture; None: this machine's.
+    """
+    if (machine or platform.machine()).lower() not in ("x86_64", "amd64"):
+        return True
+    try:
+        with processor.open(encoding="utf-8") as lines:
+            return any("vnni" in line for line in lines if line.startswith("flags"))
+    except OSError:
+        return False
+
+
 HONEST: Mapping[str, Any] = {
     "INFERENCE_PRECISION_HINT": "f32",
     "EXECUTION_MODE_HINT": "ACCURACY",
     "PERFORMANCE_HINT": "LATENCY",
     "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0",
     "KV_CACHE_PRECISION": "f32",
+    **({} if sums_are_exact() else {"LP_TRANSFORMS_MODE": "NO"}),
 }
-"""float32 means float32: OpenVINO's own defaults compute in bfloat16 or int8 where the processor is faster at that."""
+"""float32 means float32: OpenVINO's own defaults compute in bfloat16 or int8 where the processor is faster at that; and quantized models
+are computed in integers only where these are summed exactly, else in float32 between their QuantizeLinear and DequantizeLinear."""
 
 
 @cache

@@ -244,3 +244,31 @@ def test_shapes_are_told_without_weights() -> None:
     assert {name for port in outline.inputs for name in port.get_names()} == {"x", "w0", "w1"}
     outline.reshape({"x": [7, 64]})
     assert list(outline.outputs[0].shape) == [7, 64]
+
+
+def test_sums_of_products_of_8_bits_do_not_saturate() -> None:
+    """Two neighbours among the products exceed 16 bits: on x86 without VNNI, OpenVINO's integers would be clipped there."""
+    text = """<ir_version: 10, opset_import: ["" : 21]> g (float[2,64] x, float s, uint8 z, float[8] t, int8 zero) => (float[2,8] y) {
+        q = QuantizeLinear (x, s, z) d = DequantizeLinear (q, s, z) e = DequantizeLinear <axis = 1> (w, t) y = MatMul (d, e) }"""
+    proto = onnx.parser.parse_model(text)
+    constants = {"s": np.float32(1), "z": np.uint8(0), "t": np.ones(8, np.float32), "w": np.full((64, 8), 127, np.int8)}
+    del proto.graph.input[1:]
+    proto.graph.initializer.extend(numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items())
+    assert session(proto).run(None, {"x": np.full((2, 64), 255, np.float32)})[0].tolist() == [[255.0 * 127 * 64] * 8] * 2
+
+
+@pytest.mark.parametrize(
+    ("machine", "said", "exact"),
+    [
+        ("x86_64", "flags\t\t: sse4_2 avx2\n", False),
+        ("x86_64", "model name : vnni\nflags\t\t: avx512_vnni\n", True),
+        ("AMD64", "flags\t\t: avx_vnni\n", True),
+        ("x86_64", None, False),
+        ("aarch64", None, True),
+    ],
+)
+def test_which_processors_sum_exactly(tmp_path: Path, machine: str, said: str | None, exact: bool) -> None:
+    path = tmp_path / "cpuinfo"
+    if said is not None:
+        path.write_text(said)
+    assert engine.sums_are_exact(path, machine) == exact
