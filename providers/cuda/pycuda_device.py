@@ -132,9 +132,8 @@ class PycudaDevice(Gpu):
             return GPUArray(spec.shape, spec.dtype, base=owner, gpudata=pointer)
 
     def _new(self, spec: Spec) -> Array:
-        from pycuda.gpuarray import GPUArray
-
-        return GPUArray(spec.shape, spec.dtype, allocator=self._pool.allocate)
+        memory = self._pool.allocate(spec.nbytes) if spec.nbytes else None
+        return self._over(memory.pointer if memory else 0, spec, memory)
 
     def _copy_from(self, target: Array, source: Array, other: Gpu, stream: Any) -> None:
         assert isinstance(other, PycudaDevice)
@@ -156,6 +155,6 @@ class PycudaDevice(Gpu):
         return PycudaMemory(self.context, self._options)
 
     def _made_copies(self) -> Copies:
-        copies = Copies(PycudaTransport(), self._streams)
+        copies = Copies(PycudaTransport(self.context), self._streams)
         dropped_within(self.context, copies, copies.in_flight)
         return copies

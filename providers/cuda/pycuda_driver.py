@@ -1,7 +1,8 @@
 """PyCUDA's driver as the parts of a device use it: the primary context, streams, events and memory.
 
 PyCUDA's calls work on the context at the top of the calling thread's stack, which is PyCUDA's own; what is freed by a thread in
-which that context is not current stays allocated, with a warning. So everything here happens within a `Context`.
+which that context is not current stays allocated, with a warning, or ends the process: the first block that goes back to a pool does
+that. So everything here happens within a `Context`, what a program lets go of included.
 """
 
 from __future__ import annotations
@@ -169,6 +170,19 @@ _idle_pools: dict[Context, list[Any]] = {}
 """Pools that no session has: they are never destroyed, so that memory may be given back to them by any thread."""
 
 
+class Allocation:
+    """Memory on a device, which goes back to its pool while the context is current.
+
+    Args:
+        context: of the device.
+        memory: what PyCUDA calls a pooled allocation.
+    """
+
+    def __init__(self, context: Context, memory: Any) -> None:
+        self.pointer = int(memory)
+        dropped_within(context, self, deque([memory]))
+
+
 class PycudaMemory:
     """A pool of device memory, which goes with the session; see `onnxgpu.providers.cuda.memory.Memory` for the options.
 
@@ -197,19 +211,19 @@ class PycudaMemory:
         """Nothing: arrays ask `allocate`."""
         yield
 
-    def allocate(self, size: int) -> Any:
-        """New memory; what PyCUDA calls a pooled allocation.
+    def allocate(self, size: int) -> Allocation:
+        """New memory.
 
         Raises:
             pycuda.driver.MemoryError: there is none, or it would pass the limit.
         """
-        memory = self._taken(size)
-        if memory is None:
-            self._pool.free_held()
-            memory = self._taken(size)
-        if memory is None:
-            raise driver().MemoryError(f"{size:,} bytes would pass the limit")
-        return memory
+        for wanted in (power_of_two(size), size) if self._rounds_up else (size,):
+            for _ in range(2):
+                memory = self._taken(wanted)
+                if memory is not None:
+                    return Allocation(self._context, memory)
+                self._pool.free_held()
+        raise driver().MemoryError(f"{size:,} bytes would pass the limit")
 
     def statistics(self) -> MemoryStatistics:
         """What there is now."""
@@ -218,8 +232,8 @@ class PycudaMemory:
         return MemoryStatistics(self._pool.active_bytes, self._pool.managed_bytes, self.limit, free, total)
 
     def _taken(self, size: int) -> Any:
-        """None if the pool has more than the limit then."""
-        memory = self._pool.allocate(power_of_two(size) if self._rounds_up else size)
+        """None if the pool has more than the limit then: it rounds sizes up by itself too."""
+        memory = self._pool.allocate(size)
         if not self.limit or self._pool.managed_bytes <= self.limit:
             return memory
         memory.free()
@@ -235,18 +249,23 @@ def _give_back(pool: Any, context: Context) -> None:
 
 
 class PycudaTransport:
-    """See `onnxgpu.providers.cuda.copies.Transport`."""
+    """See `onnxgpu.providers.cuda.copies.Transport`.
+
+    Args:
+        context: of the device.
+    """
 
     is_lending = False  # what a thread frees in which the context is not current stays allocated
 
-    def __init__(self) -> None:
+    def __init__(self, context: Context) -> None:
         from pycuda.tools import PageLockedMemoryPool
 
-        self._pool = PageLockedMemoryPool()
+        self._held = deque([PageLockedMemoryPool()])
+        dropped_within(context, self, self._held)
 
     def pinned(self, nbytes: int) -> np.ndarray:
         """See `onnxgpu.providers.cuda.copies.Transport`."""
-        memory: np.ndarray = self._pool.allocate((nbytes,), np.uint8)
+        memory: np.ndarray = self._held[0].allocate((nbytes,), np.uint8)
         return memory
 
     def to_device(self, target: Any, source: np.ndarray, stream: Stream) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import os
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,7 +12,8 @@ import numpy as np
 
 from tests.pycuda_stand_in import driver
 
-_GRAIN = 512
+_LEADING_BITS = 4
+"""Of a size, those that decide which bin of a pool it is in."""
 
 
 class _Pool:
@@ -27,11 +30,19 @@ class _Pool:
     def _free_block(self, pointer: int) -> None:
         raise NotImplementedError
 
+    def _begin_to_hold(self) -> None:
+        """A block comes back while the pool has none."""
+
     def alloc_size(self, bin_number: int) -> int:
-        return bin_number * _GRAIN
+        shift = (bin_number >> _LEADING_BITS) - _LEADING_BITS
+        leading = 1 << _LEADING_BITS | bin_number & (1 << _LEADING_BITS) - 1
+        return leading << shift | (1 << shift) - 1 if shift > 0 else leading >> -shift
 
     def bin_number(self, size: int) -> int:
-        return -(-size // _GRAIN)
+        exponent = max(size.bit_length() - 1, 0)
+        shift = exponent - _LEADING_BITS
+        leading = size >> shift if shift > 0 else size << -shift
+        return exponent << _LEADING_BITS | leading & (1 << _LEADING_BITS) - 1
 
     def _taken(self, size: int) -> int:
         whole = self.alloc_size(self.bin_number(size))
@@ -53,6 +64,8 @@ class _Pool:
         whole = self.alloc_size(self.bin_number(size))
         self.active_blocks -= 1
         self.active_bytes -= size
+        if not self.held_blocks:
+            self._begin_to_hold()
         self._held.setdefault(whole, []).append(pointer)
         self.held_blocks += 1
         if not self._holds:
@@ -83,11 +96,16 @@ class DeviceMemoryPool(_Pool, driver.Dependent):
         with self._activated():
             return driver.allocated(size)
 
+    def _begin_to_hold(self) -> None:
+        if driver.Context.get_current() is None:
+            print("explicit_context_dependent failed: invalid device context - no currently active context?", file=sys.stderr, flush=True)
+            os.abort()  # PyCUDA raises in a destructor of C++, which ends the process
+
     def _free_block(self, pointer: int) -> None:
         self._clean_up("pooled_device_allocation", "cudaFree", ctypes.c_void_p(pointer))
 
     def __del__(self) -> None:
-        if self._held:
+        if self._held and not sys.is_finalizing():
             self.free_held()
 
 
