@@ -10,6 +10,7 @@ from typing import Any
 
 from onnxgpu.provider import Library
 from onnxgpu.providers.cuda.device import cupy, is_emulated
+from onnxgpu.providers.cuda.libraries.bindings import bindings
 
 INSTALL = "pip install onnxgpu-gpu"
 _CUDNN_MAJOR = 9
@@ -39,7 +40,7 @@ def cublas_lt() -> Found:
     name = "cuBLASLt"
     runtime = int(cupy().cuda.runtime.runtimeGetVersion()) // 1000
     try:
-        module = import_module("nvmath.bindings.cublasLt")
+        module = bindings("cublasLt")
     except ImportError as error:
         return Found(name, f"the package nvmath-python cannot be imported ({error}): {remedy()}")
     try:
