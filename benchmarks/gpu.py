@@ -136,8 +136,8 @@ def measured_operator(case: OperatorCase, cp: Any, stream: Any, clock: Clock | N
     """One operator beside torch."""
     feeds, model = case.feeds(), case.model()
     expected = expected_of(model, feeds)
-    ours = Bound(onnxgpu, cp, model, feeds, stream)
-    error = max(max_error(ours.results(), expected) for _ in range(3))
+    ours = Bound(onnxgpu, cp, model, feeds, stream, outputs=expected)
+    error = max(max_error(ours.results(), expected) for _ in range(4))
     traffic = sum(array.nbytes for array in (*feeds.values(), *expected))
     row: Row = {"dtype": case.dtype, "max_error": error, "right": error <= TOLERANCE[case.dtype]}
     if clock is None or not row["right"]:
@@ -146,12 +146,12 @@ def measured_operator(case: OperatorCase, cp: Any, stream: Any, clock: Clock | N
     if find_spec("torch"):
         sides["torch"] = in_torch(case, cp, feeds, stream)
     if case.has_own_kernels:
-        own = Bound(onnxgpu, cp, model, feeds, stream, {"enable_cublas": 0, "enable_cudnn": 0})
+        own = Bound(onnxgpu, cp, model, feeds, stream, {"enable_cublas": 0, "enable_cudnn": 0}, expected)
         row["own error"] = max_error(own.results(), expected)
         row["right"] = row["own error"] <= TOLERANCE[case.dtype]
         sides["own kernels"] = own
     if case.in_onnxruntime:
-        sides |= in_onnxruntime(cp, model, feeds, stream)
+        sides |= in_onnxruntime(cp, model, feeds, stream, outputs=expected)
     row |= compared(clock, sides, options.rounds, options.runs)
     row["GB/s"] = traffic / row["onnxgpu_ms"] / 1e6
     if case.flops:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from importlib.util import find_spec
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -28,10 +29,18 @@ class Bound:
         feeds: name → array.
         stream: where it computes.
         options: more of the provider's.
+        outputs: like those of a run; given, they have memory of their own, which every run writes.
     """
 
     def __init__(
-        self, module: Any, cp: Any, model: Any, feeds: Mapping[str, np.ndarray], stream: Any, options: Mapping[str, Any] | None = None
+        self,
+        module: Any,
+        cp: Any,
+        model: Any,
+        feeds: Mapping[str, np.ndarray],
+        stream: Any,
+        options: Mapping[str, Any] | None = None,
+        outputs: Sequence[np.ndarray] | None = None,
     ) -> None:
         given = {"user_compute_stream": str(stream.ptr), **(options or {})}
         self._session = module.InferenceSession(model, providers=[(CUDA, given), "CPUExecutionProvider"])
@@ -46,8 +55,11 @@ class Bound:
         stream.synchronize()
         for name, array in self._inputs.items():
             self.binding.bind_input(name, "cuda", cp.cuda.Device().id, array.dtype, array.shape, array.data.ptr)
-        for output in self._session.get_outputs():
-            self.binding.bind_output(output.name, "cuda", cp.cuda.Device().id)
+        names = [output.name for output in self._session.get_outputs()]
+        self._outputs = [cp.empty(like.shape, like.dtype) for like in outputs or ()]
+        for name, array in zip_longest(names, self._outputs):
+            place = () if array is None else (array.dtype, array.shape, array.data.ptr)
+            self.binding.bind_output(name, "cuda", cp.cuda.Device().id, *place)
 
     def __call__(self) -> None:
         """One run."""
@@ -60,14 +72,16 @@ class Bound:
         return [value.numpy() for value in self.binding.get_outputs()]
 
 
-def in_onnxruntime(cp: Any, model: Any, feeds: Mapping[str, np.ndarray], stream: Any, *, graphs: bool = False) -> dict[str, Work]:
+def in_onnxruntime(
+    cp: Any, model: Any, feeds: Mapping[str, np.ndarray], stream: Any, *, graphs: bool = False, outputs: Sequence[np.ndarray] | None = None
+) -> dict[str, Work]:
     """onnxruntime's session, and one that replays a CUDA graph if that is asked for; without those that it cannot make or run."""
     if not has_onnxruntime():
         return {}
     module, sides = import_module("onnxruntime"), dict[str, Work]()
     for name, graph in (("onnxruntime", 0), ("onnxruntime graph", 1))[: 1 + graphs]:
         try:
-            side = Bound(module, cp, model, feeds, stream, {**_AS_IS, "enable_cuda_graph": graph})
+            side = Bound(module, cp, model, feeds, stream, {**_AS_IS, "enable_cuda_graph": graph}, outputs)
             for _ in range(3):
                 side()
         except Exception as error:

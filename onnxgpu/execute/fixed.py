@@ -30,8 +30,8 @@ PLAIN = Variant()
 _NEW, _LAUNCHED, _DECIDED, _RECORDED = range(4)
 """Of a context: not run yet, run once, its kernels have decided, and nothing more is to be prepared."""
 
-_SAME_INPUTS = 2
-"""Runs with the very same inputs as the one before, after which it pays to count on them."""
+_SAME_ARRAYS = 2
+"""Runs with the very same inputs, and memory for outputs, as the one before, after which it pays to count on them."""
 
 
 @dataclass(frozen=True)
@@ -93,11 +93,14 @@ class FixedPlan:
 
     @cached_property
     def left_on_devices(self) -> tuple[int, ...]:
-        """Positions of inputs that lie on devices, where anything may be repeated."""
-        if self.is_body or not self.repeatable:
-            return ()
+        """Positions of inputs that lie on devices."""
         slots = self.plan.slots
         return tuple(p for p, slot in enumerate(self.plan.inputs) if slots[slot].place != HOST and slot in self.record.kinds)
+
+    def written_on_devices(self, given: Mapping[int, Array]) -> tuple[int, ...]:
+        """Positions of outputs that are written into given memory on devices."""
+        outputs, slots = self.plan.outputs, self.plan.slots
+        return tuple(p for p in given if outputs[p] in self.fresh_slots and slots[outputs[p]].place != HOST)
 
     @cached_property
     def repeatable(self) -> frozenset[int]:
@@ -155,7 +158,8 @@ class Context:
 
     Args:
         fixed: the plan it runs.
-        bound: slot → array of inputs that every run is given, and the arenas of a context that runs when this one does not.
+        bound: slot → array of inputs, and memory for outputs, that every run is given, and the arenas of a context that runs when this
+            one does not.
 
     Attributes:
         fixed: the plan it runs.
@@ -163,13 +167,13 @@ class Context:
 
     def __init__(self, fixed: FixedPlan, bound: tuple[Mapping[int, Array], Mapping[Place, Array]] | None = None) -> None:
         self.fixed = fixed
-        inputs, arenas = bound or ({}, {place: _arena(fixed, place, size) for place, size in fixed.layout.sizes.items()})
+        arrays, arenas = bound or ({}, {place: _arena(fixed, place, size) for place, size in fixed.layout.sizes.items()})
         self._arenas = arenas
-        self._arrays: dict[int, Any] = dict(fixed.record.static) | dict(inputs)
-        self._left_on_devices = () if bound else fixed.left_on_devices
-        self._last_inputs: Sequence[Value] | None = None
-        self._same_inputs = 0
-        self._bound: Context | None = None
+        self._arrays: dict[int, Any] = dict(fixed.record.static) | dict(arrays)
+        self._may_bind = bound is None and bool(fixed.repeatable) and not fixed.is_body
+        self._last: tuple[Sequence[Value], Mapping[int, Array] | None] | None = None
+        self._same = 0
+        self._bound: tuple[Context, dict[int, Array] | None] | None = None
         for position, (step, memory) in enumerate(zip(fixed.plan.steps, fixed.memory, strict=True)):
             if memory is not None and not memory.is_view:
                 self._lay_outputs(position, step, memory)
@@ -231,10 +235,11 @@ class Context:
             between_steps: called between steps; may raise to end the run.
             given: position of an output in `FixedPlan.fresh_slots` or `transferred_slots` → memory for it, dense and of the recorded kind.
         """
-        if self._left_on_devices:
-            bound = self._bound_to(inputs)
+        if self._may_bind:
+            bound = self._bound_to(inputs, given)
             if bound is not None:
-                return bound.run(inputs, between_steps, given)
+                context, others = bound
+                return context.run(inputs, between_steps, others)
         if self._stage != _RECORDED:
             self._repeat_when_due()
         if between_steps is None and not given:
@@ -256,15 +261,26 @@ class Context:
                 raise
             raise step_error(self.fixed.plan.steps[position], error) from error
 
-    def _bound_to(self, inputs: Sequence[Value]) -> Context | None:
-        """For a caller who gives the very same inputs time and again: a context that counts on where those on devices lie."""
-        if inputs is not self._last_inputs:
-            self._last_inputs, self._same_inputs, self._bound = inputs, 0, None
+    def _bound_to(self, inputs: Sequence[Value], given: Mapping[int, Array] | None) -> tuple[Context, dict[int, Array] | None] | None:
+        """For a caller who gives the very same arrays time and again: a context that counts on where those on devices lie.
+
+        With it comes the memory for outputs that it still has to be given.
+        """
+        if not given and not self.fixed.left_on_devices:
             return None
-        self._same_inputs += 1
-        if self._bound is None and self._same_inputs >= _SAME_INPUTS:
-            arrays = {self.fixed.plan.inputs[position]: inputs[position] for position in self._left_on_devices}
-            self._bound = Context(self.fixed, (arrays, self._arenas))
+        if self._last is None or inputs is not self._last[0] or given is not self._last[1]:
+            self._last, self._same, self._bound = (inputs, given), 0, None
+            return None
+        self._same += 1
+        if self._bound is None and self._same >= _SAME_ARRAYS:
+            plan, given = self.fixed.plan, given or {}
+            written = self.fixed.written_on_devices(given)
+            arrays = {plan.inputs[position]: inputs[position] for position in self.fixed.left_on_devices}
+            arrays |= {plan.outputs[position]: given[position] for position in written}
+            if not arrays:
+                return None
+            others = {position: array for position, array in given.items() if position not in written}
+            self._bound = Context(self.fixed, (arrays, self._arenas)), others or None
         return self._bound
 
     def _repeat_when_due(self) -> None:

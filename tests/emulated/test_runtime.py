@@ -162,6 +162,33 @@ class TestStreams:
                     np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5, atol=1e-6)
             assert (counted["graph_launches"], counted["launches"]) == ((1, 1) if graphs else (0, 4))
 
+    @pytest.mark.parametrize("graphs", [0, 1])
+    @pytest.mark.parametrize("fed", ["on the device", "from the host"])
+    def test_outputs_that_stay_bound_are_counted_on(self, device: Any, cp: Any, fed: str, graphs: int) -> None:
+        """The step that writes them is repeated too; an output on the host, and one in new memory, are as in every run."""
+        text = "g (float[5,40] x) => (float[5,40] y, float[5,40] z, float[5,40] h) { a = Softmax (x) y = Exp (a) z = Neg (y) h = Abs (z) }"
+        ours, reference = session(text, {"enable_cuda_graph": graphs}), ort.InferenceSession(model(text), providers=[CPU])
+        binding, x, home = ours.io_binding(), cp.empty((5, 40), np.float32), np.empty((5, 40), np.float32)
+        binding.bind_output("h", "cpu", 0, np.float32, home.shape, home.ctypes.data)
+        host = np.empty((5, 40), np.float32)
+        if fed == "on the device":
+            binding.bind_input("x", "cuda", 0, np.float32, x.shape, x.data.ptr)
+        else:
+            binding.bind_cpu_input("x", host)
+        for _ in range(2):
+            y, z = (cp.zeros((5, 40), np.float32) for _ in range(2))
+            binding.bind_output("y", "cuda", 0, np.float32, y.shape, y.data.ptr)
+            binding.bind_output("z", "cuda", 0, np.float32, z.shape, z.data.ptr)
+            for run in range(7):
+                host[...] = deep(run)["x"][:1]
+                x.set(host)
+                device.counters(clear=True)
+                ours.run_with_iobinding(binding)
+                counted = device.counters()
+                for found, expected in zip((y.get(), z.get(), home), reference.run(None, {"x": host}), strict=True):
+                    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+            assert (counted["graph_launches"], counted["launches"]) == ((1, 0) if graphs else (0, 4))
+
     def test_a_run_with_graphs_is_terminated(self, device: Any) -> None:
         ours, options = session(DEEP, GRAPHS), ort.RunOptions()
         for seed in range(4):
