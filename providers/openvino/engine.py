@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from onnxgpu.bare_imports import import_bare
 from onnxgpu.host_provider import host_array
 from onnxgpu.model_file.operation_proto import CutModel
 from onnxgpu.provider import Spec
@@ -51,15 +52,19 @@ are computed in integers only where these are summed exactly, else in float32 be
 
 
 @cache
+def bindings() -> Any:
+    """OpenVINO's Python bindings, which its package wraps in classes of its own."""
+    return import_bare("openvino._pyopenvino")
+
+
+@cache
 def core() -> Any:
     """OpenVINO's own state, one a process."""
-    import openvino
-
-    return openvino.Core()
+    return bindings().Core()
 
 
 def convert(model: CutModel) -> Any:
-    """An `openvino.Model` over the weights where they lie; they have to stay there as long as it, or what it becomes, is used.
+    """A `Model` over the weights where they lie; they have to stay there as long as it, or what it becomes, is used.
 
     OpenVINO's reader copies weights. It is left to decide what they become, then its copies are exchanged for what they are copies of.
 
@@ -81,7 +86,7 @@ def convert(model: CutModel) -> Any:
 
 
 def outline(model: CutModel) -> Any:
-    """An `openvino.Model` that tells shapes: large weights are inputs of it, so that nothing is copied.
+    """A `Model` that tells shapes: large weights are inputs of it, so that nothing is copied.
 
     Raises:
         RuntimeError: OpenVINO's, with its reason.
@@ -103,14 +108,13 @@ def outline(model: CutModel) -> Any:
 
 
 def _share(model: Any, weights: Mapping[str, np.ndarray]) -> None:
-    """Let constants of an `openvino.Model` that are copies of `weights` be these."""
-    from openvino.op import Constant
-
+    """Let constants of a `Model` that are copies of `weights` be these."""
+    constant = bindings().op.Constant
     for node in model.get_ops():
         array = weights.get(node.get_friendly_name()) if node.get_type_name() == "Constant" else None
         if array is None or not _same(tensor_over(array), node):
             continue
-        shared = Constant(tensor_over(array), shared_memory=True)
+        shared = constant(tensor_over(array), shared_memory=True)
         shared.set_friendly_name(node.get_friendly_name())
         shared.output(0).get_tensor().set_names(node.output(0).get_names())
         for reader in node.output(0).get_target_inputs():
@@ -136,12 +140,10 @@ def reason_of(error: Exception) -> str:
 
 
 def tensor_over(array: np.ndarray) -> Any:
-    """An `openvino.Tensor` over the memory of a dense array, which it does not keep alive."""
-    import openvino
-
+    """A `Tensor` over the memory of a dense array, which it does not keep alive."""
     if array.dtype.kind == "V":
-        return openvino.Tensor(_writeable(array.view(np.uint16)), array.shape, openvino.Type.bf16)
-    return openvino.Tensor(_writeable(array), shared_memory=True)
+        return bindings().Tensor(_writeable(array.view(np.uint16)), array.shape, bindings().Type.bf16)
+    return bindings().Tensor(_writeable(array), shared_memory=True)
 
 
 def _writeable(array: np.ndarray) -> np.ndarray:
@@ -150,7 +152,7 @@ def _writeable(array: np.ndarray) -> np.ndarray:
 
 
 def compiled(model: Any, device: str, settings: Mapping[str, Any]) -> Any:
-    """An `openvino.CompiledModel`.
+    """A `CompiledModel`.
 
     Raises:
         RuntimeError: OpenVINO's, with its reason.
@@ -169,9 +171,7 @@ def imported(content: bytes | memoryview, device: str, settings: Mapping[str, An
 
 def version() -> str:
     """OpenVINO's version, with its build."""
-    import openvino
-
-    return str(openvino.get_version())
+    return str(bindings().get_version())
 
 
 def hardware(device: str) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from onnxgpu.errors import EPFail
 from onnxgpu.log import logger
-from onnxgpu.providers.openvino.engine import HONEST, hardware, imported, reason_of, version
+from onnxgpu.providers.openvino.engine import HONEST, bindings, hardware, imported, reason_of, version
 from onnxgpu.providers.openvino.kernel import SegmentKernel
 from onnxgpu.segment_provider import Engine, Segment
 
@@ -88,8 +88,7 @@ def _typed(segment: Segment, compiled: Any) -> Segment:
 
 def _dtype(port: Any) -> np.dtype:
     import ml_dtypes
-    import openvino
 
-    is_brief = port.element_type == openvino.Type.bf16
+    is_brief = port.element_type == bindings().Type.bf16
     dtype: np.dtype = np.dtype(ml_dtypes.bfloat16 if is_brief else port.element_type.to_dtype())
     return dtype

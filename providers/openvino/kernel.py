@@ -23,8 +23,8 @@ class SegmentKernel:
 
     Args:
         segment: its inputs and outputs are those of the model, in order.
-        model: gives an `openvino.Model` that tells shapes; asked only if they are dynamic. None if nobody has it.
-        compiled: an `openvino.CompiledModel`.
+        model: gives a `Model` that tells shapes; asked only if they are dynamic. None if nobody has it.
+        compiled: a `CompiledModel`.
         weights: the memory that the model reads its weights from, kept alive.
         passed: the outputs that are inputs, see `passed_outputs`; None: not known, so all outputs are copied.
     """
@@ -89,7 +89,7 @@ class SegmentKernel:
             for index in self._written:
                 request.set_output_tensor(index, tensor_over(outputs[index]))
         try:
-            request.infer()
+            request.infer({}, True, False)  # nothing more to set; its outputs as views, of which no copies are made
         except RuntimeError as error:
             raise RuntimeException(f"OpenVINO failed in {self._segment}: {reason_of(error)}") from error
         if outputs is None:
@@ -134,7 +134,7 @@ def passed_outputs(model: Any, segment: Segment) -> dict[int, int]:
     """Outputs that are inputs, which OpenVINO writes into memory of its own alone: index → index of the input.
 
     Args:
-        model: an `openvino.Model`.
+        model: a `Model`.
         segment: what it was made of.
 
     Raises:

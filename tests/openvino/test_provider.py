@@ -84,9 +84,9 @@ def test_the_dense_copy_of_an_input_lives_as_long_as_the_run(monkeypatch: pytest
         def __getattr__(self, name: str) -> Any:
             return getattr(self._real, name)
 
-        def infer(self) -> None:
+        def infer(self, *arguments: Any) -> None:
             assert copies and all(copy() is not None for copy in copies)
-            self._real.infer()
+            self._real.infer(*arguments)
 
     step_kernel = made.plan.steps[0].kernel
     monkeypatch.setattr(kernel, "_dense", dense)

@@ -1,6 +1,6 @@
 """NVIDIA's libraries, in front of our own kernels: each operator goes to a library where one has it and is switched on.
 
-found.py      which library is here, in which version, and what is wrong with it; bindings.py: how nvmath's are imported
+found.py      which library is here, in which version, and what is wrong with it
 selection.py  for each operation: a library, else our own kernel; with the reason
 kernel.py     a kernel that runs a library's plan, and our own where the library has none for a shape
 cublas.py     products as cuBLASLt plans; matrices.py: how operands lie; products.py: MatMul, Gemm and their fused forms

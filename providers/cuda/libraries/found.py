@@ -8,9 +8,9 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
+from onnxgpu.bare_imports import import_bare
 from onnxgpu.provider import Library
 from onnxgpu.providers.cuda.device import cupy, is_emulated
-from onnxgpu.providers.cuda.libraries.bindings import bindings
 
 INSTALL = "pip install onnxgpu-gpu"
 _CUDNN_MAJOR = 9
@@ -40,7 +40,7 @@ def cublas_lt() -> Found:
     name = "cuBLASLt"
     runtime = int(cupy().cuda.runtime.runtimeGetVersion()) // 1000
     try:
-        module = bindings("cublasLt")
+        module = import_bare("nvmath.bindings.cublasLt")
     except ImportError as error:
         return Found(name, f"the package nvmath-python cannot be imported ({error}): {remedy()}")
     try:
