@@ -13,6 +13,7 @@ import pytest
 from onnxgpu.errors import InvalidArgument
 from onnxgpu.providers.array_ops.convolution import conv
 from onnxgpu.providers.array_ops.transposed_convolution import conv_transpose
+from onnxgpu.providers.cuda import convolution_tiles
 from onnxgpu.providers.cuda.operators import convolution as own
 from onnxgpu.providers.cuda.registry import REGISTRY
 from tests.cases import Case
@@ -59,6 +60,12 @@ TRANSPOSED = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def products(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None of them is transformed: those that are have tests of their own."""
+    monkeypatch.setattr(convolution_tiles, "_is_faster", lambda *_: False)
+
+
 def case(dtype: Any, x: tuple[int, ...], w: tuple[int, ...], attributes: dict[str, Any], operator: str = "Conv") -> Case:
     """With a bias, and the result of the same numbers in double precision."""
     maps = w[1] * attributes.get("group", 1) if operator == "ConvTranspose" else w[0]
@@ -93,7 +100,7 @@ class TestKernels:
     def test_products(self, dtype: Any, tile: str, x: Any, w: Any, attributes: Any, device: Any, cp: Any, exact_bounds: None) -> None:
         made = case(dtype, x, w, attributes)
         expected = tile if np.dtype(dtype).itemsize > 2 or tile == "FlatTile" or w[-1] == 30 else "SmallFragments"
-        assert own._tiling(geometry(made), x[0], np.dtype(dtype).itemsize).tile == expected
+        assert convolution_tiles.tiling(geometry(made), x[0], np.dtype(dtype).itemsize).tile == expected
         check(made, device, cp)
 
     @pytest.mark.parametrize(("x", "w", "attributes"), TRANSPOSED)
@@ -103,13 +110,13 @@ class TestKernels:
     def test_the_largest_tile_without_shared_depth(
         self, dtype: Any, device: Any, cp: Any, exact_bounds: None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(own, "_ENOUGH_BLOCKS", 1)
+        monkeypatch.setattr(convolution_tiles, "_ENOUGH_BLOCKS", 1)
         for made in (
             case(dtype, (2, 5, 9, 10), (67, 5, 3, 3), {"pads": [1, 1, 1, 1]}),
             case(dtype, (1, 5, 9, 3), (5, 67, 3, 2), {"strides": [2, 1]}, "ConvTranspose"),
         ):
             expected = {2: "LargeFragments", 4: "LargeTile", 8: "MiddleTile"}[np.dtype(dtype).itemsize]
-            assert own._tiling(geometry(made), 1, np.dtype(dtype).itemsize).tile == expected
+            assert convolution_tiles.tiling(geometry(made), 1, np.dtype(dtype).itemsize).tile == expected
             check(made, device, cp)
 
 
@@ -121,7 +128,7 @@ def geometry(made: Case) -> Any:
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
 def test_the_depth_is_shared_where_there_are_few_tiles(dtype: Any, device: Any, cp: Any, exact_bounds: None) -> None:
     made = case(dtype, (1, 64, 3, 3), (33, 64, 3, 3), {"pads": [1, 1, 1, 1]})
-    assert own._tiling(geometry(made), 1, np.dtype(dtype).itemsize).parts == 4
+    assert convolution_tiles.tiling(geometry(made), 1, np.dtype(dtype).itemsize).parts == 4
     check(made, device, cp)
 
 

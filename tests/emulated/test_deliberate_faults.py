@@ -120,6 +120,10 @@ FAULTS = [
     Fault(
         "off by one: a strip's row behind the map", "depthwise.cu", "if (t >= rows_left)", "if (t > rows_left)", "Conv of single channels"
     ),
+    Fault("missing barrier: the sums of the first maps are written over", "winograd.cu", "if (half) __syncthreads();", "", "Conv of 3 × 3"),
+    Fault("race: the slice that is multiplied is written over", "winograd.cu", "store(1 - current)", "store(current)", "Conv of 3 × 3"),
+    Fault("off by one: a tile's second column behind the map", "winograd.cu", "if (is_column[1])", "if (true)", "Conv of 3 × 3"),
+    Fault("index: channels behind the input are read", "winograd.cu", "first + line < end ? outside : ~0u", "outside", "Conv of 3 × 3"),
 ]
 
 
@@ -204,7 +208,8 @@ def launches(cp: Any) -> dict[str, Callable[[], None]]:
         np.testing.assert_allclose(cp.asnumpy(out), expected, rtol=1e-2, atol=2e-2 * np.abs(expected).max())
 
     return {
-        "Conv": lambda: convolved((1, 9, 5, 7), (40, 9, 3, 3), np.float32),
+        "Conv": lambda: convolved((1, 9, 5, 7), (40, 9, 2, 3), np.float32),
+        "Conv of 3 × 3": lambda: convolved((1, 9, 5, 7), (40, 9, 3, 3), np.float32),
         "Conv of halves": lambda: convolved((1, 9, 5, 7), (20, 9, 3, 3), np.float16),
         "Conv of single channels": lambda: convolved((2, 3, 7, 5), (3, 1, 3, 3), np.float32, 3),
         "Softmax": long_rows, "Softmax of short rows": lambda: rows(2), "Softmax strided": lambda: rows(1),

@@ -1,13 +1,13 @@
 """Conv, FusedConv and ConvTranspose over one to three spatial axes: our own kernels, with bias, residual and activation in them.
 
-Groups of one channel have kernels that stream rows through registers (`depthwise.cu`); all others are products whose columns are read
-from the input as they are needed (`convolution.cu`).
+Groups of one channel have kernels that stream rows through registers (`depthwise.cu`); windows of 3 × 3 are transformed where that
+takes fewer products (`winograd.cu`); all others are products whose columns are read from the input as they are needed (`convolution.cu`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import inf, prod
 from typing import Any
 
@@ -18,48 +18,43 @@ from onnxgpu.errors import InvalidArgument
 from onnxgpu.provider import Array, Operation, Spec, Value
 from onnxgpu.providers.array_ops.convolution import conv_specs, convolution_windows
 from onnxgpu.providers.array_ops.transposed_convolution import dynamic_pads, transposed_layout, transposed_specs
+from onnxgpu.providers.cuda import winograd
+from onnxgpu.providers.cuda.convolution_tiles import (
+    DEPTHWISE_KERNELS,
+    DEPTHWISE_STRIDES,
+    FRAGMENT_TILES,
+    MOST_AXES,
+    PLAIN_TILES,
+    TILES,
+    WINOGRAD,
+    Geometry,
+    Tiling,
+    tiling,
+)
 from onnxgpu.providers.cuda.divisions import divisions
 from onnxgpu.providers.cuda.generated import evaluate
 from onnxgpu.providers.cuda.kernels import C_TYPES, FLOAT_NAMES, FLOATS, THREADS, Template, blocks_for, by_value, dense
 from onnxgpu.providers.cuda.operators.matrix_products import activation_refusal, activation_step
 from onnxgpu.providers.cuda.registry import operator
-
-Sizes = tuple[int, ...]
-
-_TILES = {
-    "FlatTile": (8, 128, 128),
-    "NarrowTile": (32, 128, 128),
-    "MiddleTile": (64, 64, 128),
-    "LargeTile": (128, 128, 256),
-    "SmallFragments": (64, 64, 128),
-    "LargeFragments": (128, 128, 512),
-}
-"""Tiles of convolution.cu and of convolution_fragments.cu: rows (maps), columns (positions) and threads."""
-
-_PLAIN_TILES = ("FlatTile", "NarrowTile", "MiddleTile", "LargeTile")
-_FRAGMENT_TILES = ("FlatTile", "SmallFragments", "LargeFragments")
-_MOST_MASKED = 31
-"""Taps along all axes together that the tiles of fragments can have."""
+from onnxgpu.providers.cuda.winograd import TransformedWeights
 
 _HALVES = ("__half", "__nv_bfloat16")
-_KERNELS, _STRIDES = ("3", "5", "7"), ("1", "2")
 
-STRIPS = Template("depthwise.cu", "depthwise_strips<{T}, {kernel}, {stride}>", "pppssslb", T=FLOATS, kernel=_KERNELS, stride=_STRIDES)
+STRIPS = Template(
+    "depthwise.cu", "depthwise_strips<{T}, {kernel}, {stride}>", "pppssslb", T=FLOATS, kernel=DEPTHWISE_KERNELS, stride=DEPTHWISE_STRIDES
+)
 DEPTHWISE = Template("depthwise.cu", "depthwise<{T}, {transposed}>", "pppssl", T=FLOATS, transposed=("false", "true"))
 CONVOLVE = Template(
     "convolution.cu", "convolve<{instance}, {transposed}>", "ppppssib", transposed=("false", "true"),
-    instance=tuple(f"{T}, {tile}" for T in FLOATS for tile in _PLAIN_TILES if tile != "LargeTile" or T == "float"),
+    instance=tuple(f"{T}, {tile}" for T in FLOATS for tile in PLAIN_TILES if tile != "LargeTile" or T == "float"),
 )  # fmt: skip
 FRAGMENTS = Template(
     "convolution_fragments.cu", "convolve_fragments<{T}, {tile}, {weights}>", "ppppssib",
-    T=_HALVES, tile=_FRAGMENT_TILES[1:], weights=("IN_VECTORS", "IN_ELEMENTS", "TRANSPOSED"),
+    T=_HALVES, tile=FRAGMENT_TILES[1:], weights=("IN_VECTORS", "IN_ELEMENTS", "TRANSPOSED"),
 )  # fmt: skip
 COMBINE = Template("convolution.cu", "combine_convolution<{T}>", "ppsliii", T=FLOATS)
 
-_MOST_AXES = 3
 _MOST_ELEMENTS = (1 << 31) - 1
-_ENOUGH_BLOCKS = 264
-_LEAST_SPAN, _SLICE = 128, 32
 _MOST_GROUPS = 65535
 _MOST_PREPARED = 64
 _EPILOGUE = ("activation", "activation_alpha", "activation_beta", "activation_params")
@@ -71,83 +66,7 @@ def _refusal(operation: Operation) -> str | None:
         return "takes tensors of one element type"
     ranks = [len(value.shape) - 2 for value in values[:2] if value.shape is not None]
     axes = ranks[0] if ranks else len(operation.attributes.get("kernel_shape") or ())
-    return activation_refusal(operation) if 1 <= axes <= _MOST_AXES else f"is known to have one to {_MOST_AXES} spatial axes, not {axes}"
-
-
-@dataclass(frozen=True, slots=True)
-class _Geometry:
-    """A convolution of given shapes; per spatial axis the fields are those of `Axis` in convolution.cuh.
-
-    Attributes:
-        axes: (size of the input, size of the output, kernel, stride, dilation, padding before it), the innermost last.
-        shape: of the result.
-        channels, maps: of one group.
-        transposed: whether it is a transposed one.
-    """
-
-    axes: tuple[Sizes, ...]
-    shape: Sizes
-    groups: int
-    channels: int
-    maps: int
-    transposed: bool
-
-    @property
-    def positions(self) -> int:
-        """Elements of one map of the result."""
-        return prod(self.shape[2:])
-
-    @property
-    def phases(self) -> int:
-        """How many kinds of output positions a transposed convolution has, each with taps of its own."""
-        return prod(axis[3] for axis in self.axes) if self.transposed else 1
-
-    def structure(self, batch: int) -> np.void:
-        """`Convolution` of convolution.cuh, for so many samples."""
-        axes = [(1, 1, 1, 1, 1, 0)] * (_MOST_AXES - len(self.axes)) + list(self.axes)
-        numbers = [*(number for axis in axes for number in axis), batch, self.groups, self.channels, self.maps]
-        taps = [prod(axis[2] for axis in axes[first:]) for first in (2, 1, 0)]
-        return by_value(np.concatenate((np.array(numbers, np.int32).view(np.uint32), divisions(*taps).reshape(-1))))
-
-    def strips(self, item_bytes: int) -> tuple[int, int, int, int] | None:
-        """For `depthwise_strips`: size and stride of its windows, and strips above and beside each other; None for other windows."""
-        axes = [(1, 1, 1, 1, 1, 0)] * (_MOST_AXES - len(self.axes)) + list(self.axes)
-        (kernel, stride, dilation), rest = axes[1][2:5], axes[0]
-        if self.transposed or rest[:3] != (1, 1, 1) or axes[2][2:5] != (kernel, stride, dilation):
-            return None
-        if str(kernel) not in _KERNELS or str(stride) not in _STRIDES or dilation != 1:
-            return None
-        down, across = 8 if stride == 1 else 4, 2 if item_bytes == 2 else 1
-        return kernel, stride, -(-axes[1][1] // down), -(-axes[2][1] // across)
-
-
-@dataclass(frozen=True, slots=True)
-class _Tiling:
-    """How a convolution is cut up: the tile's name, how many there are, and how the depth is shared among `parts` of `span`."""
-
-    tile: str
-    tiles: int
-    span: int
-    parts: int
-
-
-def _tiling(geometry: _Geometry, batch: int, item_bytes: int) -> _Tiling:
-    taps = prod(axis[2] for axis in geometry.axes)
-    windows = batch * (prod(-(-axis[1] // axis[3]) for axis in geometry.axes) if geometry.transposed else geometry.positions)
-    tasks = geometry.groups * geometry.phases
-    counts = {name: -(-geometry.maps // rows) * -(-windows // columns) for name, (rows, columns, _) in _TILES.items()}
-    is_masked = sum(axis[2] for axis in geometry.axes) + _MOST_AXES - len(geometry.axes) <= _MOST_MASKED
-    *smaller, largest = (
-        _FRAGMENT_TILES if item_bytes == 2 and is_masked else _PLAIN_TILES if item_bytes == 4 else (*_PLAIN_TILES[:-1], None)
-    )
-    tile = next((name for name in smaller if geometry.maps <= _TILES[name][0]), smaller[-1])
-    if largest is not None and geometry.maps > _TILES[tile][0] and counts[largest] * tasks >= _ENOUGH_BLOCKS:
-        tile = largest
-    depth = geometry.channels * -(-taps // geometry.phases)
-    wanted = min(depth // _LEAST_SPAN, _ENOUGH_BLOCKS // (counts[tile] * tasks))
-    whole = geometry.channels * taps
-    span = whole if wanted < 2 else -(-depth // wanted // _SLICE) * _SLICE
-    return _Tiling(tile, counts[tile], span, 1 if wanted < 2 else -(-whole // span))
+    return activation_refusal(operation) if 1 <= axes <= MOST_AXES else f"is known to have one to {MOST_AXES} spatial axes, not {axes}"
 
 
 class _Activation:
@@ -199,20 +118,19 @@ class Conv:
         self._xp = xp
         self._attributes = {name: value for name, value in operation.attributes.items() if name not in _EPILOGUE}
         self._activation = _Activation(operation.attributes)
-        self._prepared: dict[Any, _Geometry] = {}
+        self._transformed = TransformedWeights(xp, operation)
+        self._prepared: dict[Any, Geometry] = {}
 
     def outputs(self, inputs: Sequence[Value]) -> Sequence[Spec]:
         """(N, M, windows…)."""
         return (conv_specs(*inputs[:3], **self._attributes),)
 
     def workspace(self, inputs: Sequence[Value]) -> int:
-        """Sums of parts of the depth, where it is shared among blocks."""
+        """Sums of parts of the depth, where it is shared among blocks, behind transformed weights, where they are not kept."""
         geometry = self._prepare(inputs)
         if geometry.channels == 1 or 0 in geometry.shape:
             return 0
-        item_bytes = inputs[0].dtype.itemsize
-        parts = _tiling(geometry, _samples(geometry, inputs[0]), item_bytes).parts
-        return parts * prod(geometry.shape) * max(item_bytes, 4) if parts > 1 else 0
+        return max(self._scratch(geometry, samples.stop - samples.start, inputs[0].dtype) for samples in _pieces(geometry, inputs[0]))
 
     def launch(self, inputs: Sequence[Value], outputs: Sequence[Array] | None, workspace: Array | None) -> Sequence[Value]:
         """See `onnxgpu.provider.Kernel`."""
@@ -223,18 +141,38 @@ class Conv:
             out = given if given.flags.c_contiguous else xp.empty(given.shape, given.dtype)
             operands: tuple[Any, ...] = tuple(None if value is None else dense(xp, value) for value in (*inputs, None, None)[:4])
             x, w, bias, residual = operands
-            step = _samples(geometry, x)
-            for first in range(0, x.shape[0], step):
-                samples = slice(first, first + step)
+            for samples in _pieces(geometry, x):
                 ending = self._activation.ending(x.dtype, bias, None if residual is None else residual[samples])
-                _convolve(geometry, x[samples], w, ending, out[samples], workspace)
+                self._convolve(geometry, x[samples], w, ending, out[samples], workspace)
             if self._activation.step is not None:
                 evaluate((self._activation.step,), (out,), out)
             if out is not given:
                 given[...] = out
         return (given,)
 
-    def _prepare(self, inputs: Sequence[Value]) -> _Geometry:
+    def _scratch(self, geometry: Geometry, batch: int, dtype: np.dtype) -> int:
+        cut = tiling(geometry, batch, dtype.itemsize)
+        partial = cut.parts * batch * prod(geometry.shape[1:]) * max(dtype.itemsize, 4) if cut.parts > 1 else 0
+        return partial + (self._transformed.workspace(geometry) if cut.tile == WINOGRAD else 0)
+
+    def _convolve(self, geometry: Geometry, x: Array, w: Array, ending: np.void, out: Array, workspace: Array | None) -> None:
+        batch = int(x.shape[0])
+        if geometry.channels == 1:
+            _convolve_channels(geometry, x, w, ending, out)
+            return
+        cut = tiling(geometry, batch, x.itemsize)
+        if cut.tile == WINOGRAD:
+            weights, size = self._transformed.of(w, workspace), self._transformed.workspace(geometry)
+            partial = workspace[size:] if workspace is not None and cut.parts > 1 else None
+            winograd.convolve(geometry, cut, x, weights, ending, out, partial)
+        else:
+            partial = workspace if cut.parts > 1 else None
+            _multiply(geometry, cut, x, w, ending, out, partial)
+        if cut.parts > 1:
+            sizes = out.size, geometry.shape[1], geometry.positions, cut.parts
+            COMBINE.instance(T=x.dtype).launch(blocks_for(out.size), THREADS, out, partial, ending, *sizes)
+
+    def _prepare(self, inputs: Sequence[Value]) -> Geometry:
         key = tuple(inputs[0].shape), tuple(inputs[1].shape)
         known = self._prepared.get(key)
         if known is None:
@@ -243,12 +181,12 @@ class Conv:
             known = self._prepared[key] = self._described(*inputs[:2])
         return known
 
-    def _described(self, x: Value, w: Value) -> _Geometry:
+    def _described(self, x: Value, w: Value) -> Geometry:
         windows = convolution_windows("Conv", x, w, self._attributes)
         groups = int(self._attributes.get("group", 1))
         axes = (windows.spatial, windows.output, windows.kernel, windows.strides, windows.dilations, windows.begin)
         shape = (x.shape[0], w.shape[0], *windows.output)
-        return _Geometry(tuple(zip(*axes, strict=True)), shape, groups, w.shape[1], w.shape[0] // groups, False)
+        return Geometry(tuple(zip(*axes, strict=True)), shape, groups, w.shape[1], w.shape[0] // groups, False)
 
 
 @operator("ConvTranspose", types=FLOAT_NAMES, when=_refusal)
@@ -261,13 +199,13 @@ class ConvTranspose(Conv):
         """(N, M, …)."""
         return (transposed_specs(*inputs[:3], **self._attributes),)
 
-    def _described(self, x: Value, w: Value) -> _Geometry:
+    def _described(self, x: Value, w: Value) -> Geometry:
         groups = int(self._attributes.get("group", 1))
         layout = transposed_layout(x, w, self._attributes)
         windows = layout.windows
         axes = (tuple(x.shape[2:]), layout.output, windows.kernel, windows.strides, windows.dilations, windows.begin)
         shape = (x.shape[0], w.shape[1] * groups, *layout.output)
-        return _Geometry(tuple(zip(*axes, strict=True)), shape, groups, x.shape[1] // groups, w.shape[1], True)
+        return Geometry(tuple(zip(*axes, strict=True)), shape, groups, x.shape[1] // groups, w.shape[1], True)
 
 
 def _dynamic_refusal(operation: Operation) -> str | None:
@@ -314,8 +252,8 @@ class ConvTransposeWithDynamicPads:
         return known, (x, w, b)
 
 
-def _samples(geometry: _Geometry, x: Value) -> int:
-    """Of how many samples all elements have numbers of 31 bits.
+def _pieces(geometry: Geometry, x: Value) -> list[slice]:
+    """The samples in ranges of which all elements have numbers of 31 bits.
 
     Raises:
         InvalidArgument: one has more elements.
@@ -323,38 +261,36 @@ def _samples(geometry: _Geometry, x: Value) -> int:
     most: int = max(prod(x.shape[1:]), prod(geometry.shape[1:]), 1)
     if most > _MOST_ELEMENTS:
         raise InvalidArgument(f"Conv: expected samples of at most {_MOST_ELEMENTS} elements, got one of {most}")
-    samples: int = max(1, min(x.shape[0], _MOST_ELEMENTS // most))
-    return samples
+    count, step = int(x.shape[0]), _MOST_ELEMENTS // most
+    return [slice(first, min(first + step, count)) for first in range(0, count, step)]
 
 
-def _convolve(geometry: _Geometry, x: Array, w: Array, ending: np.void, out: Array, workspace: Array | None) -> None:
-    batch, structure, transposed = int(x.shape[0]), geometry.structure(int(x.shape[0])), "true" if geometry.transposed else "false"
-    if geometry.channels == 1:
-        strips = geometry.strips(x.itemsize)
-        if strips is None:
-            kernel = DEPTHWISE.instance(T=x.dtype, transposed=transposed)
-            kernel.launch(blocks_for(out.size), THREADS, x, w, out, structure, ending, out.size)
-            return
-        size, stride, above, beside = strips
-        count = batch * geometry.shape[1] * above * beside
-        numbers = by_value(divisions(beside, above, geometry.shape[1], geometry.maps))
-        is_packed = geometry.shape[-1] % 2 == 0 and out.data.ptr % 4 == 0
-        kernel = STRIPS.instance(T=x.dtype, kernel=size, stride=stride)
-        kernel.launch(blocks_for(count), THREADS, x, w, out, structure, numbers, ending, count, is_packed)
+def _convolve_channels(geometry: Geometry, x: Array, w: Array, ending: np.void, out: Array) -> None:
+    """By depthwise.cu: groups of one channel."""
+    batch = int(x.shape[0])
+    structure, strips = geometry.structure(batch), geometry.strips(x.itemsize)
+    if strips is None:
+        kernel = DEPTHWISE.instance(T=x.dtype, transposed="true" if geometry.transposed else "false")
+        kernel.launch(blocks_for(out.size), THREADS, x, w, out, structure, ending, out.size)
         return
-    tiling = _tiling(geometry, batch, x.itemsize)
-    partial = workspace if tiling.parts > 1 else None
-    grid, threads = (tiling.tiles, tiling.parts, min(geometry.groups * geometry.phases, _MOST_GROUPS)), _TILES[tiling.tile][2]
-    arguments = x, w, out, partial, structure, ending, tiling.span
-    if "Fragments" in tiling.tile:
+    size, stride, above, beside = strips
+    count = batch * geometry.shape[1] * above * beside
+    numbers = by_value(divisions(beside, above, geometry.shape[1], geometry.maps))
+    is_packed = geometry.shape[-1] % 2 == 0 and out.data.ptr % 4 == 0
+    kernel = STRIPS.instance(T=x.dtype, kernel=size, stride=stride)
+    kernel.launch(blocks_for(count), THREADS, x, w, out, structure, numbers, ending, count, is_packed)
+
+
+def _multiply(geometry: Geometry, cut: Tiling, x: Array, w: Array, ending: np.void, out: Array, partial: Array | None) -> None:
+    """By convolution.cu or convolution_fragments.cu."""
+    grid, threads = (cut.tiles, cut.parts, min(geometry.groups * geometry.phases, _MOST_GROUPS)), TILES[cut.tile][2]
+    arguments = x, w, out, partial, geometry.structure(int(x.shape[0])), ending, cut.span
+    if "Fragments" in cut.tile:
         is_paired = not geometry.transposed and geometry.positions % 2 == 0 and out.data.ptr % 4 == 0
         is_vectored = prod(w.shape[1:]) * x.itemsize % 16 == 0 and w.data.ptr % 16 == 0
         weights = "TRANSPOSED" if geometry.transposed else "IN_VECTORS" if is_vectored else "IN_ELEMENTS"
-        FRAGMENTS.instance(T=x.dtype, tile=tiling.tile, weights=weights).launch(grid, threads, *arguments, is_paired)
+        FRAGMENTS.instance(T=x.dtype, tile=cut.tile, weights=weights).launch(grid, threads, *arguments, is_paired)
     else:
         is_packed = not geometry.transposed and geometry.positions % 4 == 0 and out.data.ptr % (4 * x.itemsize) == 0
-        kernel = CONVOLVE.instance(instance=f"{C_TYPES[name_of(x.dtype)]}, {tiling.tile}", transposed=transposed)
-        kernel.launch(grid, threads, *arguments, is_packed)
-    if tiling.parts > 1:
-        sizes = out.size, geometry.shape[1], geometry.positions, tiling.parts
-        COMBINE.instance(T=x.dtype).launch(blocks_for(out.size), THREADS, out, partial, ending, *sizes)
+        instance, transposed = f"{C_TYPES[name_of(x.dtype)]}, {cut.tile}", "true" if geometry.transposed else "false"
+        CONVOLVE.instance(instance=instance, transposed=transposed).launch(grid, threads, *arguments, is_packed)
