@@ -19,8 +19,8 @@ from tests.test_operator_cases import operation_of
 OWN = {"enable_cublas": 0, "enable_cudnn": 0}
 
 
-@pytest.mark.parametrize("options", [{}, OWN], ids=["libraries", "own"])
 @pytest.mark.parametrize("case", all_cases(), ids=str)
+@pytest.mark.parametrize("options", [{}, OWN], ids=["libraries", "own"])
 def test_kernel(case: Case, options: dict[str, int], cp: Any) -> None:
     """Given memory is written, and the inputs stay as they were."""
     provider, expected = CUDAProvider(options), expected_outputs(case)
