@@ -18,7 +18,7 @@ from onnxgpu.errors import OutOfMemory
 from onnxgpu.execute.loop import Frame, byte_spec, pausing, run_steps, step_error
 from onnxgpu.execute.memory import Layout, StepMemory, lay_out, step_memory
 from onnxgpu.execute.record import Record, kind_of
-from onnxgpu.execute.replay import Arguments, decided, has_fixed_arrays, may_repeat, recorded, records
+from onnxgpu.execute.replay import Arguments, decided, has_fixed_arrays, may_repeat, recorded
 from onnxgpu.execute.source import Source, Variant, write_source
 from onnxgpu.execute.stand_by import with_served
 from onnxgpu.plan.steps import ABSENT, DISCARD, Plan, Step
@@ -109,8 +109,8 @@ class FixedPlan:
 
     @cached_property
     def recording(self) -> tuple[Provider, ...]:
-        """The providers that may record some of them."""
-        found = {id(provider): provider for p in self.repeatable if records(provider := self.plan.steps[p].provider)}
+        """Providers that may record some of them, one for each kind of recording."""
+        found = {id(provider.recorded_with): provider for p in self.repeatable if (provider := self.plan.steps[p].provider).records}
         return tuple(found.values())
 
     def is_passed(self, position: int, made: frozenset[int]) -> bool:
@@ -291,13 +291,13 @@ class Context:
         if self._stage == _NEW:
             self._stage = _LAUNCHED
             return
-        recorders: dict[Provider, Callable[[Work], Work | None]] = {}
+        recorders: dict[int, Callable[[Work], Work | None]] = {}
         for provider in self.fixed.recording:
             recorder = provider.recorder()
             if recorder is None:
                 recorders.clear()
                 break
-            recorders[provider] = recorder
+            recorders[id(provider.recorded_with)] = recorder
         may_record = len(recorders) == len(self.fixed.recording)
         if self._stage == _DECIDED and not may_record:
             return
@@ -305,7 +305,7 @@ class Context:
         steps, groups = self.fixed.plan.steps, dict[tuple[int, ...], Work]()
         left = {p: self._launch_arguments(p) for p in sorted(self.fixed.repeatable) if has_fixed_arrays(steps[p], self._made)}
         if recorders:
-            groups = recorded(steps, left, lambda step, work: recorders[step.provider](work), self._parts_nothing)
+            groups = recorded(steps, left, lambda step, work: recorders[id(step.provider.recorded_with)](work), self._parts_nothing)
         for position in (position for group in groups for position in group):
             del left[position]
         self._repeats = groups | decided(steps, left)

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from onnxgpu.execute.memory import StepMemory
 from onnxgpu.plan.steps import ABSENT, Plan, Step
-from onnxgpu.provider import Array, Kernel, Provider, Value, Work
+from onnxgpu.provider import Array, Kernel, Value, Work
 
 Arguments = tuple[list[Any], list[Any], Any]
 """Inputs, outputs and workspace of a launch."""
@@ -32,18 +32,13 @@ class RepeatableKernel(Kernel, Protocol):
         """
 
 
-def records(provider: Provider) -> bool:
-    """True if it records launches."""
-    return type(provider).recorder is not Provider.recorder
-
-
 def may_repeat(plan: Plan, memory: Sequence[StepMemory | None], skipped: frozenset[int]) -> frozenset[int]:
     """Positions of steps whose memory is known and whose provider records, or whose kernel decides beforehand."""
     return frozenset(
         position
         for position, (step, known) in enumerate(zip(plan.steps, memory, strict=True))
         if position not in skipped
-        and (records(step.provider) or hasattr(step.kernel, "repeating"))
+        and (step.provider.records or hasattr(step.kernel, "repeating"))
         and known is not None
         and not known.is_view
         and step.deterministic
@@ -67,7 +62,7 @@ def recorded(
     Args:
         steps: of the plan.
         arguments: position → what the step is launched with, of steps that may be repeated.
-        record: gives what repeats work with this step's provider; None if it cannot be repeated.
+        record: gives what repeats work that begins with this step; None if it cannot be repeated.
         passed: True for a position that does not part its neighbours, since nothing is done there in a run.
     """
     works: dict[int, Work] = {position: partial(steps[position].kernel.launch, *given) for position, given in arguments.items()}
@@ -79,7 +74,7 @@ def recorded(
         return {} if repeat is None else {tuple(group): repeat}
 
     found: dict[tuple[int, ...], Work] = {}
-    for group in _neighbours(steps, [position in works and records(step.provider) for position, step in enumerate(steps)], passed):
+    for group in _neighbours(steps, [position in works and step.provider.records for position, step in enumerate(steps)], passed):
         whole = together(group)
         if whole or len(group) < FEWEST:
             found |= whole
@@ -92,11 +87,11 @@ def recorded(
 
 
 def _neighbours(steps: Sequence[Step], chosen: Sequence[bool], passed: Callable[[int], bool]) -> list[list[int]]:
-    """Positions of chosen steps of one provider, between which nothing is done."""
+    """Positions of chosen steps that may be in one recording, between which nothing is done."""
     groups: list[list[int]] = [[]]
     for position, step in enumerate(steps):
         if chosen[position]:
-            if groups[-1] and steps[groups[-1][-1]].provider is not step.provider:
+            if groups[-1] and steps[groups[-1][-1]].provider.recorded_with is not step.provider.recorded_with:
                 groups.append([])
             groups[-1].append(position)
         elif not passed(position) and groups[-1]:

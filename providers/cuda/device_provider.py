@@ -91,6 +91,16 @@ class DeviceProvider(Provider):
         """See `onnxgpu.provider.Provider`."""
         self.device.completed()
 
+    @property
+    def records(self) -> bool:
+        """See `onnxgpu.provider.Provider`."""
+        return True
+
+    @property
+    def recorded_with(self) -> object:
+        """The device: one CUDA graph may have launches of all providers that share it."""
+        return self.device
+
     def recorder(self) -> Callable[[Work], Work | None] | None:
         """See `onnxgpu.provider.Provider`."""
         return self.device.recorder()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from onnxgpu.errors import NotImplemented
 from onnxgpu.libraries import first_missing
-from onnxgpu.provider import Claim, Library, Operation, Refusal, ValueInfo, Work, bytes_moved
+from onnxgpu.provider import Claim, Library, Operation, Refusal, ValueInfo, bytes_moved
 from onnxgpu.providers.cuda import device
 from onnxgpu.providers.cuda.device_provider import DeviceProvider, arrays_package
 from onnxgpu.providers.tensorrt import library
@@ -119,9 +119,10 @@ class TensorrtProvider(DeviceProvider, SegmentProvider):
         """See `onnxgpu.provider.Provider`."""
         return frozenset({PLUGIN_DOMAIN}) if self._settings.plugins else frozenset()
 
-    def recorder(self) -> Callable[[Work], Work | None] | None:
-        """Of CUDA graphs, if they were asked for: each keeps execution contexts of its own."""
-        return super().recorder() if self._device_options.get("enable_cuda_graph") else None
+    @property
+    def records(self) -> bool:
+        """If CUDA graphs were asked for: each keeps execution contexts of its own."""
+        return bool(self._device_options.get("enable_cuda_graph"))
 
     def cost(self, operation: Operation) -> float:
         """The traffic of its arrays, on a GPU of 1 TB/s: operators of one segment are launched together."""

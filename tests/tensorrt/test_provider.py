@@ -184,6 +184,41 @@ def test_two_segments_and_cuda_in_one_session_with_graphs() -> None:
         check(made, text, {"x": np.random.default_rng(seed).standard_normal((4, 8)).astype(np.float32)})
 
 
+def test_one_graph_has_the_launches_of_both(emulated: Any) -> None:
+    """Engine, kernel and engine stay in one CUDA graph, as they share the device and its stream."""
+    text = """g (float[4,8] x) => (float[4,8] y) {
+      s = Softmax (x) a = Relu (s)  b = Neg (a)  c = Erf (b)  d = Abs (c)  e = Sqrt (d)  f = Erf (e)  y = Softmax (f)
+    }"""
+    made = session(text, trt_op_types_to_exclude="Erf", trt_cuda_graph_enable=True)
+    for seed in range(6):
+        emulated.counters(clear=True)
+        check(made, text, {"x": np.random.default_rng(seed).standard_normal((4, 8)).astype(np.float32)})
+    counted = emulated.counters()
+    assert steps(made).count("Segment Tensorrt") == 3
+    assert counted["graph_launches"] == 1
+
+
+def test_cuda_has_graphs_beside_engines_that_have_none(emulated: Any) -> None:
+    text = """g (float[4,8] x) => (float[4,8] y) {
+      a = Relu (x)  b = Neg (a)  c = Erf (b)  d = Softmax (c)  e = Erf (d)  f = Abs (e)  y = Sqrt (f)
+    }"""
+    without: Any = [(CUDA, {"enable_cuda_graph": 0}), CPU]
+    made = session(text, behind=without, trt_op_types_to_exclude="Erf,Softmax")
+    assert not any(count_graphs(emulated, made, text))
+    made = session(text, behind=[CUDA, CPU], trt_op_types_to_exclude="Erf,Softmax")
+    assert count_graphs(emulated, made, text)[-1] == 1
+
+
+def count_graphs(emulated: Any, made: onnxgpu.InferenceSession, text: str) -> list[int]:
+    """Launches of graphs in each of some runs, all of them right."""
+    found = []
+    for seed in range(5):
+        emulated.counters(clear=True)
+        check(made, text, {"x": np.random.default_rng(seed).standard_normal((4, 8)).astype(np.float32)})
+        found.append(emulated.counters()["graph_launches"])
+    return found
+
+
 def test_inputs_and_outputs_stay_where_they_are() -> None:
     made = session(perceptron(2))
     x = onnxgpu.OrtValue.ortvalue_from_numpy(rows(2), "cuda", 0)
