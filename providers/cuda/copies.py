@@ -47,18 +47,25 @@ class _Awaited(threading.local):
 
 
 class _Account:
-    """How much pinned memory programs hold."""
+    """How much pinned memory programs hold.
+
+    Attributes:
+        returned: bytes that came back and are not counted yet; whoever lets go of an array, in a forked child too, waits for no lock.
+    """
 
     def __init__(self) -> None:
-        self.lent = 0
-        self._lock = threading.RLock()  # garbage may be collected, and memory so given back, while it is held
+        self._lent = 0
+        self._lock = threading.Lock()
+        self.returned: deque[int] = deque()
 
-    def add(self, nbytes: int) -> bool:
-        """Lend so much more, or so much less; False if that is too much."""
+    def lend(self, nbytes: int) -> bool:
+        """Lend so much more; False if that is too much."""
         with self._lock:
-            if nbytes > 0 and self.lent + nbytes > LENT_BYTES:
+            while self.returned:
+                self._lent -= self.returned.popleft()
+            if self._lent + nbytes > LENT_BYTES:
                 return False
-            self.lent += nbytes
+            self._lent += nbytes
             return True
 
 
@@ -70,7 +77,7 @@ class _Loan:
         self.__array_interface__ = pinned.__array_interface__
 
     def __del__(self) -> None:
-        self._account.add(-self._pinned.nbytes)
+        self._account.returned.append(self._pinned.nbytes)
 
 
 class Copies:
@@ -131,7 +138,7 @@ class Copies:
         if not source.nbytes:
             return np.empty(source.shape, dtype)
         done, pinned = self._begin(source)
-        if self._transport.is_lending and source.nbytes >= SMALLEST_LENT and self._account.add(source.nbytes):
+        if self._transport.is_lending and source.nbytes >= SMALLEST_LENT and self._account.lend(source.nbytes):
             self._awaited.copies.append((done, pinned, None))
             return np.asarray(_Loan(pinned, self._account)).view(dtype).reshape(source.shape)
         result = np.empty(source.shape, dtype)
