@@ -20,7 +20,7 @@ def _scores(xp: Any, x: Array, coefficients: Sequence[float], intercepts: Sequen
         raise InvalidArgument(
             f"{name}: expected at least {targets} x {rows.shape[1]} coefficients for {rows.shape[1]} features, got {len(coefficients)}"
         )
-    scores = rows @ xp.asarray(np.array(coefficients[:needed], FLOAT).reshape(targets, rows.shape[1]).T)
+    scores = xp.matmul(rows, xp.asarray(np.array(coefficients[:needed], FLOAT).reshape(targets, rows.shape[1]).T))
     return scores + xp.asarray(np.array(intercepts, FLOAT)) if len(intercepts) == targets else scores
 
 

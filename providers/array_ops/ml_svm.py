@@ -44,7 +44,7 @@ class Kernel:
         """Rows [N,F] and vectors [V,F] to [N,V]."""
         if self.kind == "RBF":
             return xp.exp(np.float32(-self.gamma) * _square_distances(xp, x, vectors))
-        product = x @ vectors.T
+        product = xp.matmul(x, vectors.T)
         if self.kind == "LINEAR":
             return product
         product = np.float32(self.gamma) * product + np.float32(self.coef0)
@@ -54,7 +54,7 @@ class Kernel:
 def _square_distances(xp: Any, x: Array, vectors: Array) -> Array:
     """Between rows [N,F] and vectors [V,F], float32 [N,V]; by way of float64, in which the product form loses nothing that counts."""
     x, vectors = x.astype(np.float64), vectors.astype(np.float64)
-    square = (x * x).sum(axis=1)[:, None] + (vectors * vectors).sum(axis=1) - 2 * (x @ vectors.T)
+    square = (x * x).sum(axis=1)[:, None] + (vectors * vectors).sum(axis=1) - 2 * xp.matmul(x, vectors.T)
     return xp.maximum(square, 0).astype(FLOAT)
 
 
@@ -111,7 +111,7 @@ class SVMRegressor(_Machine):
         """See `onnxgpu.provider.Kernel`."""
         values = self.kernel_values(inputs[0])
         if not self._linear:
-            values = values @ self._xp.asarray(self._coefficients[: values.shape[1], None])
+            values = self._xp.matmul(values, self._xp.asarray(self._coefficients[: values.shape[1], None]))
         values = values + self._rho[0]
         return (self._xp.where(values > 0, np.float32(1), np.float32(-1)) if self._one_class else values,)
 
@@ -176,10 +176,12 @@ class SVMClassifier(_Machine):
     def _decisions(self, values: Array) -> Iterator[tuple[int, int, Array]]:
         """For each pair of classes a score [N], above 0 for the first of them; float64."""
         starts = [0, *np.cumsum(self._per_class).tolist()]
-        coefficients = self._xp.asarray(self._coefficients[: (len(self._labels) - 1) * starts[-1]].reshape(-1, starts[-1]), np.float64)
+        xp = self._xp
+        coefficients = xp.asarray(self._coefficients[: (len(self._labels) - 1) * starts[-1]].reshape(-1, starts[-1]), np.float64)
         for pair, (first, second) in enumerate(combinations(range(len(self._labels)), 2)):
             of_first, of_second = slice(starts[first], starts[first + 1]), slice(starts[second], starts[second + 1])
-            score = values[:, of_first] @ coefficients[second - 1, of_first] + values[:, of_second] @ coefficients[first, of_second]
+            score = xp.matmul(values[:, of_first], coefficients[second - 1, of_first])
+            score = score + xp.matmul(values[:, of_second], coefficients[first, of_second])
             yield first, second, score + float(self._rho[pair])
 
     def _probabilities(self, scores: Array) -> Array:
@@ -205,7 +207,7 @@ def _coupled(xp: Any, between: Array) -> Array:
     result = xp.full((count, classes), 1 / classes, FLOAT)
     rows = xp.arange(count)
     for _ in range(_MOST_SWEEPS):
-        slope = (form @ result[rows][..., None])[..., 0]
+        slope = xp.matmul(form, result[rows][..., None])[..., 0]
         mean = (result[rows] * slope).sum(axis=1)
         going = abs(slope - mean[:, None]).max(axis=1, initial=0) >= 0.005 / classes
         rows, form, slope, mean = rows[going], form[going], slope[going], mean[going]

@@ -67,6 +67,11 @@ def product(
     if b.ndim == 2 and out.ndim > 2 and a.flags.c_contiguous and out.flags.c_contiguous and (c is None or c.ndim < 2):
         a, out = a.reshape(-1, a.shape[-1]), out.reshape(-1, out.shape[-1])
     c = None if c is None else broadcast_to(xp, c, out.shape)
+    if out.ndim - 2 > MOST_AXES:
+        a, b = (broadcast_to(xp, x, (*out.shape[:-2], *x.shape[-2:])) for x in (a, b))
+        for i in range(out.shape[0]):
+            product(xp, a[i], b[i], out[i], alpha=alpha, c=None if c is None else c[i], beta=beta, is_relu=is_relu)
+        return
     if out.shape[-1] < out.shape[-2] and out.shape[-1] <= 8:
         a, b = b.swapaxes(-1, -2), a.swapaxes(-1, -2)
         out, c = out.swapaxes(-1, -2), None if c is None else c.swapaxes(-1, -2)

@@ -22,6 +22,7 @@ from onnxgpu.providers.cuda.registry import REGISTRY
 
 if TYPE_CHECKING:
     from onnxgpu.operators import Registry
+    from onnxgpu.providers.cuda.array_module import ArrayModule
     from onnxgpu.providers.cuda.libraries.selection import Selection
 
 _LAST_ELEMENT_TYPE = 26
@@ -94,15 +95,24 @@ class CUDAProvider(DeviceProvider):
         reason = _refusal(operation) or limit(operation)
         if reason is not None:
             return Refusal(reason)
-        claim = narrow.claim(_operators(), self._cupy_device.cupy, operation)
+        claim = self._preferred(operation)
         if isinstance(claim, Refusal):
             return claim
-        claim = self._selection.preferred(operation, claim)
         return replace(claim, build=lambda: self._built(claim, operation), body_host=_BODY_HOST.get(operation.operator, {}))
+
+    def _preferred(self, operation: Operation) -> Claim | Refusal:
+        claim = narrow.claim(_operators(), self._arrays, operation)
+        return claim if isinstance(claim, Refusal) else self._selection.preferred(operation, claim)
 
     def cost(self, operation: Operation) -> float:
         """A launch and the traffic of its arrays, on a GPU of 1 TB/s."""
         return 5e-6 + bytes_moved(operation) / 1e12
+
+    @cached_property
+    def _arrays(self) -> ArrayModule:
+        from onnxgpu.providers.cuda.array_module import ArrayModule
+
+        return ArrayModule(self._cupy_device.cupy, self._preferred)
 
     @cached_property
     def _selection(self) -> Selection:

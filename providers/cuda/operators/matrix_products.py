@@ -8,7 +8,7 @@ from typing import Any
 
 from onnxgpu.provider import Array, Operation, Spec, Value
 from onnxgpu.providers.array_ops.matrix_products import fused_matmul_operands, fused_matmul_specs, gemm_specs, matmul_shape, matmul_specs
-from onnxgpu.providers.cuda.generated import MOST_AXES, evaluate
+from onnxgpu.providers.cuda.generated import evaluate
 from onnxgpu.providers.cuda.kernels import FLOAT_NAMES
 from onnxgpu.providers.cuda.products import TYPES, product
 from onnxgpu.providers.cuda.registry import operator
@@ -22,11 +22,7 @@ _ARGUMENTS = {"Clip": (-inf, inf), "LeakyRelu": (0.01,), "HardSigmoid": (0.2, 0.
 
 def _refusal(operation: Operation) -> str | None:
     values = [value for value in operation.inputs if value is not None]
-    if len({value.dtype for value in values}) > 1:
-        return "takes operands of one element type"
-    if any(value.shape is None or len(value.shape) > MOST_AXES for value in values):
-        return f"needs to know that its operands have at most {MOST_AXES} dimensions"
-    return None
+    return "takes operands of one element type" if len({value.dtype for value in values}) > 1 else None
 
 
 def _gemm_refusal(operation: Operation) -> str | None:
