@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from onnxgpu.errors import InvalidArgument
-from onnxgpu.provider import Array, Operation
+from onnxgpu.provider import Array, Operation, Spec
 from onnxgpu.providers.array_ops.host_values import braced
 from onnxgpu.providers.array_ops.precision import stored, widened
 from onnxgpu.providers.array_ops.recurrent_steps import sigmoid
@@ -35,7 +36,8 @@ def _finished(xp: Any, result: Array, bias: Array | None, activation: str) -> Ar
     return result if activation == "none" else result * sigmoid(xp, result)
 
 
-def _extended(operation: Operation) -> str | None:
+def extended(operation: Operation) -> str | None:
+    """Which of com.microsoft's additions the node asks for, that is not implemented."""
     given = operation.attributes
     for name in ("state_window", "state_length", "state_update_capacity", "input_channels", "input_channel_offset"):
         if given.get(name):
@@ -45,8 +47,31 @@ def _extended(operation: Operation) -> str | None:
     return "with output state_update is not implemented" if len(operation.outputs) > 2 else None
 
 
-@operator("CausalConvWithState", since=27)
-@operator("CausalConvWithState", domain="com.microsoft", when=_extended)
+def causal_conv_specs(
+    x: Array,
+    weight: Array,
+    bias: Array = None,
+    past_state: Array = None,
+    *,
+    activation: str = "none",
+    channels_last: int = 0,
+    dilation: int = 1,
+    output_count: int = 2,
+    **_: Any,
+) -> Sequence[Spec]:
+    """The input's shape, and that of the states."""
+    if len(x.shape) < 3 or (len(x.shape) > 3 and not channels_last):
+        raise InvalidArgument(f"CausalConvWithState: expected input (batch, channels, length), got {braced(x.shape)}")
+    channels = math.prod(x.shape[2:]) if channels_last else x.shape[1]
+    kept = _checked("CausalConvWithState", channels, weight, dilation, activation)
+    expected = (x.shape[0], kept, *x.shape[2:]) if channels_last else (x.shape[0], channels, kept)
+    if past_state is not None and tuple(past_state.shape) != expected:
+        raise InvalidArgument(f"CausalConvWithState: expected past_state of shape {braced(expected)}, got {braced(past_state.shape)}")
+    return (Spec(tuple(x.shape), x.dtype), Spec(expected, x.dtype))[:output_count]
+
+
+@operator("CausalConvWithState", since=27, specs=causal_conv_specs)
+@operator("CausalConvWithState", domain="com.microsoft", when=extended, specs=causal_conv_specs)
 def causal_conv_with_state(
     xp: Any,
     x: Array,
@@ -64,22 +89,19 @@ def causal_conv_with_state(
     state_length: int = 0,
     state_update_capacity: int = 0,
     state_window: int = 0,
-) -> tuple[Array, Array]:
+    output_count: int = 2,
+    out: Any = None,
+) -> tuple[Array, ...]:
     """Depthwise convolution over past state and input; also the last (k - 1) * dilation elements.
 
     Shapes: (batch, channels, length), or (batch, length, channels…) with `channels_last`; the state has the same layout.
 
     Spec: https://onnx.ai/onnx/operators/onnx__CausalConvWithState.html
     """
-    if len(x.shape) < 3 or (len(x.shape) > 3 and not channels_last):
-        raise InvalidArgument(f"CausalConvWithState: expected input (batch, channels, length), got {braced(x.shape)}")
+    (_, state) = causal_conv_specs(x, weight, bias, past_state, activation=activation, channels_last=channels_last, dilation=dilation)
     batch, axis = x.shape[0], 1 if channels_last else 2
-    channels, length = (math.prod(x.shape[2:]), x.shape[1]) if channels_last else x.shape[1:]
-    kept = _checked("CausalConvWithState", channels, weight, dilation, activation)
-    before_shape = (batch, kept, *x.shape[2:]) if channels_last else (batch, channels, kept)
-    before = xp.zeros(before_shape, x.dtype) if past_state is None else past_state
-    if tuple(before.shape) != before_shape:
-        raise InvalidArgument(f"CausalConvWithState: expected past_state of shape {braced(before_shape)}, got {braced(before.shape)}")
+    channels, length, kept = math.prod(x.shape[2:]) if channels_last else x.shape[1], x.shape[axis], state.shape[axis]
+    before = xp.zeros(state.shape, x.dtype) if past_state is None else past_state
     source = xp.concatenate((before, x), axis=axis)
     last = source.reshape(batch, kept + length, channels) if channels_last else xp.swapaxes(source, 1, 2)
     wide, taps = widened(last), widened(weight)[:, 0]
@@ -87,8 +109,11 @@ def causal_conv_with_state(
     for tap in range(weight.shape[2]):
         result += wide[:, tap * dilation : tap * dilation + length] * taps[:, tap]
     result = _finished(xp, result, bias, activation)
+    result = result.reshape(x.shape) if channels_last else xp.swapaxes(result, 1, 2)
     present = source[:, length:] if channels_last else source[:, :, length:]
-    return stored(xp, result.reshape(x.shape) if channels_last else xp.swapaxes(result, 1, 2), x.dtype), present.copy()
+    outs = out if isinstance(out, tuple) else (out, None)
+    present = present.copy() if outs[1] is None else stored(xp, present, x.dtype, outs[1])
+    return (stored(xp, result, x.dtype, outs[0]), present)[:output_count]
 
 
 def _dynamic(operation: Operation) -> str | None:

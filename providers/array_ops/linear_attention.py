@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from onnxgpu.errors import InvalidArgument
@@ -62,17 +63,99 @@ def recurrence(
         yield xp.matmul(q[:, :, :, t], state), update, state
 
 
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Of `LinearAttention`; a head's state is (size, value_size)."""
+
+    batch: int
+    length: int
+    query_heads: int
+    key_heads: int
+    heads: int
+    size: int
+    value_size: int
+
+
+def sizes_of(
+    query: Array,
+    key: Array,
+    value: Array,
+    past_state: Array | None,
+    decay: Array | None,
+    beta: Array | None,
+    query_heads: int,
+    heads: int,
+) -> Sizes:
+    """The sizes that the inputs have.
+
+    Raises:
+        InvalidArgument: they do not fit each other and the numbers of heads.
+    """
+    given = [query, key, value, *(x for x in (decay, beta) if x is not None)]
+    if any(len(x.shape) != 3 or x.shape[:2] != query.shape[:2] for x in given):
+        raise InvalidArgument(
+            "LinearAttention: expected query, key, value, decay and beta of shape (batch, length, features), "
+            f"got {', '.join(str(list(x.shape)) for x in given)}"
+        )
+    batch, length, width = query.shape
+    if query_heads < 1 or heads < 1 or width % query_heads or value.shape[2] % heads or (query_heads % heads and heads % query_heads):
+        raise InvalidArgument(
+            "LinearAttention: expected q_num_heads and kv_num_heads that divide the query's and the value's features, and one the other, "
+            f"got {query_heads} and {heads} for {width} and {value.shape[2]} features"
+        )
+    size, value_size = width // query_heads, value.shape[2] // heads
+    key_heads = key.shape[2] // size if size else heads
+    if not key_heads or key.shape[2] != key_heads * size or heads % key_heads:
+        raise InvalidArgument(
+            f"LinearAttention: expected keys of {heads} or {query_heads} heads of size {size}, got shape {list(key.shape)}"
+        )
+    if past_state is not None and tuple(past_state.shape) != (batch, heads, size, value_size):
+        raise InvalidArgument(
+            f"LinearAttention: expected past_state of shape {[batch, heads, size, value_size]}, got {list(past_state.shape)}"
+        )
+    for name, gate, widths in (("decay", decay, (1, heads, heads * size)), ("beta", beta, (1, heads))):
+        if gate is not None and gate.shape[2] not in widths:
+            raise InvalidArgument(
+                f"LinearAttention: expected {name} of {' or '.join(map(str, widths))} features, got shape {list(gate.shape)}"
+            )
+    return Sizes(batch, length, query_heads, key_heads, heads, size, value_size)
+
+
+def linear_attention_specs(
+    query: Array,
+    key: Array,
+    value: Array,
+    past_state: Array = None,
+    decay: Array = None,
+    beta: Array = None,
+    *,
+    kv_num_heads: int,
+    q_num_heads: int,
+    update_rule: str = "gated_delta",
+    output_count: int = 2,
+    **_: Any,
+) -> Sequence[Spec]:
+    """(batch, length, heads * value size), and the states, which may lie where the past ones did."""
+    terms_of("LinearAttention", update_rule, decay, beta)
+    s = sizes_of(query, key, value, past_state, decay, beta, q_num_heads, kv_num_heads)
+    states = Spec(
+        (s.batch, s.heads, s.size, s.value_size), (value if past_state is None else past_state).dtype, () if past_state is None else (3,)
+    )
+    return (Spec((s.batch, s.length, max(s.query_heads, s.heads) * s.value_size), query.dtype), states)[:output_count]
+
+
 def _gate(xp: Any, x: Array, heads: int) -> Array:
     """Decay or update rate for each head: (batch, heads or 1, T, features or 1)."""
     return split_heads(xp, widened(x), 1 if x.shape[2] == 1 else heads, "LinearAttention")
 
 
-def _windowed(operation: Operation) -> str | None:
+def windowed(operation: Operation) -> str | None:
+    """Which of com.microsoft's additions the node asks for, that is not implemented."""
     return "with state_window is not implemented" if operation.attributes.get("state_window") else None
 
 
-@operator("LinearAttention", since=27)
-@operator("LinearAttention", domain="com.microsoft", when=_windowed)
+@operator("LinearAttention", since=27, specs=linear_attention_specs)
+@operator("LinearAttention", domain="com.microsoft", when=windowed, specs=linear_attention_specs)
 def linear_attention(
     xp: Any,
     query: Array,
@@ -88,7 +171,9 @@ def linear_attention(
     scale: float = 0.0,
     state_window: int = 0,
     update_rule: str = "gated_delta",
-) -> tuple[Array, Array]:
+    output_count: int = 2,
+    out: Any = None,
+) -> tuple[Array, ...]:
     """A state (key size, value size) for each head, updated token by token.
 
     The key may have as many heads as the query where these are fewer than the value's.
@@ -96,26 +181,21 @@ def linear_attention(
     Spec: https://onnx.ai/onnx/operators/onnx__LinearAttention.html
     """
     gated, delta = terms_of("LinearAttention", update_rule, decay, beta)
-    q = split_heads(xp, widened(query), q_num_heads, "LinearAttention")
-    batch, _, length, size = q.shape
-    k = split_heads(xp, widened(key), key.shape[2] // size, "LinearAttention")
-    v = split_heads(xp, widened(value), kv_num_heads, "LinearAttention")
-    if k.shape[1] < kv_num_heads:
-        k = xp.repeat(k, kv_num_heads // max(1, k.shape[1]), axis=1)
-    if k.shape != (batch, kv_num_heads, length, size):
-        raise InvalidArgument(
-            f"LinearAttention: expected keys of {kv_num_heads} or {q_num_heads} heads of size {size}, got shape {list(key.shape)}"
-        )
-    q = shared_queries(xp, q * (scale or 1 / math.sqrt(size)), kv_num_heads)
-    factors = xp.exp(_gate(xp, decay, kv_num_heads)) if gated else None
-    rates = _gate(xp, beta, kv_num_heads) if delta else None
-    state_dtype = value.dtype if past_state is None else past_state.dtype
-    state = xp.zeros((batch, kv_num_heads, size, v.shape[3]), v.dtype) if past_state is None else widened(past_state).astype(v.dtype)
-    result = xp.empty((*q.shape[:4], v.shape[3]), v.dtype)
+    s = sizes_of(query, key, value, past_state, decay, beta, q_num_heads, kv_num_heads)
+    heads = (query, s.query_heads), (key, s.key_heads), (value, s.heads)
+    q, k, v = (split_heads(xp, widened(x), count, "LinearAttention") for x, count in heads)
+    k = xp.repeat(k, s.heads // s.key_heads, axis=1)
+    q = shared_queries(xp, q * (scale or 1 / math.sqrt(max(1, s.size))), s.heads)
+    factors = xp.exp(_gate(xp, decay, s.heads)) if gated else None
+    rates = _gate(xp, beta, s.heads) if delta else None
+    state = xp.zeros((s.batch, s.heads, s.size, s.value_size), v.dtype) if past_state is None else past_state.astype(v.dtype)
+    result = xp.empty((*q.shape[:4], s.value_size), v.dtype)
     for t, (output, _, new_state) in enumerate(recurrence(xp, q, k, v, state, factors, rates)):
         result[:, :, :, t], state = output, new_state
-    joined = join_heads(xp, result.reshape(batch, q.shape[1] * q.shape[2], length, v.shape[3]))
-    return stored(xp, joined, query.dtype), stored(xp, state, state_dtype)
+    joined = join_heads(xp, result.reshape(s.batch, q.shape[1] * q.shape[2], s.length, s.value_size))
+    outs = out if isinstance(out, tuple) else (out, None)
+    state_dtype = value.dtype if past_state is None else past_state.dtype
+    return (stored(xp, joined, query.dtype, outs[0]), stored(xp, state, state_dtype, outs[1]))[:output_count]
 
 
 def _gate_specs(a: Array, dt_bias: Array, decay_scale: Array, b: Array = None, *, output_count: int) -> Sequence[Spec]:

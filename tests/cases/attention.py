@@ -112,6 +112,22 @@ CASES = [
             ("gated_delta", normal(2, 2, 4, 3), -uniform(2, 5, 2), (uniform(2, 5, 1),)),
         )
     ),
+    *(
+        Case(
+            "LinearAttention",
+            [
+                *(uniform(2, 3, width, dtype=dtype) for width in (16, 8, 10)),
+                normal(2, 2, 4, 5, dtype=state),
+                -uniform(2, 3, 2, dtype=dtype),
+                uniform(2, 3, 2, dtype=dtype),
+            ],
+            {"q_num_heads": 4, "kv_num_heads": 2},
+            opset=27,
+            outputs=2,
+            oracle="reference",
+        )
+        for dtype, state in (("float16", "float32"), ("float32", "float16"), ("bfloat16", "float32"), ("bfloat16", "bfloat16"))
+    ),
     Case(
         "CausalConvWithState",
         [normal(2, 3, 6), normal(3, 1, 4), normal(3), normal(2, 3, 3)],

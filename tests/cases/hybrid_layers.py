@@ -28,6 +28,14 @@ def _linear(queries: int, heads: int, key_heads: int, rule: str) -> Case:
     return _case("LinearAttention", [*inputs, decay, rate], 2, q_num_heads=queries, kv_num_heads=heads, update_rule=rule)
 
 
+def _wide(size: int, rule: str, decay: np.ndarray | None, **attributes: Any) -> Case:
+    """Heads of `size` features, more than a warp has lanes, and of 6 values."""
+    keys = uniform(1, 4, 2 * size, low=-0.1, high=0.1)
+    rate = uniform(1, 4, 2) if "delta" in rule else None
+    inputs: Inputs = [normal(1, 4, 4 * size), keys, normal(1, 4, 12), normal(1, 2, size, 6), decay, rate]
+    return _case("LinearAttention", inputs, 2, q_num_heads=4, kv_num_heads=2, update_rule=rule, **attributes)
+
+
 def _delta_net(inputs: Inputs, outputs: int = 2, **attributes: Any) -> Case:
     return _case("GatedDeltaNet", inputs, outputs, qk_l2_norm=1, **attributes)
 
@@ -73,6 +81,10 @@ CASES = [
         q_num_heads=4,
         kv_num_heads=2,
     ),
+    _wide(40, "gated_delta", -uniform(1, 4, 80)),
+    _wide(100, "gated", -uniform(1, 4, 2)),
+    _wide(200, "delta", None, scale=0.2),
+    _wide(300, "gated_delta", -uniform(1, 4, 2)),
     _case("LinearAttentionGate", [normal(2, 3, 4) * 100, normal(4), normal(4)]),
     _case("LinearAttentionGate", [normal(2, 3, 4), normal(4), normal(4), normal(2, 3, 4, seed=1)], 2),
     _case("LinearAttentionGate", [normal(2, 3, 4, dtype="float16"), normal(4), normal(4), normal(2, 3, 4, dtype="float16", seed=1)], 2),
@@ -99,6 +111,13 @@ CASES = [
     _case("CausalConvWithState", [normal(2, 6, 3), normal(3, 1, 4), None, normal(2, 3, 3)], 2, channels_last=1),
     _case("CausalConvWithState", [normal(2, 6, 2, 3), normal(6, 1, 4), None, normal(2, 3, 2, 3)], 2, channels_last=1),
     _case("CausalConvWithState", [normal(2, 6, 2, 3), normal(6, 1, 1), normal(6)], 2, channels_last=1),
+    _case(
+        "CausalConvWithState",
+        [normal(*shape, dtype="float16") for shape in ((2, 3, 6), (3, 1, 4), (3,), (2, 3, 6))],
+        2,
+        activation="swish",
+        dilation=2,
+    ),
     _case("VarlenCausalConvWithState", [normal(9, 3), normal(3, 1, 4), _STARTS, normal(3), normal(3, 3, 3)], 2, activation="swish"),
     _case("VarlenCausalConvWithState", [normal(9, 3), normal(3, 1, 4), _STARTS, None, normal(3, 3, 6)], 2, dilation=2),
     _case(
