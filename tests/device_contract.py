@@ -1,12 +1,14 @@
 """What a GPU has to do whatever library it is reached through, as tests for the folders that have one: emulated, or of this machine.
 
-They take the fixtures `made`, which makes a device of a number with options, and `cp`, which is CuPy on it.
+They take the fixtures `made`, which makes a device of a number with options, `fill`, which sets the bytes of an array as a kernel would,
+and `cp`, which is CuPy on it.
 """
 
 from __future__ import annotations
 
 import gc
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import ml_dtypes
@@ -23,6 +25,7 @@ from onnxgpu.providers.cuda.gpu import Gpu
 from tests.threads import in_threads
 
 Made = Callable[..., Gpu]
+Fill = Callable[[Gpu, Any, int], None]
 FLOATS = Spec((4, 6), np.dtype(np.float32))
 BYTES = Spec((256,), np.dtype(np.uint8))
 
@@ -31,8 +34,8 @@ def some(seed: int = 0, spec: Spec = FLOATS) -> np.ndarray:
     return np.random.default_rng(seed).random(spec.shape).astype(spec.dtype)
 
 
-def fill(gpu: Gpu, array: Any, value: int) -> None:
-    """What a kernel would do: set bytes, on the stream that the thread launches on."""
+def fill_by_cupy(gpu: Gpu, array: Any, value: int) -> None:
+    """Set bytes, on the stream that the thread launches on."""
     from cupy.cuda import runtime
 
     with gpu.current():
@@ -120,7 +123,7 @@ class Arrays:
 
 class Streams:
     @pytest.mark.parametrize("options", [{}, {"do_copy_in_default_stream": 1}], ids=["apart", "one stream"])
-    def test_a_run(self, made: Made, options: dict[str, Any]) -> None:
+    def test_a_run(self, made: Made, fill: Fill, options: dict[str, Any]) -> None:
         """Copies and kernels are in order, however late they are; nobody waits but for the outputs."""
         gpu = made(**options)
         first, second, third = (gpu.allocate(BYTES) for _ in range(3))
@@ -136,7 +139,7 @@ class Streams:
                 gpu.settle()
             assert [int(output[7]) for output in outputs] == [100 + run, run]
 
-    def test_memory_that_is_taken_anew(self, made: Made) -> None:
+    def test_memory_that_is_taken_anew(self, made: Made, fill: Fill) -> None:
         """Kernels may not be done with what it held before."""
         gpu = made()
         kept = gpu.allocate(BYTES)
@@ -154,7 +157,7 @@ class Streams:
                 np.testing.assert_array_equal((found, gpu.download(again)), (np.full(256, 100 + run), np.full(256, run)))
                 del again
 
-    def test_outputs_are_complete_when_a_run_ends(self, made: Made) -> None:
+    def test_outputs_are_complete_when_a_run_ends(self, made: Made, fill: Fill) -> None:
         gpu = made()
         array = gpu.allocate(BYTES)
         with gpu.launching():
@@ -164,7 +167,7 @@ class Streams:
         np.testing.assert_array_equal(stranger.download(stranger.wrap(gpu.pointer(array), BYTES, array)), np.full(256, 9))
 
     @pytest.mark.parametrize("dtype", [np.float32, ml_dtypes.bfloat16])
-    def test_outputs_that_are_large(self, made: Made, monkeypatch: pytest.MonkeyPatch, dtype: Any) -> None:
+    def test_outputs_that_are_large(self, made: Made, fill: Fill, monkeypatch: pytest.MonkeyPatch, dtype: Any) -> None:
         """They are the program's, to keep and to change, wherever they lie, and however many it keeps."""
         monkeypatch.setattr(copies, "LENT_BYTES", 3 * copies.SMALLEST_LENT)
         gpu = made()
@@ -183,7 +186,7 @@ class Streams:
         for run, output in zip(range(2, 8), kept, strict=True):
             np.testing.assert_array_equal(output.astype(np.float32), np.full(spec.shape, run + 10, np.float32))
 
-    def test_a_run_that_fails_leaves_nothing_behind(self, made: Made) -> None:
+    def test_a_run_that_fails_leaves_nothing_behind(self, made: Made, fill: Fill) -> None:
         gpu = made()
         array = gpu.upload(np.full(256, 3, np.uint8))
         with pytest.raises(ValueError, match="too many"), gpu.launching():
@@ -194,7 +197,7 @@ class Streams:
             gpu.settle()
         assert later[0] == 4
 
-    def test_threads(self, made: Made) -> None:
+    def test_threads(self, made: Made, fill: Fill) -> None:
         gpu = made()
         wrong: list[int] = []
 
@@ -254,3 +257,39 @@ class Memory:
     def test_options_that_are_none(self, made: Made, options: dict[str, Any]) -> None:
         with pytest.raises(InvalidArgument, match=next(iter(options))):
             made(**options).allocate(BYTES)
+
+
+class Several:
+    """Of two devices that reach each other."""
+
+    def test_from_one_to_the_other(self, made: Made, fill: Fill) -> None:
+        gpus = [made(index) for index in (0, 1)]
+        assert gpus[0].reaches(gpus[1]) and gpus[1].reaches(gpus[0]) and gpus[1].reaches(gpus[0])
+        here, there, kept = (gpu.allocate(BYTES) for gpu in (*gpus, gpus[1]))
+        for run in range(4):
+            with ExitStack() as stack:
+                for gpu in gpus:
+                    stack.enter_context(gpu.launching())
+                fill(gpus[0], here, run)
+                fill(gpus[1], there, 90)
+                gpus[1].copy_across(there, here, gpus[0])
+                fill(gpus[0], here, 100 + run)
+                gpus[1].copy_into(kept, there)
+                outputs = [gpus[0].download_later(here), gpus[1].download_later(kept)]
+                for gpu in gpus:
+                    gpu.settle()
+            assert [int(output[9]) for output in outputs] == [100 + run, run]
+
+    def test_each_works_whichever_is_current(self, made: Made, fill: Fill) -> None:
+        gpus = [made(index) for index in (0, 1)]
+        with gpus[0].launching(), gpus[1].launching():
+            arrays = [gpu.upload(np.full(256, gpu.index, np.uint8)) for gpu in gpus]
+            for gpu, array in zip(gpus, arrays, strict=True):
+                fill(gpu, array, 10 + gpu.index)
+            assert [int(gpu.download(array)[0]) for gpu, array in zip(gpus, arrays, strict=True)] == [10, 11]
+        used = [gpu.memory_statistics().used for gpu in gpus]
+        assert all(256 <= size < 4096 for size in used), used
+
+    def test_there_is_none_of_that_number(self, made: Made) -> None:
+        with pytest.raises(InvalidArgument, match="option 'device_id' is 2; this machine has 2 CUDA devices"):
+            made(2).check()

@@ -1,4 +1,7 @@
-"""A GPU through PyCUDA, for installations of TensorRT that have no CuPy. It runs no operators, and has not met a GPU yet."""
+"""A GPU through PyCUDA, for installations of TensorRT that have no CuPy. It runs no operators.
+
+It has met a GPU once, where it failed in its first test; mended since, it runs on PyCUDA 2026.1 without one (packaging/pycuda_bindings.py).
+"""
 
 from __future__ import annotations
 
@@ -136,8 +139,7 @@ class PycudaDevice(Gpu):
         return self._over(memory.pointer if memory else 0, spec, memory)
 
     def _copy_from(self, target: Array, source: Array, other: Gpu, stream: Any) -> None:
-        assert isinstance(other, PycudaDevice)
-        driver().memcpy_peer_async(target.ptr, source.ptr, target.nbytes, self.context.raw, other.context.raw, stream.raw)
+        driver().memcpy_dtod_async(target.ptr, source.ptr, target.nbytes, stream.raw)  # PyCUDA's memcpy_peer_async ignores its contexts
 
     def _upload_strided(self, target: Array, source: np.ndarray) -> None:
         self.dense(target)

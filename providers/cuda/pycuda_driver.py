@@ -2,11 +2,13 @@
 
 PyCUDA's calls work on the context at the top of the calling thread's stack, which is PyCUDA's own; what is freed by a thread in
 which that context is not current stays allocated, with a warning, or ends the process: the first block that goes back to a pool does
-that. So everything here happens within a `Context`, what a program lets go of included.
+that. So everything here happens within a `Context`, what a program lets go of included. What there is when the interpreter ends is
+left to the driver.
 """
 
 from __future__ import annotations
 
+import ctypes
 import weakref
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -42,6 +44,11 @@ def driver() -> Any:
     return module
 
 
+_kept: dict[int, Any] = {}
+"""PyCUDA's objects by identity, until they are let go of in their context; outlives the interpreter, which would destroy them in none."""
+ctypes.pythonapi.Py_IncRef(ctypes.py_object(_kept))
+
+
 class Context:
     """The primary context of a device, which CUDA's runtime, and so TensorRT, uses too; kept for as long as the process lives.
 
@@ -58,6 +65,7 @@ class Context:
         device.check_number(index, driver().Device.count())
         self.device = driver().Device(index)
         self.raw = self.device.retain_primary_context()
+        _kept[id(self.raw)] = self.raw
 
     def __enter__(self) -> None:
         self.raw.push()  # also if it is there: another library may have made another device the current one
@@ -67,19 +75,23 @@ class Context:
 
 
 def dropped_within(context: Context, owner: object, things: deque[Any]) -> None:
-    """When `owner` goes, let `things` go while the context is current, whichever thread that is."""
+    """When `owner` goes, let `things` go while the context is current, whichever thread that is; never if that cannot be."""
+    _kept[id(things)] = things
     weakref.finalize(owner, _drop, context, things).atexit = False
 
 
 def _drop(context: Context, things: deque[Any]) -> None:
     with suppress(Exception), context:
         things.clear()
+        del _kept[id(things)]
 
 
-@cache
+_contexts: dict[int, Context] = {}
+
+
 def context(index: int) -> Context:
-    """That of the device with this number."""
-    return Context(index)
+    """That of the device with this number; one for all threads, as PyCUDA compares contexts by identity."""
+    return _contexts.get(index) or _contexts.setdefault(index, Context(index))
 
 
 class Event:
@@ -166,10 +178,6 @@ class PycudaStreams(Streams):
         return Event()
 
 
-_idle_pools: dict[Context, list[Any]] = {}
-"""Pools that no session has: they are never destroyed, so that memory may be given back to them by any thread."""
-
-
 class Allocation:
     """Memory on a device, which goes back to its pool while the context is current.
 
@@ -184,7 +192,7 @@ class Allocation:
 
 
 class PycudaMemory:
-    """A pool of device memory, which goes with the session; see `onnxgpu.providers.cuda.memory.Memory` for the options.
+    """A pool of device memory, which goes with the session and its arrays; see `onnxgpu.providers.cuda.memory.Memory` for the options.
 
     Args:
         context: of the device.
@@ -199,12 +207,10 @@ class PycudaMemory:
 
         self.limit, self._rounds_up = checked_options(options)
         self._context = context
-        try:
-            self._pool = _idle_pools.setdefault(context, []).pop()
-        except IndexError:
-            with context:
-                self._pool = DeviceMemoryPool()
-        weakref.finalize(self, _give_back, self._pool, context).atexit = False
+        with context:
+            self._pool = DeviceMemoryPool()
+        _kept[id(self._pool)] = self._pool
+        weakref.finalize(self, _close, context, self._pool).atexit = False
 
     @contextmanager
     def used(self) -> Iterator[None]:
@@ -240,12 +246,12 @@ class PycudaMemory:
         return None
 
 
-def _give_back(pool: Any, context: Context) -> None:
-    """Free the blocks that nobody uses; a faulted device takes none back."""
+def _close(context: Context, pool: Any) -> None:
+    """Free what nobody uses, and from now on what comes back; a faulted device takes none."""
     with suppress(Exception), context:
         driver().Context.synchronize()
-        pool.free_held()
-        _idle_pools[context].append(pool)
+        pool.stop_holding()
+        del _kept[id(pool)]
 
 
 class PycudaTransport:

@@ -14,7 +14,7 @@ from onnxgpu.errors import OutOfMemory
 from onnxgpu.provider import Spec
 from onnxgpu.providers.cuda.cupy_device import CupyDevice
 from onnxgpu.providers.cuda.pycuda_device import PycudaDevice
-from tests.device_contract import Arrays, Made, Memory, Streams, some
+from tests.device_contract import Arrays, Fill, Made, Memory, Streams, fill_by_cupy, some
 
 
 @pytest.fixture(params=[CupyDevice, PycudaDevice], ids=["cupy", "pycuda"])
@@ -24,6 +24,11 @@ def made(request: pytest.FixtureRequest, cp: Any) -> Iterator[Made]:
         pytest.importorskip("pycuda", reason="PyCUDA is not installed")
     yield lambda index=0, **options: request.param(index, options)
     gc.collect()
+
+
+@pytest.fixture
+def fill(cp: Any) -> Fill:
+    return fill_by_cupy
 
 
 class TestArrays(Arrays):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-import os
+import math
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -45,49 +45,66 @@ class _Pool:
         return exponent << _LEADING_BITS | leading & (1 << _LEADING_BITS) - 1
 
     def _taken(self, size: int) -> int:
-        whole = self.alloc_size(self.bin_number(size))
-        if self._held.get(whole):
-            pointer = self._held[whole].pop()
-            self.held_blocks -= 1
+        number = self.bin_number(size)
+        if not self._held.get(number):
+            pointer = self._from_the_driver(self.alloc_size(number))
         else:
-            try:
-                pointer = self._new_block(whole)
-            except driver.MemoryError:
-                self.free_held()
-                pointer = self._new_block(whole)
-            self.managed_bytes += whole
+            pointer = self._held[number].pop()
+            self.held_blocks -= 1
         self.active_blocks += 1
         self.active_bytes += size
         return pointer
 
+    def _from_the_driver(self, size: int) -> int:
+        """A new block; while there is no memory for it, those that are held are freed one by one, the largest first."""
+        while True:
+            try:
+                pointer = self._new_block(size)
+            except driver.MemoryError:
+                held = [number for number, pointers in self._held.items() if pointers]
+                if not held:
+                    raise driver.failed("memory_pool::allocate", 2) from None
+                self._free_one(max(held))
+            else:
+                self.managed_bytes += size
+                return pointer
+
+    def _free_one(self, number: int) -> None:
+        self._free_block(self._held[number].pop())
+        self.managed_bytes -= self.alloc_size(number)
+        self.held_blocks -= 1
+
     def _returned(self, pointer: int, size: int) -> None:
-        whole = self.alloc_size(self.bin_number(size))
+        number = self.bin_number(size)
         self.active_blocks -= 1
         self.active_bytes -= size
+        if not self._holds:
+            self._free_block(pointer)
+            self.managed_bytes -= self.alloc_size(number)
+            return
         if not self.held_blocks:
             self._begin_to_hold()
-        self._held.setdefault(whole, []).append(pointer)
+        self._held.setdefault(number, []).append(pointer)
         self.held_blocks += 1
-        if not self._holds:
-            self.free_held()
 
     def free_held(self) -> None:
-        for whole, pointers in self._held.items():
-            for pointer in pointers:
-                self._free_block(pointer)
-                self.managed_bytes -= whole
-                self.held_blocks -= 1
-        self._held = {}
+        for number in sorted(self._held):
+            while self._held[number]:
+                self._free_one(number)
 
     def stop_holding(self) -> None:
         self._holds = False
         self.free_held()
 
+    def __del__(self) -> None:
+        if not sys.is_finalizing():
+            self.free_held()
+
 
 class DeviceMemoryPool(_Pool, driver.Dependent):
     def __init__(self) -> None:
         _Pool.__init__(self)
-        driver.Dependent.__init__(self, "DeviceMemoryPool")
+        driver.Dependent.__init__(self)
 
     def allocate(self, size: int) -> PooledDeviceAllocation:
         return PooledDeviceAllocation(self, size)
@@ -97,44 +114,46 @@ class DeviceMemoryPool(_Pool, driver.Dependent):
             return driver.allocated(size)
 
     def _begin_to_hold(self) -> None:
-        if driver.Context.get_current() is None:
-            print("explicit_context_dependent failed: invalid device context - no currently active context?", file=sys.stderr, flush=True)
-            os.abort()  # PyCUDA raises in a destructor of C++, which ends the process
+        driver.current("explicit_context_dependent")
 
     def _free_block(self, pointer: int) -> None:
         self._clean_up("pooled_device_allocation", "cudaFree", ctypes.c_void_p(pointer))
 
-    def __del__(self) -> None:
-        if self._held and not sys.is_finalizing():
-            self.free_held()
-
 
 class PooledDeviceAllocation(driver.Allocation):
     def __init__(self, pool: DeviceMemoryPool, size: int) -> None:
+        driver.current("explicit_context_dependent")
         self._pool, self._size = pool, size
-        self._pointer = pool._taken(size)
+        self._pointer, self._is_valid = pool._taken(size), True
 
     def free(self) -> None:
-        if "_pointer" not in vars(self):
+        if not self._is_valid:
             raise driver.failed("pooled_device_allocation::free", 400)
         self._pool._returned(self._pointer, self._size)
-        del self._pointer
+        self._is_valid = False
 
     def __len__(self) -> int:
         return self._size
 
     def __del__(self) -> None:
-        if "_pointer" in vars(self):
-            self.free()
+        if vars(self).get("_is_valid"):
+            try:
+                self.free()
+            except driver.Error as error:
+                driver.ends_the_process(f"terminate called after throwing an instance of 'pycuda::error'\n  what():  {error}")
 
 
 class PageLockedMemoryPool(_Pool):
     def allocate(self, shape: Sequence[int], dtype: Any, order: str = "C") -> np.ndarray:
-        driver.current("cuMemHostAlloc")
-        memory = np.asarray(_HostBlock(self, int(np.prod(shape)) * np.dtype(dtype).itemsize))
+        if isinstance(shape, int):
+            raise AttributeError("'int' object has no attribute '__iter__'")
+        if order not in ("C", "F"):
+            raise SystemError("returned a result with an exception set")
+        memory = np.asarray(_HostBlock(self, math.prod(shape) * np.dtype(dtype).itemsize))
         return memory.view(dtype).reshape(shape, order=order)  # type: ignore[no-any-return]
 
     def _new_block(self, size: int) -> int:
+        driver.current("cuMemHostAlloc")
         found = ctypes.c_void_p()
         driver.cuda("cudaHostAlloc", ctypes.byref(found), ctypes.c_size_t(size), 0)
         return found.value or 0
@@ -145,11 +164,13 @@ class PageLockedMemoryPool(_Pool):
 
 class _HostBlock:
     def __init__(self, pool: PageLockedMemoryPool, size: int) -> None:
-        self._pool, self._size, self._pointer = pool, size, pool._taken(size)
+        self._pool, self._size = pool, size
+        self._pointer = pool._taken(size)
         self.__array_interface__ = {"data": (self._pointer, False), "shape": (size,), "typestr": "|u1", "version": 3}
 
     def __del__(self) -> None:
-        self._pool._returned(self._pointer, self._size)
+        if "_pointer" in vars(self):
+            self._pool._returned(self._pointer, self._size)
 
 
 class _ArrayFlags:

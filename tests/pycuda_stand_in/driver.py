@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import os
+import signal
+import sys
 import threading
 import warnings
 from collections.abc import Iterator
@@ -13,7 +16,7 @@ import numpy as np
 
 from onnxgpu.providers.cuda.emulator import install
 
-_INVALID_CONTEXT, _NOT_INITIALISED, _INVALID_VALUE = 201, 3, 1
+_INVALID_CONTEXT, _INVALID_HANDLE, _NOT_INITIALISED, _INVALID_VALUE, _INVALID_DEVICE = 201, 400, 3, 1, 101
 _TEXTS = {
     1: "invalid argument",
     2: "out of memory",
@@ -55,16 +58,36 @@ def failed(call: str, code: int) -> Error:
     return kind(f"{call} failed: {_TEXTS.get(code, f'error {code}')} - emulated device: {install().message}")
 
 
-def cuda(name: str, *arguments: Any) -> None:
-    """Call CUDA's runtime in the current context."""
+_CALLS = {"cudaMalloc": "cuMemAlloc", "cudaDeviceEnablePeerAccess": "cuCtxEnablePeerAccess"}
+"""What the driver calls functions of the runtime, where it has another name."""
+
+
+def cuda(name: str, *arguments: Any, call: str = "") -> None:
+    """Call CUDA's runtime in the current context; `call` is what PyCUDA calls in its place."""
     code = getattr(install().library, name)(*arguments)
     if code:
-        raise failed(f"cu{name.removeprefix('cuda')}", code)
+        raise failed(call or _CALLS.get(name, f"cu{name.removeprefix('cuda')}"), code)
+
+
+class _Stack(list["Context"]):
+    """A thread's contexts; also who the thread is, since numbers of threads are used again."""
+
+    __hash__ = object.__hash__  # type: ignore[assignment]
+
+    def __del__(self) -> None:
+        if self:
+            ends_the_process("PyCUDA ERROR: The context stack was not empty upon module cleanup.")
+
+
+def ends_the_process(text: str) -> None:
+    """As an exception does that leaves a destructor of C++."""
+    print(text, file=sys.stderr, flush=True)
+    os.abort()
 
 
 class _Thread(threading.local):
     def __init__(self) -> None:
-        self.stack: list[Context] = []
+        self.stack = _Stack()
 
 
 _thread = _Thread()
@@ -88,7 +111,7 @@ def current(call: str) -> Context:
 class Device:
     def __init__(self, ordinal: int) -> None:
         if not 0 <= ordinal < Device.count():
-            raise failed("cuDeviceGet", 101)
+            raise failed("cuDeviceGet", _INVALID_DEVICE)
         self._index = ordinal
 
     @staticmethod
@@ -127,7 +150,7 @@ class Device:
 
 class Context:
     def __init__(self, index: int) -> None:
-        self._index, self._thread_id = index, threading.get_ident()
+        self._index, self._thread = index, _thread.stack
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Context) and other._index == self._index
@@ -145,7 +168,7 @@ class Context:
 
     @staticmethod
     def pop() -> None:
-        current("m_context::pop")
+        current("context::pop")
         _thread.stack.pop()
         if _thread.stack:
             cuda("cudaSetDevice", _thread.stack[-1]._index)
@@ -165,19 +188,24 @@ class Context:
 
     @staticmethod
     def enable_peer_access(peer: Context, flags: int = 0) -> None:
-        current("cuCtxEnablePeerAccess")
+        if current("cuCtxEnablePeerAccess") == peer:
+            raise failed("cuCtxEnablePeerAccess", _INVALID_DEVICE)
         cuda("cudaDeviceEnablePeerAccess", peer._index, flags)
 
 
 class Dependent:
     """What is cleaned up in the context in which it was made; by another thread only while that is the current one there."""
 
-    def __init__(self, call: str) -> None:
-        self._context = current(call)
+    def __init__(self) -> None:
+        self._context = current("explicit_context_dependent")
+
+    def _is_out_of_reach(self) -> bool:
+        """PyCUDA compares contexts by identity."""
+        return Context.get_current() is not self._context and _thread.stack is not self._context._thread
 
     @contextmanager
     def _activated(self) -> Iterator[None]:
-        if Context.get_current() != self._context and threading.get_ident() != self._context._thread_id:
+        if self._is_out_of_reach():
             raise failed("cannot activate out-of-thread context", _INVALID_CONTEXT)
         self._context.push()
         try:
@@ -186,7 +214,7 @@ class Dependent:
             Context.pop()
 
     def _clean_up(self, what: str, function: str, handle: Any) -> None:
-        if Context.get_current() != self._context and threading.get_ident() != self._context._thread_id:
+        if self._is_out_of_reach():
             warnings.warn(f"{what} in out-of-thread context could not be cleaned up", UserWarning, stacklevel=2)
             return
         with self._activated():
@@ -195,7 +223,7 @@ class Dependent:
 
 class Event(Dependent):
     def __init__(self, flags: int = 0) -> None:
-        super().__init__("cuEventCreate")
+        super().__init__()
         self._handle = ctypes.c_void_p()
         cuda("cudaEventCreateWithFlags", ctypes.byref(self._handle), flags)
 
@@ -220,7 +248,9 @@ class Event(Dependent):
 
 class Stream(Dependent):
     def __init__(self, flags: int = 0) -> None:
-        super().__init__("cuStreamCreate")
+        if not isinstance(flags, int):
+            raise TypeError("Python argument types in Stream.__init__ did not match C++ signature")
+        super().__init__()
         self._handle = ctypes.c_void_p()
         cuda("cudaStreamCreateWithFlags", ctypes.byref(self._handle), flags)
 
@@ -260,28 +290,33 @@ class Allocation:
 
 
 class DeviceAllocation(Allocation, Dependent):
-    def __init__(self, size: int) -> None:
-        Dependent.__init__(self, "cuMemAlloc")
-        self._pointer = allocated(size)
+    def __init__(self, pointer: int) -> None:
+        Dependent.__init__(self)
+        self._pointer, self._is_valid = pointer, True
 
     def free(self) -> None:
+        if not self._is_valid:
+            raise failed("device_allocation::free", _INVALID_HANDLE)
+        self._is_valid = False
         self._clean_up("device_allocation", "cudaFree", ctypes.c_void_p(self._pointer))
-        del self._pointer
 
     def __del__(self) -> None:
-        if "_pointer" in vars(self):
+        if self._is_valid:
             self.free()
 
 
 def allocated(size: int) -> int:
     """New memory on the device of the current context."""
+    current("cuMemAlloc")
+    if not size:
+        raise failed("cuMemAlloc", _INVALID_VALUE)
     found = ctypes.c_void_p()
     cuda("cudaMalloc", ctypes.byref(found), ctypes.c_size_t(size))
     return found.value or 0
 
 
 def mem_alloc(size: int) -> DeviceAllocation:
-    return DeviceAllocation(size)
+    return DeviceAllocation(allocated(size))
 
 
 def mem_get_info() -> tuple[int, int]:
@@ -292,16 +327,17 @@ def mem_get_info() -> tuple[int, int]:
 
 
 def _address(given: Any) -> ctypes.c_void_p:
-    if not isinstance(given, (int, np.integer, Allocation)):
+    if not isinstance(given, int | Allocation):
         raise TypeError(f"Python argument types did not match C++ signature: {type(given).__name__} is no CUdeviceptr")
     return ctypes.c_void_p(int(given))
 
 
 def _buffer(given: Any, *, writable: bool) -> tuple[ctypes.c_void_p, ctypes.c_size_t]:
-    view = memoryview(given)  # as PyObject_GetBuffer: not of element types that the buffer protocol has no letters for
-    if not view.contiguous or (writable and view.readonly):
-        raise ValueError("ndarray is not contiguous" if not view.contiguous else "buffer source array is read-only")
-    array = np.asarray(view)
+    array = np.asarray(given if isinstance(given, np.ndarray) else memoryview(given))
+    if not (array.flags.c_contiguous or array.flags.f_contiguous):
+        raise ValueError("ndarray is not contiguous")
+    if writable and not array.flags.writeable:
+        raise ValueError("buffer source array is read-only") if isinstance(given, np.ndarray) else BufferError("Object is not writable.")
     return ctypes.c_void_p(array.ctypes.data), ctypes.c_size_t(array.nbytes)
 
 
@@ -311,38 +347,39 @@ _TO_DEVICE, _TO_HOST, _ON_DEVICE = 1, 2, 3
 def memcpy_htod_async(dest: Any, src: Any, stream: Stream | None = None) -> None:
     current("cuMemcpyHtoDAsync")
     source, size = _buffer(src, writable=False)
-    cuda("cudaMemcpyAsync", _address(dest), source, size, _TO_DEVICE, _stream(stream))
+    cuda("cudaMemcpyAsync", _address(dest), source, size, _TO_DEVICE, _stream(stream), call="cuMemcpyHtoDAsync")
 
 
 def memcpy_dtoh_async(dest: Any, src: Any, stream: Stream | None = None) -> None:
     current("cuMemcpyDtoHAsync")
     target, size = _buffer(dest, writable=True)
-    cuda("cudaMemcpyAsync", target, _address(src), size, _TO_HOST, _stream(stream))
+    cuda("cudaMemcpyAsync", target, _address(src), size, _TO_HOST, _stream(stream), call="cuMemcpyDtoHAsync")
 
 
 def memcpy_htod(dest: Any, src: Any) -> None:
     current("cuMemcpyHtoD")
     source, size = _buffer(src, writable=False)
-    cuda("cudaMemcpy", _address(dest), source, size, _TO_DEVICE)
+    cuda("cudaMemcpy", _address(dest), source, size, _TO_DEVICE, call="cuMemcpyHtoD")
 
 
 def memcpy_dtoh(dest: Any, src: Any) -> None:
     current("cuMemcpyDtoH")
     target, size = _buffer(dest, writable=True)
-    cuda("cudaMemcpy", target, _address(src), size, _TO_HOST)
+    cuda("cudaMemcpy", target, _address(src), size, _TO_HOST, call="cuMemcpyDtoH")
 
 
 def memcpy_dtod_async(dest: Any, src: Any, size: int, stream: Stream | None = None) -> None:
     current("cuMemcpyDtoDAsync")
-    cuda("cudaMemcpyAsync", _address(dest), _address(src), ctypes.c_size_t(size), _ON_DEVICE, _stream(stream))
+    cuda("cudaMemcpyAsync", _address(dest), _address(src), ctypes.c_size_t(size), _ON_DEVICE, _stream(stream), call="cuMemcpyDtoDAsync")
 
 
 def memcpy_peer_async(
     dest: Any, src: Any, size: int, dest_context: Context | None = None, src_context: Context | None = None, stream: Stream | None = None
 ) -> None:
     here = current("cuMemcpyPeerAsync")
-    to, origin = dest_context or here, src_context or here
-    cuda("cudaMemcpyPeerAsync", _address(dest), to._index, _address(src), origin._index, ctypes.c_size_t(size), _stream(stream))
+    if dest_context is None or src_context is None:
+        os.kill(os.getpid(), signal.SIGSEGV)  # PyCUDA has the condition the wrong way round, and so ignores what is given
+    cuda("cudaMemcpyPeerAsync", _address(dest), here._index, _address(src), here._index, ctypes.c_size_t(size), _stream(stream))
 
 
 class event_flags:  # noqa: N801  PyCUDA's name

@@ -55,7 +55,7 @@ def _checked_class(module_name: str, name: str, cls: type) -> type:
             assert known[key] not in ("property", "value") or not isinstance(inner, FunctionType), f"{name}.{key} is no method"
 
     def missing(self: object, key: str) -> Any:
-        if key in known:
+        if key in known and not hasattr(type(self), key):
             raise NotImplementedError(f"PyCUDA has {name}.{key}, its stand-in has not")
         raise AttributeError(f"{name!r} object has no attribute {key!r}")
 
