@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import re
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from onnxgpu.provider import Spec
 from onnxgpu.providers.cuda.pycuda_device import PycudaDevice
 from onnxgpu.providers.cuda.pycuda_driver import context
 from tests.device_contract import Arrays, Fill, Made, Memory, Several, Streams, some
+from tests.pycuda_stand_in import MODULES
 
 BYTES = Spec((1 << 20,), np.dtype(np.uint8))
 TROUBLE = ("libcuda:", "clean-up operation failed", "could not be cleaned up", "PyCUDA ERROR", "terminate called", "Exception ignored")
@@ -171,6 +174,23 @@ class TestFreeing:
             pycuda.driver.Context.pop()
 
         where(free)
+
+
+@pytest.mark.parametrize("name", ["pycuda.driver", "pycuda.gpuarray", "pycuda.tools"])
+def test_the_stand_in_has_no_other_names(name: str) -> None:
+    real = importlib.import_module(name)
+    offered = {key: value for key, value in vars(MODULES[name]).items() if not key.startswith("__")}
+    members = [f"{key}.{member}" for key, value in offered.items() if isinstance(value, type) for member in vars(value) if member[0] != "_"]
+    found = [each for each in (*offered, *members) if not _has(real, each)]
+    assert offered and not found
+
+
+def _has(module: Any, name: str) -> bool:
+    try:
+        attrgetter(name)(module)
+    except AttributeError:
+        return False
+    return True
 
 
 BEGIN = """
