@@ -69,7 +69,7 @@ class OnnxGpuBackend(Backend):
 
         Args:
             model: a model, its bytes, its path, or what an earlier `prepare` gave.
-            device: `CPU` uses the providers that run on the host; anything else all that are available.
+            device: `CPU` uses the providers that run on the host; anything else those available that need not be named.
             kwargs: fields of `SessionOptions`; others are ignored.
         """
         if isinstance(model, OnnxGpuBackendRep):

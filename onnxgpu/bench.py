@@ -104,4 +104,6 @@ def _other_session(module: str, session: InferenceSession) -> Any:
         other = import_module(module)
     except ImportError as error:
         raise InvalidArgument(f"--against {module}: cannot be imported ({error}); install it first") from None
-    return other.InferenceSession(str(session.model_path), providers=["CPUExecutionProvider"])
+    available: list[str] = getattr(other, "get_available_providers", list)()
+    same = [name for name in session.get_providers() if name in available]
+    return other.InferenceSession(str(session.model_path), providers=same or ["CPUExecutionProvider"])

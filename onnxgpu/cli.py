@@ -108,7 +108,9 @@ def _command(commands: Any, name: str, function: Any, text: str) -> argparse.Arg
 
 def _model_arguments(parser: argparse.ArgumentParser, *, inputs: bool = True) -> None:
     parser.add_argument("model", metavar="MODEL", help="an ONNX file")
-    parser.add_argument("--providers", metavar="A,B", help="providers in order of preference (default: all that are available)")
+    parser.add_argument(
+        "--providers", metavar="A,B", help="providers in order of preference (default: those available that need not be named)"
+    )
     if inputs:
         parser.add_argument("--input", action="append", default=[], metavar="NAME=FILE.npy", help="an input; inputs not given are random")
 

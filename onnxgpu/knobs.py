@@ -73,7 +73,7 @@ def _cuda_library(text: str) -> str:
 STRICT = Knob("ONNXGPU_STRICT", _flag, False, "1 to raise where a requested provider is not available, instead of warning")
 PROVIDERS = Knob("ONNXGPU_PROVIDERS", _names, (), "a comma-separated list of providers that overrides what programs name")
 PROVIDERS_DISABLED = Knob(
-    "ONNXGPU_PROVIDERS_DISABLED", _names, (), "a comma-separated list of provider folders to leave out, `reference` for one"
+    "ONNXGPU_PROVIDERS_DISABLED", _names, (), "a comma-separated list of providers, or their folders, to leave out, `reference` for one"
 )
 CHECK = Knob(
     "ONNXGPU_CHECK", _flag, False, "1 to check onnxgpu's own invariants after every stage of making a session (onnxgpu's tests do)"

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import ctypes
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
-from onnxgpu.provider import Library
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """A library a provider looks for: what was found where, or what is missing and how to get it."""
+
+    name: str
+    found: str | None
+    version: str | None = None
+    needed: bool = True
+    remedy: str = ""
 
 
 def shared_library(name: str, *, remedy: str, needed: bool = True) -> Library:

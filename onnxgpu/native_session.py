@@ -58,7 +58,7 @@ class NativeSession:
         """Make the session.
 
         Args:
-            arg0: providers; none: all that are available.
+            arg0: providers; none: those available that need not be named.
             arg1: options of each; may be empty.
             arg2: optimizers to leave out.
         """

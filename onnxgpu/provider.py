@@ -11,13 +11,16 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
 from onnxgpu.place import HOST as HOST
 from onnxgpu.place import DeviceMemory as DeviceMemory
 from onnxgpu.place import Place as Place
+
+if TYPE_CHECKING:
+    from onnxgpu.libraries import Library
 
 Array = Any
 """A tensor as its provider holds it: has `.shape` and `.dtype`; on the host it is a `numpy.ndarray`."""
@@ -382,17 +385,6 @@ class Provider:
     def to_dlpack(self, array: Array) -> object:
         """A DLPack capsule (`dltensor`) of a dense array, without a copy."""
         raise NotImplementedError
-
-
-@dataclass(frozen=True, slots=True)
-class Library:
-    """A library a provider looks for: what was found where, or what is missing and how to get it."""
-
-    name: str
-    found: str | None
-    version: str | None = None
-    needed: bool = True
-    remedy: str = ""
 
 
 def bytes_moved(operation: Operation) -> int:

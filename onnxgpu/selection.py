@@ -82,7 +82,7 @@ def select(
     Two entries of one name are two providers if their devices differ: `(name, {"device_id": 1})`, or `"name:1"` for short.
 
     Args:
-        requested: names or (name, options), in order of preference; None: all that are available and used unasked.
+        requested: names or (name, options), in order of preference; None: those available that need not be named.
         provider_options: one mapping for each name, if the names are given without options.
         strict: raise where a requested provider is not available.
         forbid_fallback: do not add the fallback provider to the list.
@@ -166,7 +166,7 @@ def is_known(name: str) -> bool:
 
 
 def requested_by(options: SessionOptions, metadata: Callable[[], ModelMetadata]) -> Sequence[Requested] | None:
-    """The providers that `options` ask for where the session is given none; None: all that are available.
+    """The providers that `options` ask for where the session is given none; None: those available that need not be named.
 
     Args:
         options: with providers, a policy or a delegate.

@@ -67,7 +67,7 @@ class InferenceSession(Session):
     Args:
         path_or_bytes: a model file, its bytes, or an `onnx.ModelProto`.
         sess_options: see `SessionOptions`.
-        providers: names, or (name, options), in order of preference; None: all that are available, the CPU last.
+        providers: names, or (name, options), in order of preference; None: those available that need not be named, the CPU last.
         provider_options: one mapping for each name in `providers`.
 
     Raises:

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import ml_dtypes
@@ -220,6 +221,25 @@ def test_bench_against_another(path: Path, capsys: pytest.CaptureFixture[str]) -
     assert re.search(r"relative to the largest output: 0\.0e\+00$", output, re.MULTILINE)
     assert main(["bench", str(path), "--against", "no_such_module", "--runs", "1"]) == 1
     assert "--against no_such_module: cannot be imported" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("has", "used"), [([CPU, LOOPBACK], [LOOPBACK, CPU]), ([CPU], [CPU]), (["AnExecutionProvider"], [CPU]), (None, [CPU])]
+)
+def test_bench_gives_the_other_the_same_providers(
+    path: Path, monkeypatch: pytest.MonkeyPatch, has: list[str] | None, used: list[str]
+) -> None:
+    """Those of ours that it has; the CPU if there is none."""
+    given: list[Any] = []
+
+    def session(model: str, providers: list[str]) -> onnxgpu.InferenceSession:
+        given.append(providers)
+        return onnxgpu.InferenceSession(model, providers=[CPU])
+
+    other = SimpleNamespace(InferenceSession=session, **({} if has is None else {"get_available_providers": lambda: has}))
+    monkeypatch.setitem(sys.modules, "another_runtime", other)
+    assert main(["bench", str(path), "--providers", f"{LOOPBACK},{CPU}", "--against", "another_runtime", "--runs", "1"]) == 0
+    assert given == [used]
 
 
 def test_difference_of_outputs() -> None:

@@ -10,7 +10,8 @@ import pytest
 import onnxgpu
 from onnxgpu import discovery, doctor, knobs
 from onnxgpu.doctor import diagnosis
-from onnxgpu.provider import Library, Provider
+from onnxgpu.libraries import Library
+from onnxgpu.provider import Provider
 
 
 class Broken(Provider):

@@ -36,7 +36,7 @@ class ModelPackageOptions:
     """The providers by which a variant is chosen.
 
     Args:
-        sess_options: their providers, in order; without any, all that are available.
+        sess_options: their providers, in order; without any, those available that need not be named.
 
     Raises:
         TypeError: it is no `SessionOptions`.

@@ -11,7 +11,7 @@ from typing import Any
 
 from onnxgpu import knobs
 from onnxgpu.errors import EPFail, InvalidArgument
-from onnxgpu.provider import Library
+from onnxgpu.libraries import Library
 
 _WHEELS = {"cupy-cuda12x": 12, "cupy-cuda13x": 13}
 _OTHER_USERS = ("jax", "numba.cuda", "paddle", "pycuda.driver", "tensorflow")

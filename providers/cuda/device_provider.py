@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from onnxgpu.libraries import python_package
-from onnxgpu.provider import Array, DeviceMemory, Library, Place, Provider, Spec, Work
+from onnxgpu.libraries import Library, python_package
+from onnxgpu.provider import Array, DeviceMemory, Place, Provider, Spec, Work
 from onnxgpu.providers.cuda import device
 from onnxgpu.providers.cuda.gpu import Gpu
 from onnxgpu.providers.cuda.libraries import found

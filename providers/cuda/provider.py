@@ -11,8 +11,8 @@ import numpy as np
 
 from onnxgpu import knobs
 from onnxgpu.dtypes import code_of, name_of
-from onnxgpu.libraries import first_missing, python_package
-from onnxgpu.provider import Claim, Library, Operation, Refusal, bytes_moved
+from onnxgpu.libraries import Library, first_missing, python_package
+from onnxgpu.provider import Claim, Operation, Refusal, bytes_moved
 from onnxgpu.providers.cuda import device, narrow
 from onnxgpu.providers.cuda.cupy_device import CupyDevice
 from onnxgpu.providers.cuda.device_provider import DeviceProvider, cupy_package, pycuda_package

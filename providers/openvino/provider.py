@@ -10,9 +10,9 @@ from typing import Any, ClassVar, cast
 
 from onnxgpu.errors import InvalidArgument
 from onnxgpu.host_provider import HostProvider
-from onnxgpu.libraries import first_missing, python_package
+from onnxgpu.libraries import Library, first_missing, python_package
 from onnxgpu.model_file.operation_proto import CutModel, model_of
-from onnxgpu.provider import Claim, Library, Operation, Refusal, RunSettings, ValueInfo
+from onnxgpu.provider import Claim, Operation, Refusal, RunSettings, ValueInfo
 from onnxgpu.providers.openvino import engine
 from onnxgpu.providers.openvino.cached_engine import content_of, read
 from onnxgpu.providers.openvino.counting import uncounted

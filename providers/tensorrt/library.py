@@ -10,7 +10,7 @@ from typing import Any
 
 from onnxgpu import knobs
 from onnxgpu.errors import EPFail
-from onnxgpu.provider import Library
+from onnxgpu.libraries import Library
 from onnxgpu.providers.cuda import device
 
 MAJORS = (10, 11)

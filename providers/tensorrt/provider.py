@@ -7,8 +7,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from onnxgpu.errors import NotImplemented
-from onnxgpu.libraries import first_missing
-from onnxgpu.provider import Claim, Library, Operation, Refusal, ValueInfo, bytes_moved
+from onnxgpu.libraries import Library, first_missing
+from onnxgpu.provider import Claim, Operation, Refusal, ValueInfo, bytes_moved
 from onnxgpu.providers.cuda import device
 from onnxgpu.providers.cuda.device_provider import DeviceProvider, arrays_package
 from onnxgpu.providers.tensorrt import library

@@ -253,6 +253,7 @@ KNOWN: list[Disagreement] = [
         repair=as_inferred,
     ),
     Disagreement("reference", "BatchNormalization", _first_is("float16", "bfloat16"), "computes the running moments in X's type", since=14),
+    Disagreement("reference", "InstanceNormalization", _first_is("float16", "bfloat16"), "computes the moments in the input's type"),
     Disagreement("reference", "Det", _first_is("bfloat16"), "gives float64; the output has the input's type", repair=as_inferred),
     Disagreement(
         "reference", "Dropout", lambda e: e.output_names != ["y0"], "gives a bool mask; it has the data's type", until=7, repair=as_inferred

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Any
 
 from onnxgpu.bare_imports import import_bare
-from onnxgpu.provider import Library
+from onnxgpu.libraries import Library
 from onnxgpu.providers.cuda.device import cupy, is_emulated
 
 INSTALL = "pip install onnxgpu-gpu"
