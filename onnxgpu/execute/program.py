@@ -17,7 +17,7 @@ from typing import cast
 
 import numpy as np
 
-from onnxgpu.errors import InvalidArgument
+from onnxgpu.errors import InvalidArgument, OutOfMemory
 from onnxgpu.execute.bodies import BodyKernel, ControlKernel
 from onnxgpu.execute.fixed import Changed, Context, FixedPlan, fix
 from onnxgpu.execute.handing_out import copying, forms, hand_out
@@ -115,7 +115,30 @@ class Program:
 
         Raises:
             InvalidArgument: the memory given for an output has another shape or dtype than the output.
+            OutOfMemory: there is too little, also without what is kept for runs with other shapes.
         """
+        try:
+            return self._called(inputs, between_steps, given, around)
+        except OutOfMemory:
+            if self._is_body or not self._let_go():
+                raise
+        return self._called(inputs, between_steps, given, around)
+
+    def _let_go(self) -> bool:
+        """Give up the contexts that nobody uses now, and the memory that they hold; False if there are none."""
+        kept = [known for known in tuple(self._signatures.values()) if known.idle]
+        for known in kept:
+            known.idle.clear()
+        in_bodies = [program._let_go() for _, program in self.bodies]
+        return bool(kept) or any(in_bodies)
+
+    def _called(
+        self,
+        inputs: Sequence[Value],
+        between_steps: Callable[[], None] | None,
+        given: Mapping[int, Array] | None,
+        around: Callable[[], AbstractContextManager[None]] | None,
+    ) -> list[Value]:
         if self._is_body:
             observer = getattr(_outermost, "observer", None)
             if observer is not None:

@@ -375,6 +375,21 @@ class TestMemory:
         with pytest.raises(OutOfMemory, match=r"does not suffice: there are .* gpu_mem_limit 1,048,576"):
             ours.run(None, deep(0, rows=10000))
 
+    @pytest.mark.parametrize("graphs", [0, 1])
+    def test_what_is_kept_for_other_shapes_gives_way(self, device: Any, graphs: int) -> None:
+        """Each shape has memory of its own, as long as there is enough."""
+        ours, reference = (
+            session(DEEP, {"gpu_mem_limit": 1 << 20, "enable_cuda_graph": graphs}),
+            ort.InferenceSession(model(DEEP), providers=[CPU]),
+        )
+        for rows in (1000, 1050, 1100, 1000, 1150):
+            for seed in range(4):
+                feeds = deep(seed, rows)
+                for found, expected in zip(ours.run(None, feeds), reference.run(None, feeds), strict=True):
+                    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+        with pytest.raises(OutOfMemory, match="does not suffice"):
+            ours.run(None, deep(0, rows=10000))
+
     def test_a_plan_that_does_not_fit(self, device: Any) -> None:
         ours = session(DEEP, {"gpu_mem_limit": 1 << 20})
         ours.run(None, deep(0, rows=1200))
