@@ -281,27 +281,20 @@ def main() -> int:
     parser.add_argument("--cases", default="", help="node tests whose name holds this")
     parser.add_argument("--versions", nargs="+", default=list(VERSIONS))
     parser.add_argument("--sequence", type=int, default=16)
-    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--worker", type=Path, metavar="FILE", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:
-        json.dump(examine(arguments.models, arguments.part, arguments.cases, arguments.sequence), sys.stdout)
+        arguments.worker.write_text(json.dumps(examine(arguments.models, arguments.part, arguments.cases, arguments.sequence)))
         return 0
+    command = [sys.executable, __file__, "--part", arguments.part, "--cases", arguments.cases, "--sequence", str(arguments.sequence)]
+    command += ["--models", str(arguments.models)] if arguments.models else []
     results = {}
     for version in arguments.versions:
-        command = [
-            sys.executable,
-            __file__,
-            "--worker",
-            "--part",
-            arguments.part,
-            "--cases",
-            arguments.cases,
-            "--sequence",
-            str(arguments.sequence),
-        ]
-        command += ["--models", str(arguments.models)] if arguments.models else []
         environment = os.environ | {"ONNXGPU_CUDA": "emulated", "ONNXGPU_TENSORRT": version}
-        results[version] = json.loads(subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout)
+        with tempfile.TemporaryDirectory() as folder:
+            found = Path(folder, "found.json")
+            subprocess.run([*command, "--worker", str(found)], env=environment, check=True)
+            results[version] = json.loads(found.read_text())
         show(version, results[version])
     if arguments.json:
         save_json({version: result | {"summary": summary(result)} for version, result in results.items()}, arguments.json)
