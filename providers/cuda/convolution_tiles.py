@@ -7,6 +7,8 @@ from math import prod
 
 import numpy as np
 
+from onnxgpu.errors import InvalidArgument
+from onnxgpu.provider import Value
 from onnxgpu.providers.cuda.divisions import divisions
 from onnxgpu.providers.cuda.kernels import by_value
 
@@ -21,11 +23,16 @@ TILES = {
     "SmallFragments": (64, 64, 128),
     "LargeFragments": (128, 128, 512),
     WINOGRAD: (32, 32, 256),
+    "NarrowWords": (32, 128, 128),
+    "SmallWords": (64, 64, 128),
+    "LargeWords": (128, 128, 256),
 }
-"""Tiles of convolution.cu, convolution_fragments.cu and winograd.cu: rows (maps), columns (positions, or 2 × 2 of them) and threads."""
+"""Tiles of convolution.cu, convolution_fragments.cu, winograd.cu and integer_convolution.cu: rows (maps), columns (positions, or 2 × 2 of
+them) and threads."""
 
 PLAIN_TILES = ("FlatTile", "NarrowTile", "MiddleTile", "LargeTile")
 FRAGMENT_TILES = ("FlatTile", "SmallFragments", "LargeFragments")
+WORD_TILES = ("NarrowWords", "SmallWords", "LargeWords")
 
 MOST_AXES = 3
 DEPTHWISE_KERNELS, DEPTHWISE_STRIDES = ("3", "5", "7"), ("1", "2")
@@ -34,9 +41,10 @@ DEPTHWISE_KERNELS, DEPTHWISE_STRIDES = ("3", "5", "7"), ("1", "2")
 WINOGRAD_PLACES, WINOGRAD_DEPTH = 16, 4
 """Elements of a patch, which are as many matrix products, and channels of a slice of winograd.cu."""
 
-_MOST_MASKED = 31
-"""Taps along all axes together that the tiles of fragments can have."""
+MOST_MASKED = 31
+"""Taps along all axes together that the tiles of fragments and of words can have."""
 
+_MOST_ELEMENTS = (1 << 31) - 1
 _ENOUGH_BLOCKS = 264
 _LEAST_SPAN, _SLICE = 128, 32
 _LEAST_CHANNELS = 32
@@ -126,8 +134,13 @@ def _of_product(geometry: Geometry, batch: int, item_bytes: int) -> Tiling:
     windows = batch * (prod(-(-axis[1] // axis[3]) for axis in geometry.axes) if geometry.transposed else geometry.positions)
     tasks = geometry.groups * geometry.phases
     counts = {name: -(-geometry.maps // rows) * -(-windows // columns) for name, (rows, columns, _) in TILES.items()}
-    is_masked = sum(axis[2] for axis in geometry.axes) + MOST_AXES - len(geometry.axes) <= _MOST_MASKED
-    *smaller, largest = FRAGMENT_TILES if item_bytes == 2 and is_masked else PLAIN_TILES if item_bytes == 4 else (*PLAIN_TILES[:-1], None)
+    is_masked = sum(axis[2] for axis in geometry.axes) + MOST_AXES - len(geometry.axes) <= MOST_MASKED
+    *smaller, largest = {
+        1: WORD_TILES,
+        2: FRAGMENT_TILES if is_masked else (*PLAIN_TILES[:-1], None),
+        4: PLAIN_TILES,
+        8: (*PLAIN_TILES[:-1], None),
+    }[item_bytes]
     tile = next((name for name in smaller if geometry.maps <= TILES[name][0]), smaller[-1])
     if largest is not None and geometry.maps > TILES[tile][0] and counts[largest] * tasks >= _ENOUGH_BLOCKS:
         tile = largest
@@ -174,3 +187,16 @@ def _estimate(geometry: Geometry, batch: int, cut: Tiling) -> float:
     moved = 4 * (geometry.maps * geometry.channels * factors + (2 * cut.parts * results if cut.parts > 1 else 0))
     busy = min(1.0, cut.tiles * cut.parts * threads / _BUSY_THREADS)
     return cut.tiles * rows * columns * each / busy + moved * _PRODUCTS_A_BYTE
+
+
+def pieces(geometry: Geometry, x: Value) -> list[slice]:
+    """The samples of `x` in ranges of which all elements have numbers of 31 bits.
+
+    Raises:
+        InvalidArgument: one sample has more elements.
+    """
+    most: int = max(prod(x.shape[1:]), prod(geometry.shape[1:]), 1)
+    if most > _MOST_ELEMENTS:
+        raise InvalidArgument(f"convolutions: expected samples of at most {_MOST_ELEMENTS} elements, got one of {most}")
+    count, step = int(x.shape[0]), _MOST_ELEMENTS // most
+    return [slice(first, min(first + step, count)) for first in range(0, count, step)]

@@ -135,10 +135,10 @@ def test_the_depth_is_shared_where_there_are_few_tiles(dtype: Any, device: Any, 
 def test_samples_are_parted_where_their_elements_have_no_numbers(
     device: Any, cp: Any, exact_bounds: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(own, "_MOST_ELEMENTS", 150)
+    monkeypatch.setattr(convolution_tiles, "_MOST_ELEMENTS", 150)
     check(case(np.float32, (3, 2, 5, 5), (5, 2, 3, 3), {"pads": [1, 1, 1, 1]}), device, cp)
     check(case(np.float32, (3, 64, 1, 1), (33, 64, 1, 1), {}), device, cp)
-    monkeypatch.setattr(own, "_MOST_ELEMENTS", 100)
+    monkeypatch.setattr(convolution_tiles, "_MOST_ELEMENTS", 100)
     with pytest.raises(InvalidArgument, match="at most 100 elements, got one of 125"):
         check(case(np.float32, (3, 2, 5, 5), (5, 2, 3, 3), {"pads": [1, 1, 1, 1]}), device, cp)
 

@@ -120,6 +120,18 @@ FAULTS = [
     Fault(
         "off by one: a strip's row behind the map", "depthwise.cu", "if (t >= rows_left)", "if (t > rows_left)", "Conv of single channels"
     ),
+    Fault(
+        "sign: uint8 is multiplied as it lies", "integer_convolution.cu", "of_column[n] ^ codes.flip_x", "of_column[n] ^ 0", "Conv of bytes"
+    ),
+    Fault("index: the zero point of the first map", "integer_convolution.cu", "[map * q.w_zero_step]", "[0]", "Conv of bytes"),
+    Fault("padding: 0 in place of the zero point", "integer_convolution.cu", "? codes.x_zero :", "? 0 :", "Conv of bytes"),
+    Fault(
+        "missing barrier: the sums of rows are read too soon",
+        "integer_convolution.cu",
+        "= sum_of_column;\n        __syncthreads();",
+        "= sum_of_column;",
+        "Conv of bytes",
+    ),
     Fault("missing barrier: the sums of the first maps are written over", "winograd.cu", "if (half) __syncthreads();", "", "Conv of 3 × 3"),
     Fault("race: the slice that is multiplied is written over", "winograd.cu", "store(1 - current)", "store(current)", "Conv of 3 × 3"),
     Fault("off by one: a tile's second column behind the map", "winograd.cu", "if (is_column[1])", "if (true)", "Conv of 3 × 3"),
@@ -152,6 +164,7 @@ def _forget() -> None:
 def launches(cp: Any) -> dict[str, Callable[[], None]]:
     """What is run for an operator; raises where a result is wrong."""
     from onnxgpu.providers.cuda.operators.convolution import Conv
+    from onnxgpu.providers.cuda.operators.integer_convolution import ConvInteger
     from onnxgpu.providers.cuda.operators.normalization import layer_normalization
     from onnxgpu.providers.cuda.operators.quantization import DynamicQuantizeLinear
     from onnxgpu.providers.cuda.operators.softmax import softmax
@@ -207,7 +220,17 @@ def launches(cp: Any) -> dict[str, Callable[[], None]]:
         kernel.launch(operands, [out], room)
         np.testing.assert_allclose(cp.asnumpy(out), expected, rtol=1e-2, atol=2e-2 * np.abs(expected).max())
 
+    def convolved_bytes() -> None:
+        x, w = rng.integers(0, 256, (1, 5, 6, 7)).astype(np.uint8), rng.integers(-128, 128, (40, 5, 3, 3)).astype(np.int8)
+        zero, zeros = np.array(100, np.uint8), rng.integers(-9, 9, 40).astype(np.int8)
+        kernel = ConvInteger(cp, Operation("ConvInteger", (None,) * 4, (None,), attributes={"pads": [1, 1, 1, 1]}, version=10))
+        whole = x.astype(np.float64) - zero, w.astype(np.float64) - zeros.reshape(-1, 1, 1, 1)
+        out = cp.empty((1, 40, 6, 7), np.int32)
+        kernel.launch([cp.asarray(each) for each in (x, w, zero, zeros)], [out], None)
+        same(out, conv(np, *whole, pads=[1, 1, 1, 1]))
+
     return {
+        "Conv of bytes": convolved_bytes,
         "Conv": lambda: convolved((1, 9, 5, 7), (40, 9, 2, 3), np.float32),
         "Conv of 3 × 3": lambda: convolved((1, 9, 5, 7), (40, 9, 3, 3), np.float32),
         "Conv of halves": lambda: convolved((1, 9, 5, 7), (20, 9, 3, 3), np.float16),

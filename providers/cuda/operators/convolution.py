@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from onnxgpu.dtypes import name_of
-from onnxgpu.errors import InvalidArgument
 from onnxgpu.provider import Array, Operation, Spec, Value
 from onnxgpu.providers.array_ops.convolution import conv_specs, convolution_windows
 from onnxgpu.providers.array_ops.transposed_convolution import dynamic_pads, transposed_layout, transposed_specs
@@ -29,6 +28,7 @@ from onnxgpu.providers.cuda.convolution_tiles import (
     WINOGRAD,
     Geometry,
     Tiling,
+    pieces,
     tiling,
 )
 from onnxgpu.providers.cuda.divisions import divisions
@@ -54,8 +54,7 @@ FRAGMENTS = Template(
 )  # fmt: skip
 COMBINE = Template("convolution.cu", "combine_convolution<{T}>", "ppsliii", T=FLOATS)
 
-_MOST_ELEMENTS = (1 << 31) - 1
-_MOST_GROUPS = 65535
+MOST_GROUPS = 65535
 _MOST_PREPARED = 64
 _EPILOGUE = ("activation", "activation_alpha", "activation_beta", "activation_params")
 
@@ -130,7 +129,7 @@ class Conv:
         geometry = self._prepare(inputs)
         if geometry.channels == 1 or 0 in geometry.shape:
             return 0
-        return max(self._scratch(geometry, samples.stop - samples.start, inputs[0].dtype) for samples in _pieces(geometry, inputs[0]))
+        return max(self._scratch(geometry, samples.stop - samples.start, inputs[0].dtype) for samples in pieces(geometry, inputs[0]))
 
     def launch(self, inputs: Sequence[Value], outputs: Sequence[Array] | None, workspace: Array | None) -> Sequence[Value]:
         """See `onnxgpu.provider.Kernel`."""
@@ -141,7 +140,7 @@ class Conv:
             out = given if given.flags.c_contiguous else xp.empty(given.shape, given.dtype)
             operands: tuple[Any, ...] = tuple(None if value is None else dense(xp, value) for value in (*inputs, None, None)[:4])
             x, w, bias, residual = operands
-            for samples in _pieces(geometry, x):
+            for samples in pieces(geometry, x):
                 ending = self._activation.ending(x.dtype, bias, None if residual is None else residual[samples])
                 self._convolve(geometry, x[samples], w, ending, out[samples], workspace)
             if self._activation.step is not None:
@@ -252,19 +251,6 @@ class ConvTransposeWithDynamicPads:
         return known, (x, w, b)
 
 
-def _pieces(geometry: Geometry, x: Value) -> list[slice]:
-    """The samples in ranges of which all elements have numbers of 31 bits.
-
-    Raises:
-        InvalidArgument: one has more elements.
-    """
-    most: int = max(prod(x.shape[1:]), prod(geometry.shape[1:]), 1)
-    if most > _MOST_ELEMENTS:
-        raise InvalidArgument(f"Conv: expected samples of at most {_MOST_ELEMENTS} elements, got one of {most}")
-    count, step = int(x.shape[0]), _MOST_ELEMENTS // most
-    return [slice(first, min(first + step, count)) for first in range(0, count, step)]
-
-
 def _convolve_channels(geometry: Geometry, x: Array, w: Array, ending: np.void, out: Array) -> None:
     """By depthwise.cu: groups of one channel."""
     batch = int(x.shape[0])
@@ -283,7 +269,7 @@ def _convolve_channels(geometry: Geometry, x: Array, w: Array, ending: np.void, 
 
 def _multiply(geometry: Geometry, cut: Tiling, x: Array, w: Array, ending: np.void, out: Array, partial: Array | None) -> None:
     """By convolution.cu or convolution_fragments.cu."""
-    grid, threads = (cut.tiles, cut.parts, min(geometry.groups * geometry.phases, _MOST_GROUPS)), TILES[cut.tile][2]
+    grid, threads = (cut.tiles, cut.parts, min(geometry.groups * geometry.phases, MOST_GROUPS)), TILES[cut.tile][2]
     arguments = x, w, out, partial, geometry.structure(int(x.shape[0])), ending, cut.span
     if "Fragments" in cut.tile:
         is_paired = not geometry.transposed and geometry.positions % 2 == 0 and out.data.ptr % 4 == 0
