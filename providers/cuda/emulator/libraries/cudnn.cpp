@@ -93,23 +93,26 @@ int convolve(GraphTensor x, GraphTensor w, GraphTensor y, Index padding, Index s
         for (int axis = 0; axis < result.rank; ++axis) at = at * result.dim[axis] + index[axis];
         return at;
     };
-    Index kernel(w.dim + 2, w.dim + w.rank);
+    int64_t channel_size = 1;
+    for (int axis = 2; axis < x.rank; ++axis) channel_size *= x.dim[axis];
+    const Index kernel(w.dim + 2, w.dim + w.rank);
+    Index in(x.rank), weight(w.rank);
     for_each(shape_of(y), [&](const Index& out) {
         for_each(kernel, [&](const Index& tap) {
-            Index in(out);
+            in = out;
             for (int axis = 0; axis < spatial; ++axis) {
                 in[axis + 2] = out[axis + 2] * stride[axis] - padding[axis] + tap[axis] * dilation[axis];
                 if (in[axis + 2] < 0 || in[axis + 2] >= x.dim[axis + 2]) return;
             }
-            Index weight(w.rank);
-            std::copy(tap.begin(), tap.end(), weight.begin() + 2);
+            in[1] = out[1] / outputs_per_group * per_group;
             weight[0] = out[1];
+            std::copy(tap.begin(), tap.end(), weight.begin() + 2);
+            const int64_t factors = place(w, weight), values = place(x, in), sum = number(is_gradient ? in : out);
+            const double given = is_gradient ? load(y, place(y, out)) : 0;
             for (int64_t channel = 0; channel < per_group; ++channel) {
-                in[1] = out[1] / outputs_per_group * per_group + channel;
-                weight[1] = channel;
-                const double factor = load(w, place(w, weight));
-                if (is_gradient) sums[number(in)] += factor * load(y, place(y, out));
-                else sums[number(out)] += factor * load(x, place(x, in));
+                const double factor = load(w, factors + channel * w.stride[1]);
+                if (is_gradient) sums[sum + channel * channel_size] += factor * given;
+                else sums[sum] += factor * load(x, values + channel * x.stride[1]);
             }
         });
     });

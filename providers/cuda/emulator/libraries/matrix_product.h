@@ -7,6 +7,7 @@
 #include <cuda_fp16.h>
 #include <library_types.h>
 
+#include <algorithm>
 #include <vector>
 
 struct Matrix {
@@ -78,14 +79,17 @@ void multiply_one(
     int m, int n, int k, double alpha, const std::vector<double>& a, const std::vector<double>& b, double beta, const Matrix& c, const char* from_c,
     const Matrix& d, char* out, Finish finish
 ) {
-    for (int j = 0; j < n; ++j) {
-        for (int i = 0; i < m; ++i) {
-            double sum = 0;
-            for (int l = 0; l < k; ++l) sum += a[static_cast<size_t>(i) * k + l] * b[static_cast<size_t>(l) * n + j];
-            store(out, d.type, j * d.leading + i, finish(alpha * sum + (beta ? beta * load(from_c, c.type, j * c.leading + i) : 0), i));
+    std::vector<double> sums(n);
+    for (int i = 0; i < m; ++i) {
+        std::fill(sums.begin(), sums.end(), 0.0);
+        for (int l = 0; l < k; ++l) {
+            const double factor = a[static_cast<size_t>(i) * k + l], *row = &b[static_cast<size_t>(l) * n];
+            for (int j = 0; j < n; ++j) sums[j] += factor * row[j];
         }
-        emulated_mark_written(out + j * d.leading * bytes_of(d.type), m * bytes_of(d.type));
+        for (int j = 0; j < n; ++j)
+            store(out, d.type, j * d.leading + i, finish(alpha * sums[j] + (beta ? beta * load(from_c, c.type, j * c.leading + i) : 0), i));
     }
+    for (int j = 0; j < n; ++j) emulated_mark_written(out + j * d.leading * bytes_of(d.type), m * bytes_of(d.type));
 }
 
 // D = finish(alpha op(A) op(B) + beta C), `count` times; round(values) may change the factors first.
