@@ -214,3 +214,19 @@ def test_untyped_input_of_regex_full_match() -> None:
         'm = RegexFullMatch <pattern = "a+"> (y) z = Not(m) }'
     )
     assert inferred(model)["z"].startswith("BOOL")
+
+
+def test_types_that_only_the_schema_tells() -> None:
+    """ONNX's inference has nothing for these operators; behind them it goes on."""
+    model = parsed(
+        """g (float[N, 3] x) => (y) {
+            a = ai.onnx.ml.Scaler <offset = [0.0], scale = [2.0]> (x)
+            b = ai.onnx.ml.Normalizer <norm = "L2"> (a)
+            c = Exp (b)
+            m = Less (b, c)
+            y = Not (m)
+        }"""
+    )
+    model.opset_import.add(domain="ai.onnx.ml", version=1)
+    types = inferred(model)
+    assert [types[name].partition("[")[0] for name in "abcmy"] == ["FLOATNone", "FLOATNone", "FLOATNone", "BOOLNone", "BOOLNone"]

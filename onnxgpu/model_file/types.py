@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from onnxgpu.dtypes import dtype_of, name_of
+from onnxgpu.dtypes import code_of, dtype_named, dtype_of, name_of
 from onnxgpu.errors import Fail, InvalidGraph, OnnxGpuError
 from onnxgpu.log import logger
 from onnxgpu.model_file.names import subgraphs
@@ -22,6 +22,7 @@ _SEPARATOR = re.compile(r"(?:\[\w+\] )?Inference error\(s\): |\n")
 _ELEMENT_TYPES = re.compile(r"Inferred elem type differs from existing elem type: \((\d+)\) vs \((\d+)\)")
 _LIMITS = ("expected to have type but instead is null", "ParseData type mismatch", "Number of elements of input 'sizes' (0)")
 """What inference says where it cannot go on, though nothing is wrong: no type, a constant that it reads as int64 only, unknown sizes."""
+_ELEMENT_TYPE = re.compile(r"tensor\((\w+)\)")
 _INVENTED_SYMBOL = "unk__"
 
 
@@ -30,7 +31,8 @@ def infer_types(model: ir.Model) -> None:
 
     Weights are neither read nor copied, except those of few elements, which may decide shapes. A shape that the file
     declares and that contradicts what its node gives is replaced, with a warning, as onnxruntime does. Values behind an
-    operator that ONNX does not define are found where `stand_ins` knows what its outputs are, or the file declares them.
+    operator that ONNX does not define are found where `stand_ins` knows what its outputs are, or the file declares them. What
+    inference leaves without a type, as it does behind some of ai.onnx.ml, has that of the operator's schema where it is the only one.
 
     Raises:
         Fail: shapes that cannot go together, as in Add of [2] and [3]; names the node.
@@ -41,7 +43,7 @@ def infer_types(model: ir.Model) -> None:
         outline = Outline(model)
         _read_back(_infer(outline), outline)
         before, unknown = unknown, outline.untyped_outputs()
-        if not unknown or unknown == before:
+        if not _type_by_schemas(outline, model.opset_imports) and (not unknown or unknown == before):
             return
 
 
@@ -124,6 +126,23 @@ def _inputs(node: ir.Node) -> str:
     given = [value for value in node.inputs if value is not None]
     texts = [f"{value.name}: {value.dtype or '?'}{value.shape if value.shape is not None else ''}" for value in given]
     return f"inputs {', '.join(texts)}"
+
+
+def _type_by_schemas(outline: Outline, imports: Mapping[str, int]) -> bool:
+    """Give outputs that have no type the only one that their operator's schema allows; whether there were any."""
+    import onnx
+    import onnx_ir as ir
+
+    found = False
+    for node in outline.nodes.values():
+        if all(value.type is not None for value in node.outputs):
+            continue
+        schema = onnx.defs.get_schema(node.op_type, imports[node.domain], node.domain)
+        for value, formal in zip(node.outputs, schema.outputs, strict=False):
+            only = _ELEMENT_TYPE.fullmatch("".join(formal.types))
+            if value.name and value.type is None and only:
+                value.type, found = ir.TensorType(ir.DataType(code_of(dtype_named(only[1])))), True
+    return found
 
 
 def _read_back(inferred: onnx.ModelProto, outline: Outline) -> None:
