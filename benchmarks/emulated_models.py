@@ -22,11 +22,12 @@ if not __package__:
 
 from rich.progress import track
 
-import benchmarks.placement as placement  # first: it asks for the emulated device
 import onnxgpu
 from benchmarks.inputs import described_inputs, make_inputs
 from benchmarks.model_folder import find_models
+from benchmarks.on_cuda import CUDA, PROVIDERS, whereabouts
 from benchmarks.outputs import max_error
+from benchmarks.placement import Findings, watch  # it asks for the emulated device
 from benchmarks.report import print_table, save_json
 from onnxgpu.providers.cuda.emulator import installed
 
@@ -38,7 +39,7 @@ RUNS = 4
 
 def examine(path: Path, sequence: int = 16) -> dict[str, Any]:
     """Run one model on both and compare."""
-    session = onnxgpu.InferenceSession(path, providers=[(placement.CUDA, {"enable_cuda_graph": 1}), "CPUExecutionProvider"])
+    session = onnxgpu.InferenceSession(path, providers=[(CUDA, {"enable_cuda_graph": 1}), "CPUExecutionProvider"])
     reference = onnxgpu.InferenceSession(path, providers=["CPUExecutionProvider"])
     described = described_inputs(session)
     feeds = [make_inputs(described, seed=seed, sequence=sequence) for seed in range(RUNS)]
@@ -49,26 +50,16 @@ def examine(path: Path, sequence: int = 16) -> dict[str, Any]:
         device.counters(clear=True)
         errors.append(max_error(session.run(None, feed), reference.run(None, feed)))
     counted = device.counters()
-    findings = placement.Findings()
-    placement.watch(session, feeds[0], device, findings)
+    findings = Findings()
+    watch(session, feeds[0], device, findings)
     return {
         "nodes": dict(Counter(a.provider.name for a in session.placement.assignments.values())),
-        "refused": refused(session),
+        "refused": whereabouts(session).refused,
         "transfers": len(session.plan.transfers),
         "counted": {key: value for key, value in counted.items() if value},
         "hidden_copies": findings.hidden_copies,
         "max_error": max(errors),
     }
-
-
-def refused(session: onnxgpu.InferenceSession) -> dict[str, int]:
-    """Operators that CUDA does not run, with the reason, and how many nodes there are of each."""
-    found: Counter[str] = Counter()
-    for assignment in session.placement.assignments.values():
-        reason = dict(assignment.refusals).get(placement.CUDA)
-        if reason not in (None, placement.STRINGS):
-            found[f"{placement.name_of(assignment.operation)}: {reason}"] += 1
-    return dict(found)
 
 
 def passes(result: dict[str, Any]) -> bool:
@@ -82,7 +73,7 @@ def show(results: dict[str, dict[str, Any]]) -> None:
         [
             name,
             "passes" if passes(r) else "FAILS",
-            *(str(r["nodes"].get(provider, 0)) for provider in placement.PROVIDERS),
+            *(str(r["nodes"].get(provider, 0)) for provider in PROVIDERS),
             str(r["transfers"]),
             *(str(r["counted"].get(key, 0)) for key in ("launches", "library_calls", "graph_launches", "allocations", "synchronizations")),
             f"{r['max_error']:.1e}",

@@ -1,7 +1,8 @@
 """What packages.py has each package do, in a process of its own, with inputs made here.
 
 `python package_tasks.py PACKAGE --module onnxgpu --out FILE` puts the module in the place of onnxruntime (`as_onnxruntime`), runs
-the package and writes what it answers as JSON. The file is run inside the packages' own virtual environment.
+the package and writes what it answers as JSON; with `--cuda`, CUDA is first in every session, and where the nodes of each session are
+is written too. The file is run inside the packages' own virtual environment.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ if not __package__:
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 import numpy as np
+
+from benchmarks.on_cuda import PROVIDERS, whereabouts
 
 SPEECH_RATE = 16000
 MUSIC_RATE = 22050
@@ -269,17 +272,41 @@ def main() -> None:
     parser.add_argument("package", choices=sorted(TASKS))
     parser.add_argument("--module", required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--cuda", action="store_true", help="every session uses CUDA first; `module` has to be onnxgpu")
     parser.add_argument("--repeat", type=int, default=2, help="how often to do it again, with everything imported")
     options = parser.parse_args()
+    sessions: list[Any] = []
     if options.module != "onnxruntime":
-        importlib.import_module(options.module).as_onnxruntime()
+        module = importlib.import_module(options.module)
+        module.as_onnxruntime(PROVIDERS if options.cuda else None)
+        if options.cuda:
+            sessions = _sessions_from_here_on(module.InferenceSession)
     import onnxruntime
 
     task = TASKS[options.package]
     first, answer = _timed(task)
+    nodes = [{"model": _model_of(session), **vars(whereabouts(session))} for session in sessions]
     again = [_timed(task)[0] for _ in range(options.repeat)]
     result = {"answer": answer, "seconds": first, "again_seconds": min(again, default=None), "runtime": onnxruntime.__file__}
-    options.out.write_text(json.dumps(result))
+    options.out.write_text(json.dumps({**result, "sessions": nodes}))
+
+
+def _sessions_from_here_on(session_class: Any) -> list[Any]:
+    """A list that every session is put into when it has been made."""
+    made: list[Any] = []
+    make = session_class.__init__
+
+    def make_and_keep(self: Any, *arguments: Any, **options: Any) -> None:
+        make(self, *arguments, **options)
+        made.append(self)
+
+    session_class.__init__ = make_and_keep
+    return made
+
+
+def _model_of(session: Any) -> str:
+    path = session._model_path
+    return str(session.get_modelmeta().graph_name) if path is None else Path(path).name
 
 
 def _timed(task: Callable[[], Answer]) -> tuple[float, Answer]:

@@ -3,8 +3,11 @@
 `python benchmarks/packages.py --json result.json` installs the packages from the package index into a new virtual
 environment (`--venv DIR` keeps it for the next time), runs each with onnxruntime and with onnxgpu in its place
 (`as_onnxruntime`), and writes `packages: name → {same, differences, seconds, ours_seconds, again_seconds, ours_again_seconds,
-fault}`: the seconds of the first time, with imports and loading, and of the fastest after it. onnxgpu comes from this checkout. The
-exit status is 1 if a package fails or answers something else.
+fault, sessions}`: the seconds of the first time, with imports and loading, and of the fastest after it. onnxgpu comes from this checkout.
+The exit status is 1 if a package fails or answers something else.
+
+`--cuda` has CUDA first in every session, on the emulated device unless `ONNXGPU_CUDA` says otherwise. `sessions` then tells for each how
+many nodes are on CUDA, how many belong to the host, and which CUDA refuses; a package with one of these fails.
 """
 
 from __future__ import annotations
@@ -34,6 +37,8 @@ TOLERANCE = {"boxes": 5e-3}
 """Largest max|a−b| / max|b| for numbers with this name; a box may shift by a pixel, since it is cut from a thresholded map."""
 DEFAULT_TOLERANCE = 1e-3
 ONNXRUNTIME = "onnxruntime>=1.23"
+EMULATED = "emulated"
+"""The value of ONNXGPU_CUDA for the emulated device, whose seconds say nothing of a GPU: there nothing is done again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +78,11 @@ class PackageFault(Exception):
     """A package could not be run; holds the end of what it printed."""
 
 
-def install(folder: Path, packages: Sequence[str]) -> Path:
+def install(folder: Path, packages: Sequence[str], extra: str | None = None) -> Path:
     """Install the packages into the environment at `folder`, made if it is not there; returns its Python.
+
+    Args:
+        extra: an extra of onnxgpu whose packages are wanted, too.
 
     Raises:
         SystemExit: pip failed.
@@ -84,11 +92,12 @@ def install(folder: Path, packages: Sequence[str]) -> Path:
         venv.create(folder, with_pip=True)
     chosen = [PACKAGES[name] for name in packages]
     alone = [p.requirement for p in chosen if p.needs is not None]
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    own = project["dependencies"] + (project["optional-dependencies"][extra] if extra else [])
     others = [p.requirement for p in chosen if p.needs is None] + sorted({need for p in chosen for need in p.needs or ()})
     if alone:
         _pip(python, "--no-deps", *alone)
-    _pip(python, ONNXRUNTIME, *project, *others)
+    _pip(python, ONNXRUNTIME, *own, *others)
     return python
 
 
@@ -98,8 +107,11 @@ def _pip(python: Path, *arguments: str) -> None:
         raise SystemExit(f"pip could not install {' '.join(arguments)}: see above")
 
 
-def run_task(python: Path, package: str, module: str, limit: float) -> dict[str, Any]:
-    """What the package answers with `module` as onnxruntime: `answer`, `seconds`.
+def run_task(python: Path, package: str, module: str, limit: float, cuda: str | None = None) -> dict[str, Any]:
+    """What the package answers with `module` as onnxruntime: `answer`, `seconds`, `sessions`.
+
+    Args:
+        cuda: the value of ONNXGPU_CUDA with which every session has CUDA first; None: sessions have the providers that the package names.
 
     Raises:
         PackageFault: it raised or took more than `limit` seconds.
@@ -108,8 +120,12 @@ def run_task(python: Path, package: str, module: str, limit: float) -> dict[str,
         out = Path(folder) / "answer.json"
         script = Path(__file__).with_name("package_tasks.py")
         command = [str(python), str(script), package, "--module", module, "--out", str(out)]
+        environment = child_environment()
+        if cuda is not None:
+            command += ["--cuda", "--repeat", "0" if cuda == EMULATED else "2"]
+            environment |= {"ONNXGPU_CUDA": cuda, "ONNXGPU_STRICT": "1"}
         try:
-            done = subprocess.run(command, env=child_environment(), cwd=folder, capture_output=True, text=True, timeout=limit, check=False)
+            done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=limit, check=False)
         except subprocess.TimeoutExpired:
             raise PackageFault(f"with {module}: took more than {limit:g} s") from None
         if done.returncode or not out.exists():
@@ -159,14 +175,14 @@ def _short(value: Any) -> str:
     return text if len(text) <= 200 else f"{text[:200]}…"
 
 
-def compare_package(python: Path, package: str, module: str, limit: float) -> dict[str, Any]:
-    """Run one package with both modules: `same`, `differences`, the seconds of each, and the `fault` if one failed."""
+def compare_package(python: Path, package: str, module: str, limit: float, cuda: str | None = None) -> dict[str, Any]:
+    """Run one package with both modules: `same`, `differences`, the seconds of each, the `fault` if one failed, its `sessions` on CUDA."""
     try:
         theirs = run_task(python, package, "onnxruntime", limit)
-        ours = run_task(python, package, module, limit)
+        ours = run_task(python, package, module, limit, cuda)
     except PackageFault as fault:
         seconds = dict.fromkeys(("seconds", "ours_seconds", "again_seconds", "ours_again_seconds"))
-        return {"same": False, "differences": [], **seconds, "fault": str(fault)}
+        return {"same": False, "differences": [], **seconds, "fault": str(fault), "sessions": []}
     found = differences(ours["answer"], theirs["answer"])
     return {
         "same": not found,
@@ -176,7 +192,14 @@ def compare_package(python: Path, package: str, module: str, limit: float) -> di
         "again_seconds": theirs["again_seconds"],
         "ours_again_seconds": ours["again_seconds"],
         "fault": None,
+        "sessions": ours["sessions"],
     }
+
+
+def is_wholly_on_cuda(result: Mapping[str, Any]) -> bool:
+    """Whether every session of a package has nodes on CUDA, and none that CUDA refuses."""
+    sessions = result["sessions"]
+    return bool(sessions) and all(session["on_cuda"] and not session["refused"] for session in sessions)
 
 
 def show(results: Mapping[str, Mapping[str, Any]], module: str) -> None:
@@ -199,6 +222,26 @@ def show(results: Mapping[str, Mapping[str, Any]], module: str) -> None:
             print(f"{name}: {text}")
 
 
+def show_sessions(results: Mapping[str, Mapping[str, Any]]) -> None:
+    """Print where the nodes of each session are, and why they are not on CUDA."""
+    sessions = [(name, session) for name, result in results.items() for session in result["sessions"]]
+    rows = [
+        [
+            name,
+            s["model"],
+            "wholly" if not s["refused"] else "IN PART",
+            str(s["on_cuda"]),
+            *(str(sum(s[k].values())) for k in ("on_host", "refused")),
+        ]
+        for name, s in sessions
+    ]
+    print_table("sessions with CUDA first", ["package", "model", "on CUDA", "nodes", "the host's", "refused"], rows)
+    for name, session in sessions:
+        for key, where in (("on_host", "nodes are the host's"), ("refused", "nodes are refused by CUDA")):
+            for reason, count in session[key].items():
+                print(f"{name}, {session['model']}: {count} {where}: {reason}")
+
+
 def _seconds(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
 
@@ -208,6 +251,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Run packages written for onnxruntime with onnxgpu in its place.")
     parser.add_argument("--only", default="", help=f"comma-separated names out of {', '.join(PACKAGES)}")
     parser.add_argument("--module", default="onnxgpu", help="the stand-in; `onnxruntime` checks the script itself")
+    parser.add_argument(
+        "--cuda", action="store_true", help="CUDA first in every session; on the emulated device, unless ONNXGPU_CUDA is set"
+    )
     parser.add_argument("--venv", type=Path, help="virtual environment to use or make; without it a temporary one")
     parser.add_argument("--no-install", action="store_true", help="the environment has everything already")
     parser.add_argument("--limit", type=float, default=600.0, help="most seconds for one package (default: %(default)s)")
@@ -218,14 +264,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"unknown package {', '.join(unknown)}; known: {', '.join(PACKAGES)}")
     if options.no_install and options.venv is None:
         parser.error("--no-install needs --venv")
+    if options.cuda and options.module != "onnxgpu":
+        parser.error("--cuda needs --module onnxgpu")
+    cuda = os.environ.get("ONNXGPU_CUDA", EMULATED) if options.cuda else None
+    extra = None if cuda is None else "emulator" if cuda == EMULATED else "cuda13"
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.venv or Path(temporary) / "venv"
-        python = folder.resolve() / "bin" / "python" if options.no_install else install(folder.resolve(), names)
-        results = {name: compare_package(python, name, options.module, options.limit) for name in names}
+        python = folder.resolve() / "bin" / "python" if options.no_install else install(folder.resolve(), names, extra)
+        results = {name: compare_package(python, name, options.module, options.limit, cuda) for name in names}
     show(results, options.module)
+    if options.cuda:
+        show_sessions(results)
     if options.json:
         save_json({**conditions(), "module": options.module, "packages": results}, options.json)
-    if not all(result["same"] for result in results.values()):
+    if not all(result["same"] and (is_wholly_on_cuda(result) or not options.cuda) for result in results.values()):
         sys.exit(1)
 
 

@@ -36,15 +36,12 @@ from onnx.backend.test.runner import Runner
 from rich.progress import track
 
 import onnxgpu
+from benchmarks.on_cuda import CUDA, PROVIDERS, name_of, whereabouts
 from onnxgpu.providers.cuda.emulator import EmulatedDevice, installed
 from tests.cases import Case, all_cases
 from tests.cases.oracles import expected_outputs, feeds_of, model_of
 from tests.cases.tolerances import assert_same
 
-CUDA = "CUDAExecutionProvider"
-PROVIDERS = [CUDA, "CPUExecutionProvider"]
-SHAPE_ARITHMETIC = "shape arithmetic stays on the host"
-STRINGS = "strings stay on the host"
 DOMAINS = ("", "ai.onnx.ml", "com.microsoft")
 
 
@@ -164,20 +161,9 @@ def examine_operator(case: Case, findings: Findings) -> None:
 
 def placement_of(session: Any, findings: Findings) -> str:
     """`wholly_on_cuda`, `mixed` or `cpu_only`."""
-    on_cuda = elsewhere = 0
-    for assignment in session.placement.assignments.values():
-        if assignment.provider.name == CUDA:
-            on_cuda += 1
-        elif assignment.reason != SHAPE_ARITHMETIC and not any(reason == STRINGS for _, reason in assignment.refusals):
-            elsewhere += 1
-            reasons = "; ".join(reason for _, reason in assignment.refusals) or assignment.reason
-            findings.on_host[f"{name_of(assignment.operation)}: {reasons}"] += 1
-    return "mixed" if on_cuda and elsewhere else "cpu_only" if elsewhere else "wholly_on_cuda"
-
-
-def name_of(operation: Any) -> str:
-    """Operator with its domain, if that is not ai.onnx."""
-    return f"{operation.domain}.{operation.operator}" if operation.domain else str(operation.operator)
+    found = whereabouts(session)
+    findings.on_host.update(found.refused)
+    return "wholly_on_cuda" if found.wholly_on_cuda else "mixed" if found.on_cuda else "cpu_only"
 
 
 def _domain_of(name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -238,3 +239,14 @@ def test_packages_answer_as_with_onnxruntime(tmp_path: Path) -> None:
     packages.main(["--only", "magika,openwakeword,ddddocr,text2tashkeel", "--venv", str(tmp_path / "venv"), "--json", str(result)])
     found = json.loads(result.read_text())["packages"]
     assert len(found) == 4 and all(entry["same"] and entry["ours_seconds"] > 0 for entry in found.values())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="the emulated device needs g++")
+def test_packages_run_wholly_on_cuda_on_the_emulated_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Installs them from the package index. Those that take minutes there are left to the script."""
+    monkeypatch.setenv("ONNXGPU_CUDA", packages.EMULATED)
+    result = tmp_path / "result.json"
+    packages.main(["--cuda", "--only", "magika,nudenet,faster-whisper", "--venv", str(tmp_path / "venv"), "--json", str(result)])
+    found = json.loads(result.read_text())["packages"]
+    assert len(found) == 3 and all(entry["same"] and packages.is_wholly_on_cuda(entry) for entry in found.values())
