@@ -183,9 +183,9 @@ def test_fast_and_without_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnx.shape_inference, "infer_shapes", observed)
     seconds = []
     for _ in range(5):
-        start = time.perf_counter()
+        start = time.process_time()
         infer_types(model)
-        seconds.append(time.perf_counter() - start)
+        seconds.append(time.process_time() - start)
     assert str(model.graph.outputs[0].shape) == "[N,16,32,32]"
     assert max(seen) < 100_000
     assert min(seconds) < 0.05
