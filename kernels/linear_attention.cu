@@ -8,6 +8,7 @@
 //   past      [batch, heads, size, value_size]; null: zero
 //   y         [batch, steps, query_heads or heads, the more of them, value_size]
 //   present   as past, and may be it
+//   updates   as value: what is added for the keys; null: not wanted
 //   launch    any number of blocks of whole warps; rows >= size / 32
 //
 // A warp owns a few columns of a head's state, in registers: a lane has every 32nd row of them. What the next step needs is read
@@ -98,7 +99,8 @@ template <typename T, int rows> struct Head {
 template <typename T, typename S, int rows>
 __global__ void __launch_bounds__(128) linear_attention(
     const T* __restrict__ query, const T* __restrict__ key, const T* __restrict__ value, const T* __restrict__ decay,
-    const T* __restrict__ rate, const S* past, T* __restrict__ y, S* present, Sizes s
+    const T* __restrict__ rate, const S* past, T* __restrict__ y, S* present,
+    accumulator_t<T>* __restrict__ updates, Sizes s
 ) {
     using A = accumulator_t<T>;
     constexpr bool reads_ahead = sizeof(A) == sizeof(float);
@@ -144,6 +146,11 @@ __global__ void __launch_bounds__(128) linear_attention(
 #pragma unroll
                 for (int c = 0; c < COLUMNS; ++c)
                     if (of.has_row(n)) state[n][c] += now.key[n] * now.value[c];
+            if (updates && lane == 0) {
+#pragma unroll
+                for (int c = 0; c < COLUMNS; ++c)
+                    if (of.has_column(c)) updates[of.place(step, s.heads, head) * s.value_size + of.first_column + c] = now.value[c];
+            }
             for (long long q = 0; q < queries; ++q) {
                 if (q > 0) of.read_query(step, q, now.query);
                 A found[COLUMNS] = {};

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from onnxgpu.errors import InvalidArgument
 from onnxgpu.provider import Array, Operation, Spec
-from onnxgpu.providers.array_ops.attention_core import join_heads, split_heads
 from onnxgpu.providers.array_ops.precision import stored, widened
 from onnxgpu.providers.array_ops.recurrent_steps import sigmoid, softplus
 from onnxgpu.providers.array_ops.registry import operator
@@ -32,35 +32,67 @@ def terms_of(operator_name: str, update_rule: str, decay: Array | None, beta: Ar
     return gated, delta
 
 
-def shared_queries(xp: Any, q: Array, heads: int) -> Array:
-    """Queries (batch, query heads, T, K) as (batch, heads, queries of each head, T, K); fewer query heads are repeated."""
-    if q.shape[1] < heads:
-        q = xp.repeat(q, heads // q.shape[1], axis=1)
-    return q.reshape(q.shape[0], heads, q.shape[1] // heads, *q.shape[2:])
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """What states are updated by, and what reads them.
+
+    Attributes:
+        query: (batch, T, query heads, K); fewer heads than the value's serve several of them, and more share a state.
+        key: (batch, T, key heads, K), each of which serves as many heads.
+        value: (batch, T, heads, V).
+        decay: logarithms of what is left of the state, (batch, T, heads or 1, K or 1), or None for all.
+        rate: update rates of the delta rule, (batch, T, heads or 1), or None for plain addition.
+        scale: of what queries read.
+    """
+
+    query: Array
+    key: Array
+    value: Array
+    decay: Array | None
+    rate: Array | None
+    scale: float
 
 
-def recurrence(
-    xp: Any, q: Array, k: Array, v: Array, state: Array, factors: Array | None, rates: Array | None
-) -> Iterator[tuple[Array, Array, Array]]:
-    """Token by token: the output (batch, heads, queries, V), what is added for the key (batch, heads, V), and the new state.
+Recurrence = Callable[..., tuple[Array, Array, Array | None]]
+"""`recurred(xp, tokens, past, y, present, wants_updates)`, as `stepwise`."""
+
+
+def stepwise(
+    xp: Any, tokens: Tokens, past: Array | None, y: Array | None = None, present: Array | None = None, wants_updates: bool = False
+) -> tuple[Array, Array, Array | None]:
+    """What queries read (batch, T, heads, V), the last states (batch, heads, K, V), and what was added for the keys (batch, T, heads, V).
 
     Args:
         xp: array module.
-        q: (batch, heads, queries, T, K), scaled.
-        k: (batch, heads, T, K).
-        v: (batch, heads, T, V).
-        state: (batch, heads, K, V).
-        factors: what is left of the state, (batch, heads, T, K or 1), or None for all.
-        rates: update rates of the delta rule, (batch, heads, T, 1), or None for plain addition.
+        tokens: step by step.
+        past: states before the first step, or None for zeros.
+        y: memory for what queries read.
+        present: memory for the last states.
+        wants_updates: whether what is added is asked for.
     """
-    for t in range(k.shape[2]):
+    q, k, v = (xp.swapaxes(widened(x), 1, 2) for x in (tokens.query, tokens.key, tokens.value))
+    batch, heads, length, value_size = v.shape
+    queries = max(1, q.shape[1] // heads)
+    if q.shape[1] < heads:
+        q = xp.repeat(q, heads // q.shape[1], axis=1)
+    q = (q * tokens.scale).reshape(batch, heads, queries, length, q.shape[3])
+    k = xp.repeat(k, heads // k.shape[1], axis=1)
+    factors = None if tokens.decay is None else xp.swapaxes(xp.exp(widened(tokens.decay)), 1, 2)
+    rates = None if tokens.rate is None else xp.swapaxes(widened(tokens.rate), 1, 2)[..., None]
+    state = xp.zeros((batch, heads, q.shape[4], value_size), v.dtype) if past is None else past.astype(v.dtype)
+    result = xp.empty((batch, length, heads, queries, value_size), v.dtype)
+    updates = xp.empty((batch, length, heads, value_size), v.dtype)
+    for t in range(length):
         if factors is not None:
             state = state * factors[:, :, t][..., None]
         update = v[:, :, t]
         if rates is not None:
             update = (update - xp.matmul(k[:, :, t][:, :, None], state)[:, :, 0]) * rates[:, :, t]
         state = state + k[:, :, t][..., None] * update[:, :, None]
-        yield xp.matmul(q[:, :, :, t], state), update, state
+        result[:, t], updates[:, t] = xp.matmul(q[:, :, :, t], state), update
+    read = result.reshape(batch, length, heads * queries, value_size)
+    state_dtype = (tokens.value if past is None else past).dtype
+    return stored(xp, read, tokens.query.dtype, y), stored(xp, state, state_dtype, present), updates if wants_updates else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +176,9 @@ def linear_attention_specs(
     return (Spec((s.batch, s.length, max(s.query_heads, s.heads) * s.value_size), query.dtype), states)[:output_count]
 
 
-def _gate(xp: Any, x: Array, heads: int) -> Array:
-    """Decay or update rate for each head: (batch, heads or 1, T, features or 1)."""
-    return split_heads(xp, widened(x), 1 if x.shape[2] == 1 else heads, "LinearAttention")
+def _in_heads(x: Array, heads: int) -> Array:
+    """(batch, T, heads, features)."""
+    return x.reshape(*x.shape[:2], heads, x.shape[2] // heads)
 
 
 def windowed(operation: Operation) -> str | None:
@@ -154,9 +186,8 @@ def windowed(operation: Operation) -> str | None:
     return "with state_window is not implemented" if operation.attributes.get("state_window") else None
 
 
-@operator("LinearAttention", since=27, specs=linear_attention_specs)
-@operator("LinearAttention", domain="com.microsoft", when=windowed, specs=linear_attention_specs)
 def linear_attention(
+    recurred: Recurrence,
     xp: Any,
     query: Array,
     key: Array,
@@ -182,20 +213,22 @@ def linear_attention(
     """
     gated, delta = terms_of("LinearAttention", update_rule, decay, beta)
     s = sizes_of(query, key, value, past_state, decay, beta, q_num_heads, kv_num_heads)
-    heads = (query, s.query_heads), (key, s.key_heads), (value, s.heads)
-    q, k, v = (split_heads(xp, widened(x), count, "LinearAttention") for x, count in heads)
-    k = xp.repeat(k, s.heads // s.key_heads, axis=1)
-    q = shared_queries(xp, q * (scale or 1 / math.sqrt(max(1, s.size))), s.heads)
-    factors = xp.exp(_gate(xp, decay, s.heads)) if gated else None
-    rates = _gate(xp, beta, s.heads) if delta else None
-    state = xp.zeros((s.batch, s.heads, s.size, s.value_size), v.dtype) if past_state is None else past_state.astype(v.dtype)
-    result = xp.empty((*q.shape[:4], s.value_size), v.dtype)
-    for t, (output, _, new_state) in enumerate(recurrence(xp, q, k, v, state, factors, rates)):
-        result[:, :, :, t], state = output, new_state
-    joined = join_heads(xp, result.reshape(s.batch, q.shape[1] * q.shape[2], s.length, s.value_size))
-    outs = out if isinstance(out, tuple) else (out, None)
-    state_dtype = value.dtype if past_state is None else past_state.dtype
-    return (stored(xp, joined, query.dtype, outs[0]), stored(xp, state, state_dtype, outs[1]))[:output_count]
+    tokens = Tokens(
+        _in_heads(query, s.query_heads),
+        _in_heads(key, s.key_heads),
+        _in_heads(value, s.heads),
+        _in_heads(decay, 1 if decay.shape[2] == 1 else s.heads) if gated else None,
+        beta if delta else None,
+        scale or 1 / math.sqrt(max(1, s.size)),
+    )
+    y, present = out if isinstance(out, tuple) else (out, None)
+    heads = max(s.query_heads, s.heads)
+    read, state, _ = recurred(xp, tokens, past_state, None if y is None else _in_heads(y, heads), present)
+    return (read.reshape(s.batch, s.length, heads * s.value_size) if y is None else y, state)[:output_count]
+
+
+operator("LinearAttention", since=27, specs=linear_attention_specs)(partial(linear_attention, stepwise))
+operator("LinearAttention", domain="com.microsoft", when=windowed, specs=linear_attention_specs)(partial(linear_attention, stepwise))
 
 
 def _gate_specs(a: Array, dt_bias: Array, decay_scale: Array, b: Array = None, *, output_count: int) -> Sequence[Spec]:

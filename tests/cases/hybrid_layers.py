@@ -90,6 +90,14 @@ CASES = [
     _case("LinearAttentionGate", [normal(2, 3, 4, dtype="float16"), normal(4), normal(4), normal(2, 3, 4, dtype="float16", seed=1)], 2),
     *map(_of_rule, ("linear", "gated", "delta", "gated_delta")),
     _delta_net([*_TOKENS, _STARTS, -uniform(9, 4, 4), uniform(9, 4), None, None, None, _COUNTS], 3, state_update_capacity=5),
+    _delta_net(
+        [
+            *(normal(9, 2, 40), normal(9, 2, 40, seed=1), normal(9, 4, 3), _STARTS),
+            *(-uniform(9, 4, 40), uniform(9, 4), normal(3, 4, 3, 40), None, None, _COUNTS),
+        ],
+        3,
+        state_update_capacity=3,
+    ),
     _delta_net([*_TOKENS, np.array([0, 0, 5, 9], "int32"), -uniform(9, 4), uniform(9, 4), _STATE]),
     _delta_net([normal(6, 28), None, None, None, -uniform(6, 4), uniform(6, 4), _STATE], scale=0.3),
     _delta_net([normal(3, 2, 28), None, None, None, -uniform(3, 2, 4), uniform(3, 2, 4), _STATE], 1),

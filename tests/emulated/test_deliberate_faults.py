@@ -16,10 +16,12 @@ import onnxgpu as ort
 from onnxgpu.execute.fixed import FixedPlan
 from onnxgpu.provider import Operation, Spec
 from onnxgpu.providers.array_ops.convolution import conv
+from onnxgpu.providers.array_ops.linear_attention import Tokens, stepwise
 from onnxgpu.providers.cuda import generated, kernels, weights
 from onnxgpu.providers.cuda.copies import Copies
 from onnxgpu.providers.cuda.cupy_device import CupyDevice
 from onnxgpu.providers.cuda.narrow import stored_dtype, typed
+from onnxgpu.providers.cuda.operators.linear_attention import by_kernel
 from onnxgpu.providers.cuda.streams import Streams
 from tests.emulated import PLAIN
 from tests.emulated.test_provider import CPU, CUDA, DIGITS, model
@@ -85,6 +87,8 @@ FAULTS = [
     Fault(
         "off by one: scale of the next column", "normalization.cu", "team.with_row(scale,", "team.with_row(scale + 1,", "LayerNormalization"
     ),
+    Fault("off by one: behind a state's last row", "linear_attention.cu", "n * WARP < s.size", "n * WARP <= s.size", "LinearAttention"),
+    Fault("warp: sums of another column", "linear_attention.cu", "sum, c * LANES_EACH)", "sum, c)", "LinearAttention"),
     Fault(
         "tail: one element too many",
         "elementwise.cuh",
@@ -199,6 +203,20 @@ def launches(cp: Any) -> dict[str, Callable[[], None]]:
         same(out[0], (x - mean) / deviation * scale)
         same(out[1], mean)
 
+    def attended() -> None:
+        shapes = (1, 5, 2, 40), (1, 5, 2, 40), (1, 5, 2, 6), (1, 5, 2, 40)
+        arrays = [rng.standard_normal(shape).astype(np.float32) / 8 for shape in shapes]
+        arrays.append(rng.random((1, 5, 2)).astype(np.float32))
+
+        def tokens(xp: Any) -> Tokens:
+            q, k, v, decay, rate = map(xp.asarray, arrays)
+            return Tokens(q, k, v, decay, rate, 0.2)
+
+        y, state, _ = by_kernel(cp, tokens(cp), None)
+        expected = stepwise(np, tokens(np), None)
+        same(y, expected[0])
+        same(state, expected[1])
+
     def added(count: int = 103, shift: int = 0) -> None:
         x, y = (rng.standard_normal(count + shift).astype(np.float32) for _ in range(2))
         out = cp.full(count, np.nan, np.float32)
@@ -236,7 +254,7 @@ def launches(cp: Any) -> dict[str, Callable[[], None]]:
         "Conv of halves": lambda: convolved((1, 9, 5, 7), (20, 9, 3, 3), np.float16),
         "Conv of single channels": lambda: convolved((2, 3, 7, 5), (3, 1, 3, 3), np.float32, 3),
         "Softmax": long_rows, "Softmax of short rows": lambda: rows(2), "Softmax strided": lambda: rows(1),
-        "DynamicQuantizeLinear": quantized, "LayerNormalization": normalized, "Add": added,
+        "DynamicQuantizeLinear": quantized, "LayerNormalization": normalized, "LinearAttention": attended, "Add": added,
         "Add shifted": lambda: added(100, 1), "Add broadcast": broadcast,
     }  # fmt: skip
 

@@ -1,14 +1,15 @@
-"""LinearAttention: states in registers, in which time goes on within a launch."""
+"""LinearAttention and GatedDeltaNet: states in registers, in which time goes on within a launch."""
 
 from __future__ import annotations
 
-import math
+from functools import partial
 from typing import Any
 
 from onnxgpu.dtypes import name_of
 from onnxgpu.provider import Array, Operation
-from onnxgpu.providers.array_ops import linear_attention as by_array_ops
-from onnxgpu.providers.array_ops.linear_attention import linear_attention_specs, sizes_of, terms_of, windowed
+from onnxgpu.providers.array_ops.gated_delta_net import gated_delta_net, gated_delta_net_specs
+from onnxgpu.providers.array_ops.linear_attention import Tokens, linear_attention, linear_attention_specs, stepwise, windowed
+from onnxgpu.providers.array_ops.precision import accumulation_dtype
 from onnxgpu.providers.cuda.kernels import C_TYPES, FLOAT_NAMES, Template, blocks_for, dense
 from onnxgpu.providers.cuda.operators.attention import one_type
 from onnxgpu.providers.cuda.products import structure
@@ -25,7 +26,7 @@ _STATES = {
 """Element type → those that a state may have with it."""
 
 _PAIRS = [f"{C_TYPES[name]}, {C_TYPES[state]}" for name, states in _STATES.items() for state in states]
-ATTENTION = Template("linear_attention.cu", "linear_attention<{types}, {rows}>", "pppppppps", types=_PAIRS, rows=[*map(str, _ROWS)])
+ATTENTION = Template("linear_attention.cu", "linear_attention<{types}, {rows}>", "ppppppppps", types=_PAIRS, rows=[*map(str, _ROWS)])
 
 _MS = "com.microsoft"
 
@@ -44,52 +45,35 @@ def _windowed(operation: Operation) -> str | None:
     return windowed(operation) or _refusal(operation)
 
 
-@operator("LinearAttention", since=27, specs=linear_attention_specs, types=FLOAT_NAMES, when=_refusal)
-@operator("LinearAttention", domain=_MS, specs=linear_attention_specs, types=FLOAT_NAMES, when=_windowed)
-def linear_attention(
-    xp: Any,
-    query: Array,
-    key: Array,
-    value: Array,
-    past_state: Array = None,
-    decay: Array = None,
-    beta: Array = None,
-    *,
-    kv_num_heads: int,
-    q_num_heads: int,
-    chunk_size: int = 64,
-    scale: float = 0.0,
-    state_window: int = 0,
-    update_rule: str = "gated_delta",
-    output_count: int = 2,
-    out: Any = None,
-) -> tuple[Array, ...]:
-    """A state for each head, updated token by token; keys of more than 256 features are left to `array_ops`.
-
-    Spec: https://onnx.ai/onnx/operators/onnx__LinearAttention.html
-    """
-    inputs = (query, key, value, past_state, decay, beta)
-    attributes: dict[str, Any] = {"kv_num_heads": kv_num_heads, "q_num_heads": q_num_heads, "update_rule": update_rule}
-    s = sizes_of(*inputs, q_num_heads, kv_num_heads)
-    rows = next((n for n in _ROWS if n * _WARP >= s.size), None)
+def by_kernel(
+    xp: Any, tokens: Tokens, past: Array | None, y: Array | None = None, present: Array | None = None, wants_updates: bool = False
+) -> tuple[Array, Array, Array | None]:
+    """As `stepwise` of `array_ops`, which has keys of more than 256 features to itself."""
+    (batch, steps, heads, value_size), dtype = tokens.value.shape, tokens.value.dtype
+    query_heads, size = tokens.query.shape[2:]
+    rows = next((n for n in _ROWS if n * _WARP >= size), None)
     if rows is None:
-        return by_array_ops.linear_attention(xp, *inputs, **attributes, scale=scale, output_count=output_count, out=out)
-    gated, delta = terms_of("LinearAttention", update_rule, decay, beta)
-    given = list(out) if isinstance(out, tuple) else [out, None]
-    results = [
-        xp.empty(spec.shape, spec.dtype) if target is None else target
-        for spec, target in zip(linear_attention_specs(*inputs, **attributes), given, strict=True)
-    ]
-    used = (query, key, value, past_state, decay if gated else None, beta if delta else None)
-    q, k, v, past, log_decay, rate = (None if x is None else dense(xp, x) for x in used)
-    decay_heads = 1 if log_decay is None or log_decay.shape[2] == 1 else s.heads
-    decay_size = 1 if log_decay is None else log_decay.shape[2] // decay_heads
-    sizes = structure(
-        *(s.batch, s.length, s.size, s.value_size, s.query_heads, s.key_heads, s.heads, decay_heads, decay_size),
-        *(1 if rate is None else rate.shape[2], scale or 1 / math.sqrt(max(1, s.size))),
-    )
-    lanes = s.batch * s.heads * -(-s.value_size // _COLUMNS) * _WARP
-    types = ", ".join(C_TYPES[name_of(result.dtype)] for result in results)
-    kernel = ATTENTION.instance(types=types, rows=rows)
-    kernel.launch(blocks_for(lanes, _THREADS), _THREADS, q, k, v, log_decay, rate, past, *results, sizes)
-    return tuple(results[:output_count])
+        return stepwise(xp, tokens, past, y, present, wants_updates)
+    if y is None:
+        y = xp.empty((batch, steps, max(query_heads, heads), value_size), dtype)
+    if present is None:
+        present = xp.empty((batch, heads, size, value_size), dtype if past is None else past.dtype)
+    updates = xp.empty(tokens.value.shape, accumulation_dtype(dtype)) if wants_updates else None
+    decay_heads, decay_size = (1, 1) if tokens.decay is None else tokens.decay.shape[2:]
+    rate_heads = 1 if tokens.rate is None else tokens.rate.shape[2]
+    sizes = (batch, steps, size, value_size, query_heads, tokens.key.shape[2], heads, decay_heads, decay_size, rate_heads)
+    given = (tokens.query, tokens.key, tokens.value, tokens.decay, tokens.rate)
+    arrays = [None if x is None else dense(xp, x.astype(dtype, copy=False)) for x in given]
+    before = None if past is None else dense(xp, past)
+    kernel = ATTENTION.instance(types=f"{C_TYPES[name_of(dtype)]}, {C_TYPES[name_of(present.dtype)]}", rows=rows)
+    blocks = blocks_for(batch * heads * -(-value_size // _COLUMNS) * _WARP, _THREADS)
+    kernel.launch(blocks, _THREADS, *arrays, before, y, present, updates, structure(*sizes, float(tokens.scale)))
+    return y, present, updates
+
+
+_attention = partial(linear_attention, by_kernel)
+operator("LinearAttention", since=27, specs=linear_attention_specs, types=FLOAT_NAMES, when=_refusal)(_attention)
+operator("LinearAttention", domain=_MS, specs=linear_attention_specs, types=FLOAT_NAMES, when=_windowed)(_attention)
+operator("GatedDeltaNet", domain=_MS, specs=gated_delta_net_specs, types=FLOAT_NAMES, host=("cu_seqlens", "state_update_active"))(
+    partial(gated_delta_net, by_kernel)
+)
