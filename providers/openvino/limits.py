@@ -64,6 +64,11 @@ def _lstm(operation: Operation) -> str | None:
     return "OpenVINO has no peepholes" if has_peepholes else _batch_first(operation)
 
 
+def _pad(operation: Operation) -> str | None:
+    padded = operation.inputs[0]
+    return "OpenVINO has no way to pad a tensor without dimensions" if padded is not None and padded.shape == () else None
+
+
 def _pool(operation: Operation) -> str | None:
     return "OpenVINO keeps a last window that starts in the padding (ceil_mode)" if operation.attributes.get("ceil_mode", 0) else None
 
@@ -115,6 +120,7 @@ _SOMETIMES: dict[str, Callable[[Operation], str | None]] = {
     "LSTM": _lstm,
     "LpPool": _uncompared_pool,
     "MaxPool": _pool,
+    "Pad": _pad,
     "QuantizeLinear": _quantize,
     "RNN": _batch_first,
     "Resize": _resize,

@@ -56,6 +56,16 @@ def test_a_rule_says_why(case: SuiteCase) -> None:
     assert any(re.search("OpenVINO('s)? ", reason) for reason in reasons)
 
 
+def test_a_tensor_without_dimensions_is_not_padded() -> None:
+    proto = model("g (float x, int64[0] p) => (float y) { y = Pad (x, p) }")
+    core = openvino.Core()
+    with pytest.raises(RuntimeError, match="Pad"):
+        core.compile_model(core.read_model(proto.SerializeToString()), "CPU")([np.float32(3), np.zeros(0, np.int64)])
+    session = InferenceSession(proto.SerializeToString(), providers=PROVIDERS)
+    assert session.run(None, {"x": np.float32(3), "p": np.zeros(0, np.int64)}) == [3.0]
+    assert dict(next(iter(session.placement)).refusals)[PROVIDERS[0]] == "OpenVINO has no way to pad a tensor without dimensions"
+
+
 @pytest.mark.parametrize(("operator", "element"), [("ReduceMax", -np.inf), ("ReduceMin", np.inf)])
 def test_the_extreme_of_infinities_is_infinite(operator: str, element: float) -> None:
     proto, x = model(f"g (float[2,3] x) => (float[2,1] y) {{ y = {operator}<axes=[1]>(x) }}"), np.full((2, 3), element, np.float32)
