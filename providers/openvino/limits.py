@@ -28,9 +28,13 @@ _NO_SEQUENCES = "sequences and optional values of OpenVINO's are not compared wi
 _ALWAYS = {
     "Attention": "OpenVINO leaves out windows, lengths and outputs that some versions of the operator have",
     "BitShift": "OpenVINO shifts negative numbers and by large counts in another way",
+    "Compress": "OpenVINO takes conditions that are shorter or longer than the axis in another way",
     "ConcatFromSequence": _NO_SEQUENCES,
+    "ConvInteger": "OpenVINO sums integer products in float32",
     "DFT": "OpenVINO's Fourier transform is less exact than ONNX's cases ask",
     "DynamicQuantizeLinear": "OpenVINO multiplies by the reciprocal of the scale, so that numbers halfway between two are rounded apart",
+    "Hardmax": "OpenVINO marks another of several equal elements than the first",
+    "MatMulInteger": "OpenVINO sums integer products in float32",
     "NonMaxSuppression": "OpenVINO drops boxes whose overlap is the threshold",
     "ReduceMax": "OpenVINO's maximum starts from the least finite number, not from minus infinity",
     "ReduceMin": "OpenVINO's minimum starts from the largest finite number, not from infinity",
@@ -49,8 +53,13 @@ _CONTRIB = frozenset(
 """Those of onnxruntime's own operators that were compared, on random numbers with every attribute."""
 
 
-def _batch_first(operation: Operation) -> str | None:
-    return "OpenVINO takes no batch as the first axis (layout=1)" if operation.attributes.get("layout", 0) else None
+def _recurrent(operation: Operation) -> str | None:
+    if operation.attributes.get("layout", 0):
+        return "OpenVINO takes no batch as the first axis (layout=1)"
+    if operation.attributes.get("input_forget", 0):
+        return "OpenVINO does not couple the gates (input_forget)"
+    used = {str(name).lower() for name in operation.attributes.get("activations", ())}
+    return None if used <= {"relu", "sigmoid", "tanh"} else "activations of OpenVINO's beyond Relu, Sigmoid and Tanh are not ours"
 
 
 def _cast(operation: Operation) -> str | None:
@@ -59,9 +68,38 @@ def _cast(operation: Operation) -> str | None:
     return "OpenVINO makes false of the least int32" if is_wide and operation.attributes.get("to") == _BOOL else None
 
 
+def _coerced(operation: Operation) -> str | None:
+    value, axis = operation.inputs[0], int(operation.attributes.get("axis", 1))
+    is_last = value is not None and value.shape is not None and axis in (-1, len(value.shape) - 1)
+    return (
+        "OpenVINO takes one axis where the operator, before version 13, takes all from `axis` on"
+        if operation.version < 13 and not is_last
+        else None
+    )
+
+
+def _conv_transpose(operation: Operation) -> str | None:
+    is_asked = "output_shape" in operation.attributes and str(operation.attributes.get("auto_pad", "NOTSET")) != "NOTSET"
+    return "OpenVINO pads a wanted shape (output_shape) at the other end" if is_asked else None
+
+
+def _dropout(operation: Operation) -> str | None:
+    has_mask = any(value is not None for value in operation.outputs[1:])
+    return "OpenVINO's mask is true, or missing" if has_mask else None
+
+
+def _erf(operation: Operation) -> str | None:
+    return "OpenVINO rounds the function's values for whole numbers" if _is_whole(operation) else None
+
+
+def _is_whole(operation: Operation) -> bool:
+    value = operation.inputs[0]
+    return value is not None and value.dtype is not None and value.dtype.kind in "iu"
+
+
 def _lstm(operation: Operation) -> str | None:
     has_peepholes = len(operation.inputs) > 7 and operation.inputs[7] is not None
-    return "OpenVINO has no peepholes" if has_peepholes else _batch_first(operation)
+    return "OpenVINO has no peepholes" if has_peepholes else _recurrent(operation)
 
 
 def _pad(operation: Operation) -> str | None:
@@ -86,6 +124,13 @@ def _quantize(operation: Operation) -> str | None:
     return "OpenVINO multiplies by the reciprocal of the scale, so that numbers halfway between two are rounded apart"
 
 
+def _range(operation: Operation) -> str | None:
+    start, _, delta = (None if value is None or value.constant is None else value.constant() for value in operation.inputs)
+    if start is None or delta is None or start.dtype.kind not in "iu" or start.item() != 0 or delta.item() < 1:
+        return "OpenVINO gives a range that leads away from its limit elements, and one of fractions another number of them"
+    return None
+
+
 def _resize(operation: Operation) -> str | None:
     attributes = operation.attributes
     mode, transformation = (str(attributes.get(name, "")) for name in ("mode", "coordinate_transformation_mode"))
@@ -96,15 +141,40 @@ def _resize(operation: Operation) -> str | None:
         return "OpenVINO does not keep the aspect ratio"
     if transformation == "align_corners" and not has_sizes:
         return "OpenVINO aligns corners for sizes, not for scales"
+    scales = operation.inputs[2] if len(operation.inputs) > 2 else None
+    if scales is not None and (scales.constant is None or any(scale != 1 for scale in scales.constant().tolist()[:2])):
+        return "OpenVINO resizes depth, height and width alone, and fails at other scales"
+    if mode == "linear" and _is_whole(operation):
+        return "OpenVINO rounds interpolated whole numbers, which are cut"
+    if mode in ("", "nearest") and has_sizes and not _is_multiple(operation):
+        return "OpenVINO picks other elements for sizes that are no multiples"
     return None
+
+
+def _is_multiple(operation: Operation) -> bool:
+    """True if all sizes of a Resize are known multiples of the input's."""
+    value, sizes = operation.inputs[0], operation.inputs[3]
+    if value is None or value.shape is None or sizes is None or sizes.constant is None:
+        return False
+    wanted = sizes.constant().tolist()
+    return all(isinstance(size, int) and size > 0 and to % size == 0 for size, to in zip(value.shape[-len(wanted) :], wanted, strict=True))
 
 
 def _roi_align(operation: Operation) -> str | None:
     return "OpenVINO takes the maximum after interpolating" if operation.attributes.get("mode", "avg") == "max" else None
 
 
+def _selu(operation: Operation) -> str | None:
+    has_both = {"alpha", "gamma"} <= operation.attributes.keys()
+    return "OpenVINO has the constants of version 6" if operation.version < 6 and not has_both else None
+
+
 def _space_to_depth(operation: Operation) -> str | None:
     return "OpenVINO knows the order DCR alone" if str(operation.attributes.get("mode", "DCR")) != "DCR" else None
+
+
+def _split(operation: Operation) -> str | None:
+    return "OpenVINO ignores the sizes that version 1 takes as an input" if operation.version < 2 and len(operation.inputs) > 1 else None
 
 
 def _tile(operation: Operation) -> str | None:
@@ -116,16 +186,24 @@ def _tile(operation: Operation) -> str | None:
 _SOMETIMES: dict[str, Callable[[Operation], str | None]] = {
     "AveragePool": _uncompared_pool,
     "Cast": _cast,
-    "GRU": _batch_first,
+    "ConvTranspose": _conv_transpose,
+    "Dropout": _dropout,
+    "Erf": _erf,
+    "GRU": _recurrent,
     "LSTM": _lstm,
+    "LogSoftmax": _coerced,
     "LpPool": _uncompared_pool,
     "MaxPool": _pool,
     "Pad": _pad,
     "QuantizeLinear": _quantize,
-    "RNN": _batch_first,
+    "RNN": _recurrent,
+    "Range": _range,
     "Resize": _resize,
     "RoiAlign": _roi_align,
+    "Selu": _selu,
+    "Softmax": _coerced,
     "SpaceToDepth": _space_to_depth,
+    "Split": _split,
     "Tile": _tile,
 }
 
@@ -159,6 +237,8 @@ def _type_limit(operation: Operation) -> str | None:
     for value in values:
         if value.dtype is None or not value.is_tensor:
             return f"the element type of '{value.name}' is not known, or it is no tensor"
+        if value.shape is not None and 0 in value.shape:
+            return "OpenVINO divides by zero, or computes with what is not there, where tensors have no elements"
         if name_of(value.dtype) not in _TYPES:
             return f"OpenVINO's processor plug-in computes {name_of(value.dtype)} in another type"
     if operation.operator in _COUNTING:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from onnx import helper
 
 from onnxgpu.session import InferenceSession
 from onnxgpu.testing import SuiteCase, suite_cases
@@ -64,6 +67,76 @@ def test_a_tensor_without_dimensions_is_not_padded() -> None:
     session = InferenceSession(proto.SerializeToString(), providers=PROVIDERS)
     assert session.run(None, {"x": np.float32(3), "p": np.zeros(0, np.int64)}) == [3.0]
     assert dict(next(iter(session.placement)).refusals)[PROVIDERS[0]] == "OpenVINO has no way to pad a tensor without dimensions"
+
+
+OLD = '<ir_version: 8, opset_import: ["" : {}]> '
+TWO = np.arange(24, dtype=np.float32).reshape(2, 3, 4) / 8
+UNLIKE: dict[str, tuple[str, list[Any]]] = {
+    "ConvInteger": ("g (uint8[1,600,4,4] x, uint8[2,600,3,3] w) => (int32[1,2,2,2] y) { y = ConvInteger (x, w) }", [(255,), (255,)]),
+    "MatMulInteger": ("g (uint8[1,70000] x, uint8[70000,1] w) => (int32[1,1] y) { y = MatMulInteger (x, w) }", [(255,), (255,)]),
+    "Compress": (
+        "g (float[2,3,4] x, bool[8] c) => (float[n,3,4] y) { y = Compress <axis = 0> (x, c) }",
+        [TWO, np.array([1, 0, 1, 1, 0, 0, 0, 1], bool)],
+    ),
+    "Range away": ("g (int64 a, int64 b, int64 d) => (int64[n] y) { y = Range (a, b, d) }", [(5,), (1,), (1,)]),
+    "Softmax 11": (OLD.format(11) + "g (float[2,3,4] x) => (float[2,3,4] y) { y = Softmax <axis = 1> (x) }", [TWO]),
+    "Hardmax": ("g (float[2,40] x) => (float[2,40] y) { y = Hardmax (x) }", [np.tile(np.array([1, 3, 2, 3, 3], np.float32), (2, 8))]),
+    "Dropout 10": (OLD.format(10) + "g (float[2,3,4] x) => (float[2,3,4] y, bool[2,3,4] m) { y, m = Dropout (x) }", [TWO]),
+    "Selu 1": (OLD.format(5) + "g (float[2,3,4] x) => (float[2,3,4] y) { n = Neg (x) y = Selu (n) }", [TWO]),
+    "Erf": ("g (int32[3] x) => (int32[3] y) { y = Erf (x) }", [(1,)]),
+    "Resize": (
+        'g (float[1,1,30,14] x) => (float[1,1,39,17] y) <int64[4] s = {1,1,39,17}> { y = Resize <mode = "nearest"> (x, , , s) }',
+        [np.random.default_rng(0).random((1, 1, 30, 14), np.float32)],
+    ),
+    "ConvTranspose": (
+        """g (float[1,1,5,5] x, float[1,1,3,3] w) => (float[1,1,10,9] y) {
+            y = ConvTranspose <strides = [2, 2], output_shape = [10, 9], auto_pad = "SAME_UPPER"> (x, w) }""",
+        [np.random.default_rng(n).random((1, 1, n, n), np.float32) for n in (5, 3)],
+    ),
+    "LSTM": (
+        """g (float[3,1,2] x, float[1,8,2] w, float[1,8,2] r) => (float[3,1,1,2] y) {
+            y = LSTM <hidden_size = 2, input_forget = 1> (x, w, r) }""",
+        [np.random.default_rng(n).random(n, np.float32) for n in ((3, 1, 2), (1, 8, 2), (1, 8, 2))],
+    ),
+    "RNN": (
+        """g (float[3,1,2] x, float[1,2,2] w, float[1,2,2] r) => (float[3,1,1,2] y) {
+            y = RNN <hidden_size = 2, activations = ["HardSigmoid"]> (x, w, r) }""",
+        [np.random.default_rng(n).random(n, np.float32) - 0.5 for n in ((3, 1, 2), (1, 2, 2), (1, 2, 2))],
+    ),
+}
+"""Models, with an input's elements or the one that all of its elements are, which OpenVINO computes otherwise."""
+
+
+@pytest.mark.parametrize("name", UNLIKE)
+def test_what_openvino_computes_otherwise_goes_to_the_next(name: str) -> None:
+    text, values = UNLIKE[name]
+    proto = model(text)
+    feeds = {}
+    for info, value in zip(proto.graph.input, values, strict=True):
+        shape = [d.dim_value for d in info.type.tensor_type.shape.dim]
+        dtype = helper.tensor_dtype_to_np_dtype(info.type.tensor_type.elem_type)
+        feeds[info.name] = np.full(shape, value[0], dtype) if isinstance(value, tuple) else value
+    ours, reference = (InferenceSession(proto.SerializeToString(), providers=p) for p in (PROVIDERS, PROVIDERS[1:]))
+    expected = reference.run(None, feeds)
+    assert any("OpenVINO" in dict(a.refusals).get(PROVIDERS[0], "") for a in ours.placement)
+    for found, wanted in zip(ours.run(None, feeds), expected, strict=True):
+        np.testing.assert_array_equal(found, wanted)
+    with pytest.raises((AssertionError, RuntimeError)):
+        in_openvino_alone(proto, feeds, expected)
+
+
+def in_openvino_alone(proto: onnx.ModelProto, feeds: dict[str, np.ndarray], expected: list[np.ndarray]) -> None:
+    core = openvino.Core()
+    compiled = core.compile_model(core.read_model(proto.SerializeToString()), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    for found, wanted in zip(compiled(list(feeds.values())).values(), expected, strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-6)
+
+
+def test_tensors_without_elements_are_not_given_to_it() -> None:
+    """Their gathering ends the process."""
+    proto = model("g (float[3,0] x, int64[2] i) => (float[2,0] y) { y = Gather (x, i) }")
+    session = InferenceSession(proto.SerializeToString(), providers=PROVIDERS)
+    assert session.run(None, {"x": np.zeros((3, 0), np.float32), "i": np.array([0, 1])})[0].shape == (2, 0)
 
 
 @pytest.mark.parametrize(("operator", "element"), [("ReduceMax", -np.inf), ("ReduceMin", np.inf)])
