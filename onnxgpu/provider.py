@@ -299,14 +299,9 @@ class Provider:
         return None
 
     @property
-    def records(self) -> bool:
-        """True if `recorder` may give something, now or later."""
-        return False
-
-    @property
-    def recorded_with(self) -> object:
-        """What records: launches of providers for which it is the same may be in one recording."""
-        return self
+    def recorded_with(self) -> object | None:
+        """What records: launches of providers for which it is the same may be in one recording; None if nothing is ever recorded."""
+        return None
 
     def recorder(self) -> Callable[[Work], Work | None] | None:
         """A function that gives what repeats the launches of some work in one call, by one thread at a time; None if there is none now.

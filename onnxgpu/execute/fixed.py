@@ -110,8 +110,8 @@ class FixedPlan:
     @cached_property
     def recording(self) -> tuple[Provider, ...]:
         """Providers that may record some of them, one for each kind of recording."""
-        found = {id(provider.recorded_with): provider for p in self.repeatable if (provider := self.plan.steps[p].provider).records}
-        return tuple(found.values())
+        providers = [self.plan.steps[position].provider for position in self.repeatable]
+        return tuple({p.recorded_with: p for p in providers if p.recorded_with is not None}.values())
 
     def is_passed(self, position: int, made: frozenset[int]) -> bool:
         """True if a run does nothing at this position, given that the arrays of the slots `made` are there."""
@@ -291,13 +291,13 @@ class Context:
         if self._stage == _NEW:
             self._stage = _LAUNCHED
             return
-        recorders: dict[int, Callable[[Work], Work | None]] = {}
+        recorders: dict[object, Callable[[Work], Work | None]] = {}
         for provider in self.fixed.recording:
             recorder = provider.recorder()
             if recorder is None:
                 recorders.clear()
                 break
-            recorders[id(provider.recorded_with)] = recorder
+            recorders[provider.recorded_with] = recorder
         may_record = len(recorders) == len(self.fixed.recording)
         if self._stage == _DECIDED and not may_record:
             return
@@ -305,7 +305,7 @@ class Context:
         steps, groups = self.fixed.plan.steps, dict[tuple[int, ...], Work]()
         left = {p: self._launch_arguments(p) for p in sorted(self.fixed.repeatable) if has_fixed_arrays(steps[p], self._made)}
         if recorders:
-            groups = recorded(steps, left, lambda step, work: recorders[id(step.provider.recorded_with)](work), self._parts_nothing)
+            groups = recorded(steps, left, lambda step, work: recorders[step.provider.recorded_with](work), self._parts_nothing)
         for position in (position for group in groups for position in group):
             del left[position]
         self._repeats = groups | decided(steps, left)

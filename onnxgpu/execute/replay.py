@@ -38,7 +38,7 @@ def may_repeat(plan: Plan, memory: Sequence[StepMemory | None], skipped: frozens
         position
         for position, (step, known) in enumerate(zip(plan.steps, memory, strict=True))
         if position not in skipped
-        and (step.provider.records or hasattr(step.kernel, "repeating"))
+        and (step.provider.recorded_with is not None or hasattr(step.kernel, "repeating"))
         and known is not None
         and not known.is_view
         and step.deterministic
@@ -74,7 +74,9 @@ def recorded(
         return {} if repeat is None else {tuple(group): repeat}
 
     found: dict[tuple[int, ...], Work] = {}
-    for group in _neighbours(steps, [position in works and step.provider.records for position, step in enumerate(steps)], passed):
+    for group in _neighbours(
+        steps, [position in works and step.provider.recorded_with is not None for position, step in enumerate(steps)], passed
+    ):
         whole = together(group)
         if whole or len(group) < FEWEST:
             found |= whole

@@ -56,7 +56,7 @@ def _distances(residual: _Residual) -> list[int | None]:
 
 def _block(residual: _Residual, distances: list[int | None]) -> None:
     """Let flow along shortest paths until each has a full edge."""
-    untried = [iter(list(heads)) for heads in residual]
+    untried = [iter(heads) for heads in residual]  # of which the numbers change, and no key
     heads = [next(each, None) for each in untried]
     path = [SOURCE]
     while path:

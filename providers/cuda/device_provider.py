@@ -92,12 +92,7 @@ class DeviceProvider(Provider):
         self.device.completed()
 
     @property
-    def records(self) -> bool:
-        """See `onnxgpu.provider.Provider`."""
-        return True
-
-    @property
-    def recorded_with(self) -> object:
+    def recorded_with(self) -> object | None:
         """The device: one CUDA graph may have launches of all providers that share it."""
         return self.device
 

@@ -71,11 +71,9 @@ def _cast(operation: Operation) -> str | None:
 def _coerced(operation: Operation) -> str | None:
     value, axis = operation.inputs[0], int(operation.attributes.get("axis", 1))
     is_last = value is not None and value.shape is not None and axis in (-1, len(value.shape) - 1)
-    return (
-        "OpenVINO takes one axis where the operator, before version 13, takes all from `axis` on"
-        if operation.version < 13 and not is_last
-        else None
-    )
+    if operation.version >= 13 or is_last:
+        return None
+    return "OpenVINO takes one axis where the operator, before version 13, takes all from `axis` on"
 
 
 def _conv_transpose(operation: Operation) -> str | None:

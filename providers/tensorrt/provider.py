@@ -120,9 +120,9 @@ class TensorrtProvider(DeviceProvider, SegmentProvider):
         return frozenset({PLUGIN_DOMAIN}) if self._settings.plugins else frozenset()
 
     @property
-    def records(self) -> bool:
-        """If CUDA graphs were asked for: each keeps execution contexts of its own."""
-        return bool(self._device_options.get("enable_cuda_graph"))
+    def recorded_with(self) -> object | None:
+        """The device, if CUDA graphs were asked for: each keeps execution contexts of its own."""
+        return super().recorded_with if self._device_options.get("enable_cuda_graph") else None
 
     def cost(self, operation: Operation) -> float:
         """The traffic of its arrays, on a GPU of 1 TB/s: operators of one segment are launched together."""
