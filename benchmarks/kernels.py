@@ -39,9 +39,10 @@ MAY_SPILL = {
     },
     "align_regions<double>": "on sm_100, around the slow paths of five double divisions; it uses 64 registers of 255",
     **{
-        f"multiply_packed<{T}, Blocks<{T}, 8>, LargeTile>": "on sm_75 the largest tile wants nine registers more than there are"
-        for T in ("float", "__half")
+        f"multiply_packed<float, {weights}, LargeTile>": "before sm_90 the largest tile wants nine registers more than two blocks have"
+        for weights in ("Blocks<float, 2>", "Blocks<float, 4>", "Blocks<float, 8>", "Levels<float>")
     },
+    "deform_windows<__half>": "on sm_80, around the calls of 64-bit divisions; it may use 255 registers",
 }
 """Instances that may spill more, with the reason."""
 

@@ -1,9 +1,9 @@
 // Products with weights packed in a few bits: y = a wᵀ + bias, where w stays as it is stored.
 //
 //   a, y      [rows, depth] and [rows, columns]; bias [columns] or null
-//   Blocks    w [columns, depth] in 2, 4 or 8 bits, lowest bits first, each row in whole blocks of `block` codes:
+//   Blocks    w [columns, depth] in 2, 4 or 8 bits, lowest bits first, each row in whole blocks of 2^block_bits codes:
 //             (code - zero) · scale, scales [columns, blocks]; zeros null (the middle), codes packed like w, or numbers
-//   Levels    w flattened, two codes a byte, the first in the high bits: levels[code] · scale of its `block` of codes
+//   Levels    w flattened, two codes a byte, the first in the high bits: levels[code] · scale of its block of 2^block_bits codes
 //   launch    multiply_packed: tiles, Shape::threads; multiply_packed_rows: (columns / 8, rows / ROWS) blocks of 256 threads, a warp a column
 //
 // multiply_packed_rows reads eight weights a lane at once; a block has whole eights. The sums are float32.
@@ -24,11 +24,11 @@ template <typename Scale> struct Stored {
     const Scale* scales;
     const void* zeros;
     const float* levels;
-    long long row_bytes, zero_row, blocks, depth_stride, column_stride, block, zeros_are_packed;
+    long long row_bytes, zero_row, blocks, depth_stride, column_stride, block_bits, zeros_are_packed;
 };
 
 template <typename Scale, int bits> struct Blocks : Stored<Scale> {
-    using Stored<Scale>::data, Stored<Scale>::scales, Stored<Scale>::block, Stored<Scale>::blocks, Stored<Scale>::row_bytes;
+    using Stored<Scale>::data, Stored<Scale>::scales, Stored<Scale>::block_bits, Stored<Scale>::blocks, Stored<Scale>::row_bytes;
 
     __device__ float zero_of(long long column, int number) const {
         if (!this->zeros) return 1 << (bits - 1);
@@ -36,7 +36,7 @@ template <typename Scale, int bits> struct Blocks : Stored<Scale> {
         return widen(static_cast<const Scale*>(this->zeros)[column * blocks + number]);
     }
     __device__ float operator()(long long column, int k) const {
-        const int number = k / static_cast<int>(block);
+        const int number = k >> static_cast<int>(block_bits);
         return (code_at<bits>(data + column * row_bytes, k) - zero_of(column, number)) * widen(scales[column * blocks + number]);
     }
     __device__ void together(long long column, int k, float (&weights)[TOGETHER]) const {
@@ -45,7 +45,7 @@ template <typename Scale, int bits> struct Blocks : Stored<Scale> {
         if constexpr (bits == 2) codes = *reinterpret_cast<const unsigned short*>(from);
         else if constexpr (bits == 4) codes = *reinterpret_cast<const unsigned int*>(from);
         else codes = *reinterpret_cast<const unsigned long long*>(from);
-        const int number = k / static_cast<int>(block);
+        const int number = k >> static_cast<int>(block_bits);
         const float zero = zero_of(column, number), scale = widen(scales[column * blocks + number]);
 #pragma unroll
         for (int n = 0; n < TOGETHER; ++n) weights[n] = (static_cast<int>(codes >> n * bits & ((1 << bits) - 1)) - zero) * scale;
@@ -53,16 +53,16 @@ template <typename Scale, int bits> struct Blocks : Stored<Scale> {
 };
 
 template <typename Scale> struct Levels : Stored<Scale> {
-    using Stored<Scale>::data, Stored<Scale>::scales, Stored<Scale>::levels, Stored<Scale>::block;
+    using Stored<Scale>::data, Stored<Scale>::scales, Stored<Scale>::levels, Stored<Scale>::block_bits;
 
     __device__ float operator()(long long column, int k) const {
         const long long place = column * this->column_stride + k * this->depth_stride;
-        return levels[data[place / 2] >> (place % 2 ? 0 : 4) & 15] * widen(scales[place / block]);
+        return levels[data[place / 2] >> (place % 2 ? 0 : 4) & 15] * widen(scales[place >> block_bits]);
     }
     __device__ void together(long long column, int k, float (&weights)[TOGETHER]) const {
         const long long place = column * this->column_stride + k;
         const unsigned int codes = *reinterpret_cast<const unsigned int*>(data + place / 2);
-        const float scale = widen(scales[place / block]);
+        const float scale = widen(scales[place >> block_bits]);
 #pragma unroll
         for (int n = 0; n < TOGETHER; ++n) weights[n] = levels[codes >> (n / 2 * 8 + (n % 2 ? 0 : 4)) & 15] * scale;
     }

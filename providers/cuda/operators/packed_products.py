@@ -29,6 +29,7 @@ ROWS = Template("packed_product.cu", "multiply_packed_rows<{weights}>", "pspplli
 _FEW_ROWS = 16
 """Up to so many rows the weights are read for a few of them at a time, a warp a column."""
 
+_SMALLEST_BLOCK = 16
 _ROWS_TOGETHER = 4
 _COLUMNS_A_BLOCK = 8
 _TOGETHER = 8
@@ -64,7 +65,7 @@ def _bits_specs(a: Array, *_: Any, K: int, N: int, **__: Any) -> Spec:
 def _bits_refusal(operation: Operation) -> str | None:
     bits, block = operation.attributes.get("bits", 4), operation.attributes.get("block_size", 0)
     a, packed, scales, zeros, groups = (*operation.inputs, *(None,) * 5)[:5]
-    if bits not in _BITS or block < 16 or block & (block - 1):
+    if bits not in _BITS or not _is_block(block):
         return "takes weights of 2, 4 or 8 bits in blocks of a power of two from 16 on"
     if groups is not None:
         return "takes weights in the order of their scales"
@@ -100,9 +101,18 @@ def matmul_nbits(
     blocks = -(-K // block_size)
     packed = zero_points is not None and zero_points.dtype == np.uint8
     zero_row = zero_points.size // N if packed else 0
-    layout = (blocks * block_size * bits // 8, zero_row, blocks, 0, 0, block_size, int(packed))
+    layout = (blocks * block_size * bits // 8, zero_row, blocks, 0, 0, _block_bits(block_size), int(packed))
     eights = b.data.ptr % _TOGETHER == 0
     return _multiply(xp, a, f"Blocks<{_element(a)}, {bits}>", structure(b, scales, zero_points, None, *layout), bias, N, out, eights)
+
+
+def _block_bits(size: int) -> int:
+    """The power of two that a block's size is: the kernels shift by it where they would divide."""
+    return size.bit_length() - 1
+
+
+def _is_block(size: int) -> bool:
+    return size >= _SMALLEST_BLOCK and size & (size - 1) == 0
 
 
 def _element(a: Array) -> str:
@@ -113,6 +123,8 @@ def _levels_refusal(operation: Operation) -> str | None:
     a, _, greatest = (*operation.inputs, None, None, None)[:3]
     if operation.attributes.get("quant_type") not in (0, 1):
         return "takes quant_type 0 (FP4) or 1 (NF4)"
+    if not _is_block(int(operation.attributes.get("block_size", 0))):
+        return "takes blocks of a power of two from 16 on"
     if a is None or greatest is None or greatest.dtype != a.dtype:
         return "takes magnitudes of A's type"
     return None
@@ -132,7 +144,7 @@ class MatMulBnb4:
         depth, columns = int(attributes["K"]), int(attributes["N"])
         self._xp = xp
         self._levels = xp.asarray(LEVELS[attributes["quant_type"]])
-        self._block = int(attributes["block_size"])
+        self._block_bits = _block_bits(int(attributes["block_size"]))
         self._transposed = bool(attributes.get("transB", 1))
         self._sizes = (depth, columns) if self._transposed else (columns, depth)
         self._strides = (1, depth) if self._transposed else (depth, 1)
@@ -149,7 +161,7 @@ class MatMulBnb4:
         """See `onnxgpu.provider.Kernel`."""
         a, data, greatest = inputs
         depth, columns = self._sizes
-        eights = self._transposed and depth % _TOGETHER == 0 and self._block % _TOGETHER == 0 and data.data.ptr % _TOGETHER == 0
-        stored = structure(data, greatest, None, self._levels, 0, 0, 0, *self._strides, self._block, 0)
+        eights = self._transposed and depth % _TOGETHER == 0 and data.data.ptr % _TOGETHER == 0
+        stored = structure(data, greatest, None, self._levels, 0, 0, 0, *self._strides, self._block_bits, 0)
         out = outputs[0] if outputs else None
         return (_multiply(self._xp, a, f"Levels<{_element(a)}>", stored, None, columns, out, eights),)
