@@ -658,6 +658,36 @@ def test_the_operator_writes_into_the_bound_memory(monkeypatch: pytest.MonkeyPat
     np.testing.assert_array_equal(target.numpy(), (A + B) * B)
 
 
+@pytest.mark.parametrize("place", ["cpu", "loopback"])
+def test_an_output_that_is_a_view_is_copied_once_into_the_bound_memory(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the second run on; beside it lies the same output without memory for it."""
+    text = "g (float[2,3] x) => (float[3,2] y, float[3,2] z) { y = Transpose(x)\n z = Identity(y) }"
+    provider = {"cpu": "CPUExecutionProvider", "loopback": "LoopbackExecutionProvider"}[place]
+    made = unrewritten(text, LOOPBACK, placement=f"op:Transpose={provider};op:Identity={provider};mode=listed")
+    x = np.arange(6, dtype=np.float32).reshape(2, 3)
+    given, target = OrtValue.ortvalue_from_numpy(x.copy(), place, 0), OrtValue.ortvalue_from_shape_and_type([3, 2], np.float32, place, 0)
+    binding = made.io_binding()
+    binding.bind_ortvalue_input("x", given)
+    binding.bind_ortvalue_output("y", target)
+    binding.bind_output("z", place, 0)
+    made.run_with_iobinding(binding)
+    copies: list[tuple[Any, Any]] = []
+    copy_into = LoopbackProvider.copy_into
+
+    def counted(self: LoopbackProvider, target: Any, source: Any) -> None:
+        copies.append((target, source))
+        copy_into(self, target, source)
+
+    monkeypatch.setattr(LoopbackProvider, "copy_into", counted)
+    for shift in (1, 2, 3):
+        given.update_inplace(x + shift)
+        copies.clear()
+        made.run_with_iobinding(binding)
+        assert len(copies) == (2 if place == "loopback" else 0)  # one an output
+        for value in (target, *binding.get_outputs()):
+            np.testing.assert_array_equal(value.numpy(), (x + shift).T)
+
+
 @pytest.mark.parametrize("places", [("cpu", "loopback"), ("loopback", "cpu")], ids=str)
 def test_a_copy_between_places_goes_into_the_bound_memory(places: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     """From the second run on; an output that the host computes goes up into device memory, one of the device down."""

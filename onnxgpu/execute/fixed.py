@@ -233,7 +233,7 @@ class Context:
         Args:
             inputs: of the recorded kinds.
             between_steps: called between steps; may raise to end the run.
-            given: position of an output in `FixedPlan.fresh_slots` or `transferred_slots` → memory for it, dense and of the recorded kind.
+            given: position of an output → memory for it, dense, of the recorded kind, and apart from all else.
         """
         if self._may_bind:
             bound = self._bound_to(inputs, given)

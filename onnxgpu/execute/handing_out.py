@@ -66,6 +66,12 @@ def ordering(plan: Plan, slot: int) -> Callable[[Value], Value]:
     return in_order_there
 
 
+def copying_into(plan: Plan, slot: int) -> Callable[[Array, Array], object]:
+    """A function that copies the second array, a value of `slot`, into the first, memory where that lies."""
+    holder = plan.holder(slot)
+    return np.copyto if holder is None else holder.copy_into
+
+
 def _each(value: Value, function: Callable[[Array], Array]) -> Value:
     """`function` of an array, or of each in a sequence; what is neither stays as it is."""
     if isinstance(value, list):

@@ -20,7 +20,7 @@ import numpy as np
 from onnxgpu.errors import InvalidArgument, OutOfMemory
 from onnxgpu.execute.bodies import BodyKernel, ControlKernel
 from onnxgpu.execute.fixed import Changed, Context, FixedPlan, fix
-from onnxgpu.execute.handing_out import copying, forms, hand_out
+from onnxgpu.execute.handing_out import copying, copying_into, forms, hand_out
 from onnxgpu.execute.loop import Observer, new_frame, pausing, run_steps
 from onnxgpu.execute.record import Kind, Record, kind_of, record_run
 from onnxgpu.execute.signatures import Key, Signatures
@@ -223,7 +223,7 @@ class Program:
             self._signatures.pop(key, None)
 
     def _direct(self, fixed: FixedPlan, inputs: Sequence[Value], given: Mapping[int, Array]) -> dict[int, Array]:
-        """Of the memory given for outputs, what the fixed plan can write into: dense, of the right kind, apart from all else."""
+        """Of the memory given for outputs, what the fixed plan can write or copy into: dense, of the right kind, apart from all else."""
         if isinstance(given, Given) and given.decided is not None and given.decided[0] is fixed and given.decided[1] is inputs:
             return given.decided[2]
         direct: dict[int, Array] = {}
@@ -231,7 +231,7 @@ class Program:
             slot = self.plan.outputs[position]
             others = [*self._at_place_of(slot, self.plan.inputs, inputs), *self._others(position, given)]
             if (
-                (slot in fixed.fresh_slots or slot in fixed.transferred_slots)
+                slot in fixed.record.kinds
                 and slot not in [self.plan.outputs[p] for p in direct]
                 and kind_of(array) == fixed.record.kinds[slot]
                 and array.flags.c_contiguous
@@ -264,11 +264,7 @@ class Program:
                         f"output {name} is {_shown(value)}, but the memory given for it is {_shown(array)}; "
                         "give memory of that shape and type, or none"
                     )
-                holder = self.plan.holder(self.plan.outputs[position])
-                if holder is None:
-                    array[...] = value
-                else:
-                    holder.copy_into(array, value)
+                copying_into(self.plan, self.plan.outputs[position])(array, value)
                 outputs[position] = array
         return outputs
 

@@ -22,7 +22,7 @@ from functools import partial
 from keyword import iskeyword
 from typing import TYPE_CHECKING, Any
 
-from onnxgpu.execute.handing_out import Form, forms
+from onnxgpu.execute.handing_out import Form, copying_into, forms
 from onnxgpu.execute.loop import new_memory
 from onnxgpu.execute.memory import StepMemory
 from onnxgpu.execute.record import Kind, kind_of
@@ -33,8 +33,8 @@ from onnxgpu.provider import Call, Kernel, Provider, Spec, Value
 if TYPE_CHECKING:
     from onnxgpu.execute.fixed import FixedPlan
 
-_TAKEN = re.compile(r"make|run|pause|results|[vw]\d+|s\d+_\d+|resume\d+|repeat\d+")
-"""Names that the text gives to functions, values, workspaces and scratch memory."""
+_TAKEN = re.compile(r"make|run|pause|results|[gvw]\d+|s\d+_\d+|resume\d+|repeat\d+")
+"""Names that the text gives to functions, values, workspaces, scratch memory, and memory that the caller gives for copies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Variant:
 
     Attributes:
         pauses: between steps.
-        given: positions of outputs whose memory the caller gives.
+        given: positions of outputs whose memory the caller gives; what no step can write there is copied.
         repeated: groups of steps in whose place a recording is called.
     """
 
@@ -101,7 +101,9 @@ def write_source(fixed: FixedPlan, made: frozenset[int], variant: Variant) -> So
 class _Writer:
     def __init__(self, fixed: FixedPlan, made: frozenset[int], variant: Variant) -> None:
         self._fixed, self._made, self._variant = fixed, made, variant
-        self._given = {fixed.plan.outputs[position] for position in variant.given}
+        given = {position: fixed.plan.outputs[position] for position in variant.given}
+        self._given = set(given.values()) & (fixed.fresh_slots | fixed.transferred_slots)
+        self._copied = {position for position, slot in given.items() if slot not in self._given}
         self._lines: list[str] = []
         self._positions: list[int | None] = []
         self._shared: dict[str, Any] = {}
@@ -129,8 +131,10 @@ class _Writer:
             elif position not in repeated and not self._fixed.is_passed(position, self._made):
                 self._step(position, step)
         how = forms(plan, self._fixed.record, is_body=self._fixed.is_body, settled=self._fixed.fresh_slots)
-        self._line(f"return [{', '.join(self._output(slot, form) for slot, form in zip(plan.outputs, how, strict=True))}]")
-        parameters = ["pause", *(f"v{slot}" for slot in plan.inputs), *(f"v{plan.outputs[p]}" for p in self._variant.given)]
+        outputs = [self._output(position, slot, form) for position, (slot, form) in enumerate(zip(plan.outputs, how, strict=True))]
+        self._line(f"return [{', '.join(outputs)}]")
+        given = (f"g{p}" if p in self._copied else f"v{plan.outputs[p]}" for p in self._variant.given)
+        parameters = ["pause", *(f"v{slot}" for slot in plan.inputs), *given]
         outer = [*self._shared, *(f"v{s}" for s in self._slots), *self._scratch, *(f"w{p}" for p in self._workspaces), *self._resumes]
         outer += self._repeats
         head = [f"def make({', '.join(outer)}):", f"    def run({', '.join(parameters)}):"]
@@ -173,7 +177,10 @@ class _Writer:
         self._slots.add(slot)
         return f"v{slot}"
 
-    def _output(self, slot: int, form: Form) -> str:
+    def _output(self, position: int, slot: int, form: Form) -> str:
+        if position in self._copied:
+            self._line(f"{self._name(copying_into(self._fixed.plan, slot), 'copy_into')}(g{position}, {self._value(slot)})")
+            return f"g{position}"
         return self._value(slot) if form is None else f"{self._name(form, form.__name__)}({self._value(slot)})"
 
     def _step(self, position: int, step: Step) -> None:
