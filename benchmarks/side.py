@@ -46,9 +46,10 @@ def cores() -> int:
 
 
 def child_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """This process's environment, in which children import onnxgpu from this checkout."""
+    """This process's environment, in which children import onnxgpu from this checkout, and keep its bytecode as an installed package does."""
     path = os.pathsep.join(p for p in (str(ROOT), os.environ.get("PYTHONPATH", "")) if p)
-    return {**os.environ, "PYTHONPATH": path, **(extra or {})}
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "PYTHONPATH": path, **(extra or {})}
 
 
 class Side:

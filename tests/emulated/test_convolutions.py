@@ -122,7 +122,7 @@ class TestKernels:
 
 def geometry(made: Case) -> Any:
     kind = own.Conv if made.operator == "Conv" else own.ConvTranspose
-    return kind(np, operation_of(made))._prepare(made.inputs)
+    return kind(np, operation_of(made)).geometry(made.inputs)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])

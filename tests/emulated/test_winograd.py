@@ -40,7 +40,7 @@ def transforms(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def geometry(x: tuple[int, ...], w: tuple[int, ...], **attributes: Any) -> Geometry:
     arrays = [np.broadcast_to(np.float32(0), shape) for shape in (x, w)]
-    return Conv(np, operation_of(Case("Conv", arrays, attributes, opset=22, expected=[])))._prepare(arrays)
+    return Conv(np, operation_of(Case("Conv", arrays, attributes, opset=22, expected=[]))).geometry(arrays)
 
 
 def chosen(x: tuple[int, ...], w: tuple[int, ...], item_bytes: int = 4, **attributes: Any) -> bool:
@@ -50,7 +50,7 @@ def chosen(x: tuple[int, ...], w: tuple[int, ...], item_bytes: int = 4, **attrib
 def is_transformed(made: Case) -> bool:
     if (made.operator, made.domain) not in (("Conv", ""), ("FusedConv", "onnxgpu"), ("FusedConv", "com.microsoft")):
         return False
-    form, x = Conv(np, operation_of(made))._prepare(made.inputs), made.inputs[0]
+    form, x = Conv(np, operation_of(made)).geometry(made.inputs), made.inputs[0]
     assert x is not None
     return form.channels > 1 and 0 not in form.shape and tiling(form, x.shape[0], x.dtype.itemsize).tile == WINOGRAD
 

@@ -1,4 +1,4 @@
-"""What kernels of a library are made with, and one of them with our own behind it, for the shapes that the library has not."""
+"""What kernels of a library are made with, and one of them with the next one behind it, for the shapes that the library has not."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ class Context(Generic[Plans]):
 
 
 class NotCovered(Exception):
-    """A library has nothing for these shapes. Raised before anything was launched."""
+    """An implementation has nothing for these shapes, or another is better. Raised before anything was launched."""
 
 
 class LibraryKernel:
-    """Runs `kernel`, and the one that `own` builds where that raises NotCovered.
+    """Runs `kernel`, and the one that `next_one` builds where that raises NotCovered.
 
     Args:
-        kernel: the library's.
-        own: makes our kernel, which runs on the same device.
+        kernel: the one that is preferred.
+        next_one: makes the other, which runs on the same device.
         operation: for messages.
     """
 
-    def __init__(self, kernel: Kernel, own: Callable[[], Kernel], operation: Operation) -> None:
-        self._kernel, self._own, self._operation = kernel, own(), operation
+    def __init__(self, kernel: Kernel, next_one: Callable[[], Kernel], operation: Operation) -> None:
+        self._kernel, self._next, self._operation = kernel, next_one(), operation
         self._workspace = Remembered(self._wanted)
         self._has_told = False
         self.launches_many: bool = getattr(kernel, "launches_many", False)
@@ -56,14 +56,14 @@ class LibraryKernel:
         return self._kernel.outputs(inputs)
 
     def workspace(self, inputs: Sequence[Value]) -> int:
-        """What the library wants: what ours may want is allocated where it turns out at the launch that it has to run."""
+        """What the first one wants: what the other may want is allocated where it turns out at the launch that it has to run."""
         return self._workspace(inputs)
 
     def _wanted(self, inputs: Sequence[Value]) -> int:
         try:
             return self._kernel.workspace(inputs)
         except NotCovered:
-            return self._own.workspace(inputs)
+            return self._next.workspace(inputs)
 
     def launch(self, inputs: Sequence[Value], outputs: Sequence[Array] | None, workspace: Array | None) -> Sequence[Value]:
         """See `onnxgpu.provider.Kernel`."""
@@ -72,15 +72,15 @@ class LibraryKernel:
         except NotCovered as reason:
             if not self._has_told:
                 self._has_told = True
-                logger.info("%s: %s; it runs by onnxgpu's own kernel", self._operation, reason)
-            wanted = self._own.workspace(inputs)
+                logger.info("%s: %s; the next implementation runs it", self._operation, reason)
+            wanted = self._next.workspace(inputs)
             if wanted > (0 if workspace is None else workspace.size):
                 workspace = cupy().empty(wanted, np.uint8)
-            return self._launch_own(inputs, outputs, workspace)
+            return self._launch_next(inputs, outputs, workspace)
 
-    def _launch_own(self, inputs: Sequence[Value], outputs: Sequence[Array] | None, workspace: Array | None) -> Sequence[Value]:
-        if outputs is None or self._own.outputs(inputs) is not None:
-            return self._own.launch(inputs, outputs, workspace)
-        for target, result in zip(outputs, self._own.launch(inputs, None, workspace), strict=True):
+    def _launch_next(self, inputs: Sequence[Value], outputs: Sequence[Array] | None, workspace: Array | None) -> Sequence[Value]:
+        if outputs is None or self._next.outputs(inputs) is not None:
+            return self._next.launch(inputs, outputs, workspace)
+        for target, result in zip(outputs, self._next.launch(inputs, None, workspace), strict=True):
             target[...] = result
         return outputs

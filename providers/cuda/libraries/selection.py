@@ -19,6 +19,7 @@ from onnxgpu.providers.cuda.libraries import (
     found,
     fused_attention,
     graphs,
+    own_convolutions,
     products,
     recurrent,
 )
@@ -32,13 +33,13 @@ class _Library:
     """A library's operators, and what its kernels are made with.
 
     Attributes:
-        option: switches it off.
+        option: switches it off; None for our own kernels where they come first.
         found: looks for it, once a process.
         registry: its operators.
         context: what `registry.claim` takes for the array module.
     """
 
-    option: str
+    option: str | None
     found: Callable[[], Found]
     registry: Registry
     context: Any
@@ -64,7 +65,9 @@ class Selection:
         tf32 = bool(options.get("use_tf32", False))
         capability = int(xp.cuda.Device(device).compute_capability)
         products_of = Context(xp, partial(cublas.plans, device), tf32)
+        own = () if self._are_asked_for else (_Library(None, found.own, own_convolutions.registry_for(capability, tf32), xp),)
         self._all = (
+            *own,
             _Library("enable_cublas", found.cublas_lt, products.REGISTRY, products_of),
             _Library("enable_cublas", found.cublas_lt, convolution_products.registry_for(capability, tf32), products_of),
             _Library("enable_cublas", found.cublas_lt, recurrent.REGISTRY, products_of),
@@ -92,8 +95,8 @@ class Selection:
             name = library.found()
             if isinstance(answer, Claim):
                 claims.append(answer)
-                chosen = chosen or "; ".join((f"by {name.name} {name.version}", *reasons))
-            else:
+                chosen = chosen or "; ".join((f"by {name.name} {name.version}".rstrip(), *reasons))
+            elif library.option is not None:
                 reasons.append(f"{name.name} does not run it ({answer.reason})")
         if not claims:
             return replace(own, note=f"by onnxgpu's own kernel: {'; '.join(reasons)}") if reasons else own
@@ -102,8 +105,13 @@ class Selection:
             build = partial(_behind, claim.build, build, operation)
         return replace(own, note=chosen, build=build)
 
+    @property
+    def _are_asked_for(self) -> bool:
+        """True if an option says that the libraries are to be used, wherever they can be."""
+        return any(self._options.get(option) is True for option in ("enable_cublas", "enable_cudnn"))
+
     @cached_property
-    def _missing(self) -> dict[str, str | None]:
+    def _missing(self) -> dict[str | None, str | None]:
         """Option → why its library is not used."""
         return {library.option: self._unused(library) for library in self._all}
 
@@ -113,6 +121,8 @@ class Selection:
         Raises:
             EPFail: the option says that it is to be used, and it cannot be.
         """
+        if library.option is None:
+            return None
         wanted = self._options.get(library.option)
         if wanted is False:
             return f"{library.option} is off"
@@ -137,5 +147,5 @@ def _tell_once(state: Found, option: str) -> None:
         )  # fmt: skip
 
 
-def _behind(library: Callable[[], Kernel], own: Callable[[], Kernel], operation: Operation) -> Kernel:
-    return LibraryKernel(library(), own, operation)
+def _behind(first: Callable[[], Kernel], next_one: Callable[[], Kernel], operation: Operation) -> Kernel:
+    return LibraryKernel(first(), next_one, operation)

@@ -126,7 +126,7 @@ class Conv:
 
     def workspace(self, inputs: Sequence[Value]) -> int:
         """Sums of parts of the depth, where it is shared among blocks, behind transformed weights, where they are not kept."""
-        geometry = self._prepare(inputs)
+        geometry = self.geometry(inputs)
         if geometry.channels == 1 or 0 in geometry.shape:
             return 0
         return max(self._scratch(geometry, samples.stop - samples.start, inputs[0].dtype) for samples in pieces(geometry, inputs[0]))
@@ -134,7 +134,7 @@ class Conv:
     def launch(self, inputs: Sequence[Value], outputs: Sequence[Array] | None, workspace: Array | None) -> Sequence[Value]:
         """See `onnxgpu.provider.Kernel`."""
         xp = self._xp
-        geometry = self._prepare(inputs)
+        geometry = self.geometry(inputs)
         given = outputs[0] if outputs else xp.empty(geometry.shape, inputs[0].dtype)
         if given.size:
             out = given if given.flags.c_contiguous else xp.empty(given.shape, given.dtype)
@@ -171,7 +171,8 @@ class Conv:
             sizes = out.size, geometry.shape[1], geometry.positions, cut.parts
             COMBINE.instance(T=x.dtype).launch(blocks_for(out.size), THREADS, out, partial, ending, *sizes)
 
-    def _prepare(self, inputs: Sequence[Value]) -> Geometry:
+    def geometry(self, inputs: Sequence[Value]) -> Geometry:
+        """Of the convolution of these shapes."""
         key = tuple(inputs[0].shape), tuple(inputs[1].shape)
         known = self._prepared.get(key)
         if known is None:
