@@ -63,6 +63,9 @@ def test_halves_that_take_few_products(kind: str, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(own_convolutions, "_MOST_PRODUCTS", 2 * 8 * 49 * 16 * 9)
     assert reason(session(shape, w)).endswith(OURS)
     assert reason(session(shape, w, "Conv <pads = [1,1,1,1], strides = [2,2]> (x, w)")).endswith(OURS)
+    single = random(8, 16, 1, 1).astype(w.dtype)
+    assert reason(session(shape, single, "Conv <strides = [2,2]> (x, w)")).endswith(OURS)
+    assert "; by cuBLASLt " in reason(session(shape, single, "Conv (x, w)"))
     monkeypatch.setattr(own_convolutions, "_MOST_PRODUCTS", 2 * 8 * 49 * 16 * 9 - 1)
     assert "; by cuDNN " in reason(session(shape, w))
 

@@ -1,7 +1,7 @@
 """Convolutions that our own kernels compute in less time than the libraries do, as measured on an H100 (docs/benchmarks.md).
 
-In float32 that are windows of 3 × 3, transformed, where there are patches enough to fill a tile. In float16 and bfloat16 it is what takes
-so few products that cuDNN's conversion to channels-last and back, of the weights too, is a large part of the whole.
+In float32 that are windows of 3 × 3, transformed, where there are patches enough to fill a tile. In float16 and bfloat16 it is what is no
+product as it lies, and takes so few products that cuDNN's conversion to channels-last and back, of the weights too, is a large part of it.
 """
 
 from __future__ import annotations
@@ -84,6 +84,7 @@ class FastConv(Conv):
 def is_faster(geometry: Geometry, batch: int, item_bytes: int) -> bool:
     """Whether our kernel is expected to take less time than a library, for so many samples of float32, float16 or bfloat16."""
     if item_bytes == 2:
-        return 0 < prod(geometry.shape) * geometry.channels * geometry.taps <= _MOST_PRODUCTS
+        is_product_as_it_lies = all(axis[2] == 1 and axis[0] == axis[1] for axis in geometry.axes)
+        return not is_product_as_it_lies and 0 < prod(geometry.shape) * geometry.channels * geometry.taps <= _MOST_PRODUCTS
     patches = batch * prod(-(-axis[1] // 2) for axis in geometry.axes)
     return patches >= TILES[WINOGRAD][1] and tiling(geometry, batch, item_bytes).tile == WINOGRAD
