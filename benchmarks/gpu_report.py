@@ -64,7 +64,7 @@ def written(result: Mapping[str, Any], folder: Path) -> None:
 
 
 def merged(paths: Sequence[Path]) -> dict[str, Any]:
-    """One report of several, which have different parts of the same GPU.
+    """One report of several of the same GPU, with different parts, or rows of a table, or newer ones.
 
     Raises:
         SystemExit: the GPUs differ.
@@ -74,7 +74,8 @@ def merged(paths: Sequence[Path]) -> dict[str, Any]:
         report = json.loads(path.read_text())
         if found and found["device"]["device"] != report["device"]["device"]:
             raise SystemExit(f"{path} is of {report['device']['device']}, and {paths[0]} of {found['device']['device']}")
-        found |= {key: value for key, value in report.items() if value or key not in found}
+        tables = {part: {**found.get(part, {}), **report.get(part, {})} for part in TABLES}
+        found |= {key: value for key, value in report.items() if value or key not in found} | tables
     return found
 
 

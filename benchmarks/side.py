@@ -46,7 +46,7 @@ def cores() -> int:
 
 
 def child_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """This process's environment, in which children import onnxgpu from this checkout, with its bytecode, as an installed package has it."""
+    """This process's environment, in which children import onnxgpu from this checkout, and keep bytecode as installed packages have it."""
     path = os.pathsep.join(p for p in (str(ROOT), os.environ.get("PYTHONPATH", "")) if p)
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     return {**kept, "PYTHONPATH": path, **(extra or {})}
