@@ -19,6 +19,7 @@ import os
 import sys
 import warnings
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -86,13 +87,9 @@ def main() -> None:
     parser.add_argument("--part", default="1/1", help="K/N: every Nth case from the Kth on (default: %(default)s)")
     arguments = parser.parse_args()
     part, parts = map(int, arguments.part.split("/"))
-    findings = Findings()
+    findings = found(part, parts, arguments.only)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        cases = [case for case in load_model_tests(kind="node") if arguments.only in case.name]
-        cases = cases[part - 1 :: parts]
-        for case in track(cases, "node tests"):
-            examine(case, findings)
         own_cases = [case for case in all_cases() if arguments.only in case.operator]
         for own in track(own_cases[part - 1 :: parts], "operator cases"):
             examine_operator(own, findings)
@@ -104,6 +101,17 @@ def main() -> None:
         arguments.json.write_text(json.dumps(summary, indent=1))
 
 
+def found(part: int, parts: int, only: str = "", providers: Sequence[Any] = PROVIDERS) -> Findings:
+    """Of every `parts`th node test from the `part`th on (from 1) whose name contains `only`."""
+    findings = Findings()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        cases = [case for case in load_model_tests(kind="node") if only in case.name]
+        for case in track(cases[part - 1 :: parts], "node tests"):
+            examine(case, findings, providers)
+    return findings
+
+
 def session_options() -> onnxgpu.SessionOptions:
     """Nodes as the model has them, each on the first provider that takes it."""
     options = onnxgpu.SessionOptions()
@@ -112,11 +120,11 @@ def session_options() -> onnxgpu.SessionOptions:
     return options
 
 
-def examine(case: Any, findings: Findings) -> None:
+def examine(case: Any, findings: Findings, providers: Sequence[Any] = PROVIDERS) -> None:
     """Load, place and run one case."""
     model = case.model or onnx.load(Path(case.model_dir) / "model.onnx")
     try:
-        session = onnxgpu.InferenceSession(model.SerializeToString(), session_options(), providers=PROVIDERS)
+        session = onnxgpu.InferenceSession(model.SerializeToString(), session_options(), providers=providers)
     except Exception as error:
         findings.placement[case.name] = "not_loaded"
         findings.on_host[f"not loaded: {type(error).__name__}: {str(error)[:120]}"] += 1
