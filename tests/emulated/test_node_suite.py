@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from benchmarks import placement
+from benchmarks.on_cuda import CUDA
 from onnxgpu.providers.cuda.emulator.settings import Settings
 from tests.emulated import LIBRARIES_MISSING, PLAIN
 
@@ -42,7 +43,7 @@ def test_modes(mode: Settings, part: int, device: Any) -> None:
 @pytest.mark.parametrize("part", range(1, PARTS + 1))
 def test_own_kernels(part: int, device: Any) -> None:
     """In the place of NVIDIA's libraries."""
-    found = placement.found(part, PARTS, providers=[(placement.CUDA, OWN), "CPUExecutionProvider"])
+    found = placement.found(part, PARTS, providers=[(CUDA, OWN), "CPUExecutionProvider"])
     _check(found)
 
 

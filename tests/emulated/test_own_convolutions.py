@@ -29,7 +29,8 @@ def model(x: str, w: np.ndarray, convolution: str = CONVOLUTION) -> bytes:
     kind = x.partition("[")[0]
     made = onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["" : 21]> g ({x} x) => ({kind}[N,M,H,W] y) {{ y = {convolution} }}')
     made.graph.initializer.append(onnx.numpy_helper.from_array(w, "w"))
-    return made.SerializeToString()
+    serialized: bytes = made.SerializeToString()
+    return serialized
 
 
 def session(*arguments: Any, **options: Any) -> ort.InferenceSession:
