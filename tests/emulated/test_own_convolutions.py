@@ -87,8 +87,10 @@ def test_sizes_that_are_known_when_it_runs(sizes: Any, library_calls: Any, devic
     assert "is expected to take longer than a library's here; the next implementation runs it" in caplog.text
 
 
-def test_libraries_come_first_where_they_are_asked_for() -> None:
+def test_options_come_before_what_is_faster() -> None:
     w, x = random(64, 32, 3, 3), "float[1,32,12,12]"
+    assert reason(session(x, w, enable_cublas=0, enable_cudnn=0)).endswith("kernel: enable_cublas is off; enable_cudnn is off")
+    assert reason(session(x, w, enable_cudnn=0)).endswith(OURS)
     assert reason(session(x, w, enable_cublas=1)).endswith(f"; by cuBLASLt {found.cublas_lt().version}")
     assert "; by cuDNN " in reason(session(x, w, enable_cudnn=1, enable_cublas=0))
     assert "; by cuDNN " in reason(session(x, w, CONVOLUTION, use_tf32=1))

@@ -65,7 +65,8 @@ class Selection:
         tf32 = bool(options.get("use_tf32", False))
         capability = int(xp.cuda.Device(device).compute_capability)
         products_of = Context(xp, partial(cublas.plans, device), tf32)
-        own = () if self._are_asked_for else (_Library(None, found.own, own_convolutions.registry_for(capability, tf32), xp),)
+        faster = own_convolutions.registry_for(capability, tf32)
+        own = (_Library(None, found.own, faster, xp),) if self._is_free_to_choose else ()
         self._all = (
             *own,
             _Library("enable_cublas", found.cublas_lt, products.REGISTRY, products_of),
@@ -106,9 +107,10 @@ class Selection:
         return replace(own, note=chosen, build=build)
 
     @property
-    def _are_asked_for(self) -> bool:
-        """True if an option says that the libraries are to be used, wherever they can be."""
-        return any(self._options.get(option) is True for option in ("enable_cublas", "enable_cudnn"))
+    def _is_free_to_choose(self) -> bool:
+        """True unless the options ask for a library, which is then used wherever it can be, or for none."""
+        wanted = [self._options.get(option) for option in ("enable_cublas", "enable_cudnn")]
+        return True not in wanted and wanted != [False, False]
 
     @cached_property
     def _missing(self) -> dict[str | None, str | None]:
