@@ -28,8 +28,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, TypeVar
 
-import numpy as np
-
+from onnxgpu.array_module import is_numpy
 from onnxgpu.dtypes import name_of
 from onnxgpu.provider import Array, Call, Claim, Operation, Refusal, Spec, Subgraph, Value
 from onnxgpu.tracing import traced_calls, traced_views
@@ -247,7 +246,7 @@ class FunctionKernel:
         self._alone = entry.alone or entry.view
         self.copies = entry.view and "out" in entry.parameters.asked
         """The result is a view, or, where memory is given for it, a copy."""
-        self._can_be_traced = xp is np and entry.deterministic
+        self._can_be_traced = is_numpy(xp) and entry.deterministic
 
     def outputs(self, inputs: Sequence[Value]) -> Sequence[Spec] | None:
         """See `onnxgpu.provider.Kernel`."""

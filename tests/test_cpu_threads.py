@@ -8,12 +8,16 @@ import subprocess
 import sys
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from onnxgpu import InferenceSession
 from onnxgpu.providers.cpu import blas
+from onnxgpu.providers.cpu.array_module import NUMPY
 from onnxgpu.providers.cpu.threads import share
+from tests.models import model
 
 LONG = 1.0
 """Seconds that the work claims to take, so that it is always shared."""
@@ -60,6 +64,62 @@ def test_a_forked_child_makes_threads_of_its_own() -> None:
     assert ours.poll(60)
     assert ours.recv()
     child.join()
+
+
+RECURRENT = """g (float[3,1,200] x, float[1,512,200] w, float[1,512,128] r) => (float[3,1,1,128] y) {
+  y, h, c = LSTM <hidden_size = 128> (x, w, r)
+}"""
+
+
+@pytest.mark.skipif(not blas.can_limit_threads(), reason="this BLAS takes no thread count from onnxgpu")
+def test_products_within_operators_do_without_the_threads_of_the_blas(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts, multiply, functions = [], np.matmul, blas._thread_functions()
+    assert functions is not None
+    before = functions[0]()
+
+    def watched(*arguments: Any, **options: Any) -> Any:
+        counts.append(functions[0]())
+        return multiply(*arguments, **options)
+
+    session = InferenceSession(model(RECURRENT), providers=["CPUExecutionProvider"])
+    feeds = {"x": np.ones((3, 1, 200), np.float32), "w": np.ones((1, 512, 200), np.float32), "r": np.ones((1, 512, 128), np.float32)}
+    monkeypatch.setattr(np, "matmul", watched)
+    functions[1](2)
+    try:
+        session.run(None, feeds)
+    finally:
+        functions[1](before)
+    assert len(counts) == 4 and set(counts) == {1}
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ((64, 200), (200, 90)),
+        ((3, 64, 200), (200, 90)),
+        ((2, 1, 64, 20), (3, 20, 90)),
+        ((200,), (200, 90)),
+        ((90, 200), (200,)),
+        ((0, 9), (9, 4)),
+    ],
+)
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "complex64"])
+def test_products_are_those_of_numpy(first: tuple[int, ...], second: tuple[int, ...], dtype: str) -> None:
+    rng = np.random.default_rng(0)
+    a, b = (rng.integers(-9, 9, shape).astype(dtype) for shape in (first, second))
+    expected = np.matmul(a, b)
+    for left in (a, a[..., ::-1][..., ::-1]):
+        result = NUMPY.matmul(left, b)
+        assert result.dtype == expected.dtype
+        np.testing.assert_array_equal(result, expected)
+    out = np.empty_like(expected)
+    assert NUMPY.matmul(a, b, out=out) is out
+    np.testing.assert_array_equal(out, expected)
+
+
+def test_products_of_shapes_that_do_not_fit_are_refused_as_by_numpy() -> None:
+    with pytest.raises(ValueError, match="mismatch in its core dimension"):
+        NUMPY.matmul(np.ones((64, 200), np.float32), np.ones((201, 90), np.float32))
 
 
 PRODUCTS = """g (float[500,500] x, float[1,16,64,64] i, float[16,16,3,3] k) => (float[500,500] y, float[500,500] e, float[1,16,62,62] c) {

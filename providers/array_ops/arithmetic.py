@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from onnxgpu.array_module import is_numpy
 from onnxgpu.dtypes import is_integer
 from onnxgpu.provider import Array, Spec
 from onnxgpu.providers.array_ops.elementwise import binary, ignoring, is_narrow, unary
@@ -61,7 +62,7 @@ def pow(xp: Any, x: Array, y: Array, *, out: Array = None) -> Array:
     An integer to a fractional or negative power is computed in float64 and cut to an integer. Squares and cubes by
     a host constant are products.
     """
-    if xp is np and y.size == 1 and y.item() in (2, 3) and not (is_narrow(x.dtype) and y.item() == 3):
+    if is_numpy(xp) and y.size == 1 and y.item() in (2, 3) and not (is_narrow(x.dtype) and y.item() == 3):
         return _small_power(xp, x, int(y.item()), np.broadcast_shapes(x.shape, y.shape), out)
     if is_integer(x.dtype) and not (is_integer(y.dtype) and (y.dtype.kind == "u" or bool((y >= 0).all()))):
         result = xp.power(x.astype(np.float64), y.astype(np.float64)).astype(x.dtype)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from onnxgpu.array_module import is_numpy
 from onnxgpu.provider import Array, Spec
 from onnxgpu.providers.array_ops.elementwise import PIECE, binary
 from onnxgpu.providers.array_ops.registry import operator
@@ -82,7 +83,7 @@ def where(xp: Any, condition: Array, x: Array, y: Array, *, out: Array = None) -
     """x where the condition holds, y elsewhere. Spec: https://onnx.ai/onnx/operators/onnx__Where.html"""
     if out is None:
         return xp.asarray(xp.where(condition, x, y))
-    if xp is np and out.size > _LONG and _has_dense_operands(condition, x, y, out):
+    if is_numpy(xp) and out.size > _LONG and _has_dense_operands(condition, x, y, out):
         return _select_bits(condition, x, y, out)
     xp.copyto(out, y)
     xp.copyto(out, x, where=condition)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from onnxgpu.array_module import is_numpy
 from onnxgpu.dtypes import dtype_named
 from onnxgpu.provider import Array, Spec
 from onnxgpu.providers.array_ops.registry import operator
@@ -120,7 +121,7 @@ def in_pieces(function: ElementwiseFunction) -> ElementwiseFunction:
             return out
         source, target = x.reshape(-1), out.reshape(-1)
         narrow = is_narrow(x.dtype)
-        step = PIECE if xp is np else max(source.size, 1)
+        step = PIECE if is_numpy(xp) else max(source.size, 1)
         for start in range(0, source.size, step):
             piece, result = source[start : start + step], target[start : start + step]
             if narrow:

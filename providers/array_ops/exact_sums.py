@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from onnxgpu.array_module import is_numpy
 from onnxgpu.provider import Array
 
 FLOAT = np.dtype(np.float32)
@@ -30,7 +31,7 @@ def reach(xp: Any, dtype: np.dtype, zero_point: Array | None) -> int:
     low, high = (0, 255) if dtype.kind == "u" else (-128, 127)
     if zero_point is None:
         return max(high, -low)
-    if xp is not np or not zero_point.size:
+    if not is_numpy(xp) or not zero_point.size:
         return GREATEST
     return max(high - int(zero_point.min()), int(zero_point.max()) - low)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from onnxgpu.array_module import is_numpy
 from onnxgpu.dtypes import dtype_named, dtype_of, is_integer
 from onnxgpu.errors import InvalidArgument
 from onnxgpu.provider import Array, Spec
@@ -175,7 +176,7 @@ def _regions(xp: Any, shape: tuple[int, ...], scale_shape: tuple[int, ...]) -> I
     outer, channels, inner = shape
     if 0 in shape:
         return
-    if xp is not np:
+    if not is_numpy(xp):
         yield slice(None), slice(None)
     elif channels * inner <= PIECE:
         rows = PIECE // (channels * inner)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from onnxgpu.array_module import is_numpy
 from onnxgpu.errors import Fail, InvalidArgument
 from onnxgpu.provider import Array, Spec
 from onnxgpu.providers.array_ops.axes import normalized_axis
@@ -59,7 +60,7 @@ def _selected(row: np.ndarray, k: int, largest: bool) -> np.ndarray:
 def _top_k(xp: Any, x: Array, k: int, axis: int, largest: bool, out: tuple[Array, Array] | None) -> tuple[Array, Array]:
     axis = normalized_axis(axis, x.ndim, "TopK")
     order = top_indices(xp, x, k, axis, largest)
-    values = _along(x, order, axis) if xp is np and order.size else xp.take_along_axis(x, order, axis)
+    values = _along(x, order, axis) if is_numpy(xp) and order.size else xp.take_along_axis(x, order, axis)
     if out is None:
         return values, order.astype(np.int64, copy=False)
     out[0][...] = values

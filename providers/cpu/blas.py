@@ -51,9 +51,14 @@ def matmul(a: Array, b: Array, out: Array) -> None:
         _shared(a, b, out)
 
 
+def product_seconds(multiplications: int) -> float:
+    """The time that so many take on one core, about."""
+    return _SECONDS_A_MULTIPLICATION * multiplications
+
+
 def _shared(a: Array, b: Array, out: Array) -> None:
     rows, columns = out.shape[-2:]
-    seconds = _SECONDS_A_MULTIPLICATION * out.size * a.shape[-1]
+    seconds = product_seconds(out.size * a.shape[-1])
     batch = prod(out.shape[:-2])
     if batch > 1:
         if a.shape[:-2] == b.shape[:-2] == out.shape[:-2] and out.flags.c_contiguous:

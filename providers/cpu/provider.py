@@ -8,13 +8,12 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import ClassVar
 
-import numpy as np
-
 from onnxgpu.host_provider import HostProvider
 from onnxgpu.log import logger
 from onnxgpu.provider import Claim, Operation, Refusal, RunSettings
 from onnxgpu.providers import cpu
 from onnxgpu.providers.cpu import threads
+from onnxgpu.providers.cpu.array_module import NUMPY
 from onnxgpu.providers.cpu.blas import can_limit_threads, limit_threads, restore_threads
 from onnxgpu.providers.cpu.denormals import can_flush
 from onnxgpu.providers.cpu.registry import REGISTRY
@@ -38,7 +37,7 @@ class CPUProvider(HostProvider):
 
     def claim(self, operation: Operation) -> Claim | Refusal:
         """See `onnxgpu.provider.Provider`."""
-        return REGISTRY.claim(np, operation)
+        return REGISTRY.claim(NUMPY, operation)
 
     def prepare(self, settings: RunSettings) -> None:
         """See `onnxgpu.provider.Provider`."""

@@ -1,0 +1,55 @@
+"""NumPy as operators of `array_ops` are given it: products do not use the threads of the BLAS, which spin (see blas.py).
+
+What a step of a recurrent layer multiplies is large enough for OpenBLAS to take its threads, and too small for them to pay. Where anything
+else wants a core, each step then waits for the scheduler: two quantised LSTMs over a sentence took 20 to 180 ms, and 20 to 25 so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from math import prod
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from onnxgpu.provider import Array
+from onnxgpu.providers.cpu.blas import matmul, product_seconds, single_threaded
+from onnxgpu.providers.cpu.threads import WORTH_SECONDS
+
+_FEW = 8192
+"""Multiplications up to which no BLAS takes more than one thread."""
+
+_OF_THE_BLAS = ("dot", "einsum", "inner", "tensordot", "vdot")
+
+
+def _matmul(a: Array, b: Array, **options: Any) -> Array:
+    if type(a) is not np.ndarray or type(b) is not np.ndarray or a.size * b.shape[-1] <= _FEW:
+        return np.matmul(a, b, **options)
+    if options or not _is_worth_sharing(a, b):
+        with single_threaded():
+            return np.matmul(a, b, **options)
+    result = np.empty((*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1]), a.dtype)
+    matmul(a, b, result)
+    return result
+
+
+def _is_worth_sharing(a: Array, b: Array) -> bool:
+    """True for matrices of one type of float whose product may take long enough, for each of a batch."""
+    if min(a.ndim, b.ndim) < 2 or a.dtype != b.dtype or a.dtype.kind != "f" or a.shape[-1] != b.shape[-2]:
+        return False
+    return product_seconds(a.size * b.shape[-1] * max(1, prod(b.shape[:-2]))) > WORTH_SECONDS
+
+
+def _limited(function: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(function)
+    def limited(*arguments: Any, **options: Any) -> Any:
+        with single_threaded():
+            return function(*arguments, **options)
+
+    return limited
+
+
+NUMPY = ModuleType(np.__name__, np.__doc__)
+NUMPY.__dict__.update(vars(np), matmul=_matmul, **{name: _limited(getattr(np, name)) for name in _OF_THE_BLAS})
