@@ -25,6 +25,9 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).resolve().parents[1]
 WHEEL_TAGS = ["manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64", "manylinux1_x86_64"]
 
+FROM_SOURCE = ("pycuda",)
+"""Packages of which the index has no wheels; they are compiled where they are installed."""
+
 
 class Unresolvable(Exception):
     """pip found no set of wheels for the requirements."""
@@ -32,7 +35,7 @@ class Unresolvable(Exception):
 
 @dataclass(frozen=True)
 class Download:
-    """One wheel that pip would fetch; `size` is in bytes."""
+    """One file that pip would fetch; `size` is in bytes."""
 
     name: str
     version: str
@@ -52,14 +55,27 @@ def resolve(wanted: list[str], python: str) -> list[dict[str, Any]]:
     Raises:
         Unresolvable: with pip's own words.
     """
+    sources = [text for text in wanted if Requirement(text).name in FROM_SOURCE]
+    found = _asked("--no-deps", *(f"--no-binary={name}" for name in FROM_SOURCE), *sources) if sources else []
+    needed = [Requirement(text) for item in found for text in item["metadata"].get("requires_dist", ())]
+    wheels = [text for text in wanted if text not in sources]
+    wheels += [
+        str(each).partition(";")[0]
+        for each in needed
+        if each.marker is None or each.marker.evaluate({"python_version": python, "extra": ""})
+    ]
+    return found + _asked("--only-binary=:all:", f"--python-version={python}", *(f"--platform={tag}" for tag in WHEEL_TAGS), *wheels)
+
+
+def _asked(*arguments: str) -> list[dict[str, Any]]:
+    """Pip's report of what it would install."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder, "report.json")
-        options = ["--dry-run", "--ignore-installed", "--quiet", "--only-binary=:all:", f"--python-version={python}"]
-        options += [f"--platform={tag}" for tag in WHEEL_TAGS]
-        command = [sys.executable, "-m", "pip", "install", *options, f"--report={report}", f"--target={folder}", *wanted]
-        outcome = subprocess.run(command, capture_output=True, text=True)
+        options = ["--dry-run", "--ignore-installed", "--quiet", f"--report={report}", f"--target={folder}"]
+        outcome = subprocess.run([sys.executable, "-m", "pip", "install", *options, *arguments], capture_output=True, text=True)
         if outcome.returncode:
-            raise Unresolvable("\n".join(line for line in outcome.stderr.splitlines() if line.startswith("ERROR")))
+            said = [line for line in outcome.stderr.splitlines() if line.startswith("ERROR")]
+            raise Unresolvable("\n".join(said) or f"pip ended with status {outcome.returncode}")
         found: list[dict[str, Any]] = json.loads(report.read_text("utf-8"))["install"]
         return found
 
@@ -80,7 +96,7 @@ def report(extra: str, python: str, *, details: bool) -> bool:
     except Unresolvable as error:
         print(f"{title}: does not resolve\n{error}")
         return False
-    print(f"{title}: {sum(each.size for each in downloads) / 1e6:.0f} MB in {len(downloads)} wheels")
+    print(f"{title}: {sum(each.size for each in downloads) / 1e6:.0f} MB in {len(downloads)} files")
     for each in downloads if details else []:
         print(f"  {each.size / 1e6:8.1f} MB  {each.name} {each.version}")
     return True
