@@ -15,17 +15,14 @@ from typing import Any
 import numpy as np
 
 from onnxgpu.provider import Array
-from onnxgpu.providers.cpu.blas import matmul, product_seconds, single_threaded
+from onnxgpu.providers.cpu.blas import FEW_MULTIPLICATIONS, matmul, product_seconds, single_threaded
 from onnxgpu.providers.cpu.threads import WORTH_SECONDS
-
-_FEW = 8192
-"""Multiplications up to which no BLAS takes more than one thread."""
 
 _OF_THE_BLAS = ("dot", "einsum", "inner", "tensordot", "vdot")
 
 
 def _matmul(a: Array, b: Array, **options: Any) -> Array:
-    if type(a) is not np.ndarray or type(b) is not np.ndarray or a.size * b.shape[-1] <= _FEW:
+    if type(a) is not np.ndarray or type(b) is not np.ndarray or a.size * b.shape[-1] <= FEW_MULTIPLICATIONS:
         return np.matmul(a, b, **options)
     if options or not _is_worth_sharing(a, b):
         with single_threaded():

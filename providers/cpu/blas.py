@@ -28,6 +28,8 @@ from onnxgpu.providers.cpu.threads import share
 
 _PREFIXES = ("scipy_openblas", "openblas")
 _SUFFIXES = ("64_", "")
+FEW_MULTIPLICATIONS = 8192
+"""Up to so many in a product no BLAS takes more than one thread."""
 _SECONDS_A_MULTIPLICATION = 2.3e-11
 _MULTIPLE = 16
 """Parts begin at multiples of this many rows or columns, whole tiles of the BLAS's inner kernel."""

@@ -15,13 +15,11 @@ import numpy as np
 from onnxgpu.errors import InvalidArgument
 from onnxgpu.provider import Array, Call, Operation, Spec, Value
 from onnxgpu.providers.array_ops.specs import broadcast_shapes
-from onnxgpu.providers.cpu.blas import matmul
+from onnxgpu.providers.cpu.blas import FEW_MULTIPLICATIONS, matmul
 from onnxgpu.providers.cpu.epilogue import Epilogue
 from onnxgpu.providers.cpu.registry import operator
 
 FLOATS = frozenset({"float", "double"})
-_FEW = 8192
-"""Multiplications up to which no BLAS takes more than one thread."""
 
 
 def product(a: Array, b: Array, out: Array) -> None:
@@ -94,7 +92,7 @@ class _Product:
     def calls(self, inputs: Sequence[Value], out: Spec) -> list[Call] | None:
         """What `into` would call; None where there is more than a few multiplications."""
         inner = _matrix_shape(inputs[0].shape, self._transpose_a)[-1]
-        if not 0 < out.size * inner <= _FEW or len(out.shape) != 2:
+        if not 0 < out.size * inner <= FEW_MULTIPLICATIONS or len(out.shape) != 2:
             return None
         second = inputs[1] if self._constant is None else self._constant
         is_plain = not self._transpose_a and not (self._transpose_b and self._constant is None)
