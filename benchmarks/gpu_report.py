@@ -74,7 +74,7 @@ def merged(paths: Sequence[Path]) -> dict[str, Any]:
         report = json.loads(path.read_text())
         if found and found["device"]["device"] != report["device"]["device"]:
             raise SystemExit(f"{path} is of {report['device']['device']}, and {paths[0]} of {found['device']['device']}")
-        tables = {part: {**found.get(part, {}), **report.get(part, {})} for part in TABLES}
+        tables = {part: {**found.get(part, {}), **report[part]} for part in TABLES if part in report}
         found |= {key: value for key, value in report.items() if value or key not in found} | tables
     return found
 

@@ -67,13 +67,15 @@ def test_reports_of_one_gpu_become_one(tmp_path: Path) -> None:
     row: dict[str, Any] = {"onnxgpu_ms": 1.0, "ratio to torch": {"median": 0.5, "spread": [0.4, 0.6]}}
     reports: list[dict[str, Any]] = [
         {"device": device, "tests": {"summary": "3 passed"}, "operators": {}},
-        {"device": device, "tests": {}, "operators": {"Add": row}},
+        {"device": device, "tests": {}, "operators": {"Add": row, "Mul": row}},
+        {"device": device, "tests": {}, "operators": {"Mul": {"onnxgpu_ms": 2.0}}},
     ]
     paths = []
     for position, report in enumerate([*reports, {"device": other}]):
         paths.append(tmp_path / f"{position}.json")
         paths[-1].write_text(json.dumps(report))
-    assert merged(paths[:2]) == reports[0] | {"operators": {"Add": row}}
+    assert merged(paths[:2]) == reports[0] | {"operators": {"Add": row, "Mul": row}}
+    assert merged(paths[:3]) == reports[0] | {"operators": {"Add": row, "Mul": {"onnxgpu_ms": 2.0}}}
     with pytest.raises(SystemExit, match="NVIDIA B"):
         merged(paths)
 
