@@ -1,7 +1,7 @@
 """NumPy as operators of `array_ops` are given it: products do not use the threads of the BLAS, which spin (see blas.py).
 
 What a step of a recurrent layer multiplies is large enough for OpenBLAS to take its threads, and too small for them to pay. Where anything
-else wants a core, each step then waits for the scheduler: two quantised LSTMs over a sentence took 20 to 180 ms, and 20 to 25 so.
+else wants a core, each step then waits for the scheduler: two quantised LSTMs over a sentence took 22 to 101 ms, and 14 to 25 so.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def _matmul(a: Array, b: Array, **options: Any) -> Array:
 
 
 def _is_worth_sharing(a: Array, b: Array) -> bool:
-    """True for matrices of one type of float whose product may take long enough, for each of a batch."""
+    """True for matrices of one type of float whose product may take long enough; of two batches every pair counts."""
     if min(a.ndim, b.ndim) < 2 or a.dtype != b.dtype or a.dtype.kind != "f" or a.shape[-1] != b.shape[-2]:
         return False
     return product_seconds(a.size * b.shape[-1] * max(1, prod(b.shape[:-2]))) > WORTH_SECONDS

@@ -11,18 +11,14 @@ import pytest
 
 import onnxgpu as ort
 from onnxgpu.dtypes import dtype_named
-from onnxgpu.explain import explanation
 from onnxgpu.providers.cuda.libraries import found, own_convolutions
 from tests.emulated import LIBRARIES_MISSING
+from tests.emulated.test_libraries import random, reason
 
 pytestmark = [pytest.mark.skipif(LIBRARIES_MISSING is not None, reason=str(LIBRARIES_MISSING)), pytest.mark.usefixtures("device")]
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 OURS = "; by onnxgpu's own kernel, where it is faster than a library's"
 CONVOLUTION = "Conv <pads = [1,1,1,1]> (x, w)"
-
-
-def random(*shape: int, dtype: str = "float32") -> np.ndarray:
-    return np.random.default_rng(len(shape)).standard_normal(shape).astype(dtype)
 
 
 def model(x: str, w: np.ndarray, convolution: str = CONVOLUTION) -> bytes:
@@ -35,10 +31,6 @@ def model(x: str, w: np.ndarray, convolution: str = CONVOLUTION) -> bytes:
 
 def session(*arguments: Any, **options: Any) -> ort.InferenceSession:
     return ort.InferenceSession(model(*arguments), providers=[(CUDA, options), CPU])
-
-
-def reason(made: ort.InferenceSession) -> str:
-    return str(explanation(made)["nodes"][0]["reason"])
 
 
 def results(made: ort.InferenceSession, x: np.ndarray) -> np.ndarray:

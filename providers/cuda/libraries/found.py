@@ -34,11 +34,6 @@ class Found:
     version: str = ""
 
 
-def own() -> Found:
-    """Our own kernels, where they are preferred to a library."""
-    return Found("onnxgpu's own kernel, where it is faster than a library's")
-
-
 @cache
 def cublas_lt() -> Found:
     """cuBLASLt, called through nvmath's bindings."""

@@ -8,19 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
+from typing import Any
 
 from onnxgpu.errors import InvalidArgument
 from onnxgpu.operators import Registry
 from onnxgpu.provider import Array, Operation, Spec, Value, ValueInfo
 from onnxgpu.providers.cuda.convolution_tiles import TILES, WINOGRAD, Geometry, tiling
+from onnxgpu.providers.cuda.libraries.found import Found
 from onnxgpu.providers.cuda.libraries.kernel import NotCovered
 from onnxgpu.providers.cuda.operators.convolution import Conv
+from onnxgpu.providers.cuda.remembered import Remembered
 
 _FIRST = 80
 """An H100 is 90. From 80 on cuDNN's heuristic is the one that names little for float32 but TF32 (convolution_products.py)."""
 
 _MOST_PRODUCTS = 1 << 31
 """Of float16 and bfloat16: an H100 takes 0.05 ms for 1.8 · 10⁹ by our kernel and 0.23 by cuDNN's, and 0.15 and 0.05 ms for 7.4 · 10⁹."""
+
+OURS = Found("onnxgpu's own kernel, where it is faster than a library's")
+"""What stands in a library's place."""
 
 _SLOWER = "is expected to take longer than a library's here"
 
@@ -57,6 +63,10 @@ def _known(value: ValueInfo) -> Spec | None:
 class FastConv(Conv):
     """Our convolution, for the shapes for which it is the faster one. Spec: https://onnx.ai/onnx/operators/onnx__Conv.html"""
 
+    def __init__(self, xp: Any, operation: Operation) -> None:
+        super().__init__(xp, operation)
+        self._is_faster = Remembered(self._decided)
+
     def workspace(self, inputs: Sequence[Value]) -> int:
         """See `Conv`.
 
@@ -76,9 +86,12 @@ class FastConv(Conv):
         return super().launch(inputs, outputs, workspace)
 
     def _check(self, inputs: Sequence[Value]) -> None:
-        x = inputs[0]
-        if not is_faster(self.geometry(inputs), x.shape[0], x.dtype.itemsize):
+        if not self._is_faster(inputs):
             raise NotCovered(_SLOWER)
+
+    def _decided(self, inputs: Sequence[Value]) -> bool:
+        x = inputs[0]
+        return is_faster(self.geometry(inputs), x.shape[0], x.dtype.itemsize)
 
 
 def is_faster(geometry: Geometry, batch: int, item_bytes: int) -> bool:
