@@ -372,7 +372,7 @@ def test_products_by_two_threads(first: tuple[int, ...], second: tuple[int, ...]
 
 
 def test_products_without_a_known_blas(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blas, "_thread_functions", lambda: None)
+    monkeypatch.setattr(blas, "thread_functions", lambda: None)
     a, b = array(5, 6), array(6, 7)
     out = np.empty((5, 7), np.float32)
     blas.matmul(a, b, out)
@@ -382,7 +382,7 @@ def test_products_without_a_known_blas(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_blas_gets_its_threads_back(monkeypatch: pytest.MonkeyPatch) -> None:
     counts = [6]
-    monkeypatch.setattr(blas, "_thread_functions", lambda: (lambda: counts[-1], counts.append))
+    monkeypatch.setattr(blas, "thread_functions", lambda: (lambda: counts[-1], counts.append))
     with blas.single_threaded():
         assert counts[-1] == 1
         with blas.single_threaded():

@@ -16,6 +16,7 @@ import pytest
 from onnxgpu import InferenceSession
 from onnxgpu.providers.cpu import blas
 from onnxgpu.providers.cpu.array_module import NUMPY
+from onnxgpu.providers.cpu.openblas import thread_functions
 from onnxgpu.providers.cpu.threads import share
 from tests.models import model
 
@@ -73,7 +74,7 @@ RECURRENT = """g (float[3,1,200] x, float[1,512,200] w, float[1,512,128] r) => (
 
 @pytest.mark.skipif(not blas.can_limit_threads(), reason="this BLAS takes no thread count from onnxgpu")
 def test_products_within_operators_do_without_the_threads_of_the_blas(monkeypatch: pytest.MonkeyPatch) -> None:
-    counts, multiply, functions = [], np.matmul, blas._thread_functions()
+    counts, multiply, functions = [], np.matmul, thread_functions()
     assert functions is not None
     before = functions[0]()
 

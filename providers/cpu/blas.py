@@ -11,26 +11,21 @@ Where NumPy has another BLAS, whose thread count cannot be set this way, product
 
 from __future__ import annotations
 
-import ctypes
 import os
 import threading
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import cache
 from math import prod
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from onnxgpu.provider import Array
+from onnxgpu.providers.cpu.openblas import has_wide_kernels, thread_functions
 from onnxgpu.providers.cpu.threads import share
 
-_PREFIXES = ("scipy_openblas", "openblas")
-_SUFFIXES = ("64_", "")
 FEW_MULTIPLICATIONS = 8192
 """Up to so many in a product no BLAS takes more than one thread."""
-_SECONDS_A_MULTIPLICATION = 2.3e-11
+_SECONDS_A_MULTIPLICATION, _BY_WIDE_KERNELS = 2.3e-11, 1.2e-11
 _MULTIPLE = 16
 """Parts begin at multiples of this many rows or columns, whole tiles of the BLAS's inner kernel."""
 
@@ -41,12 +36,12 @@ _before = 1
 
 def can_limit_threads() -> bool:
     """True if the BLAS that NumPy uses takes its thread count from here."""
-    return _thread_functions() is not None
+    return thread_functions() is not None
 
 
 def matmul(a: Array, b: Array, out: Array) -> None:
     """out = a @ b for arrays of two or more axes; batch axes broadcast."""
-    if _thread_functions() is None:
+    if thread_functions() is None:
         np.matmul(a, b, out=out)
         return
     with single_threaded():
@@ -55,7 +50,13 @@ def matmul(a: Array, b: Array, out: Array) -> None:
 
 def product_seconds(multiplications: int) -> float:
     """The time that so many take on one core, about."""
-    return _SECONDS_A_MULTIPLICATION * multiplications
+    return seconds_a_multiplication() * multiplications
+
+
+@cache
+def seconds_a_multiplication() -> float:
+    """The time that one of many takes on one core, in float32, about."""
+    return _BY_WIDE_KERNELS if has_wide_kernels() else _SECONDS_A_MULTIPLICATION
 
 
 def _shared(a: Array, b: Array, out: Array) -> None:
@@ -103,7 +104,7 @@ def single_threaded() -> AbstractContextManager[None]:
 def limit_threads() -> None:
     """The BLAS works with one thread a call until `restore_threads` was called as often."""
     global _users, _before
-    functions = _thread_functions()
+    functions = thread_functions()
     if functions is not None:
         with _lock:
             if _users == 0:
@@ -115,7 +116,7 @@ def limit_threads() -> None:
 def restore_threads() -> None:
     """The end of one `limit_threads`."""
     global _users
-    functions = _thread_functions()
+    functions = thread_functions()
     if functions is not None:
         with _lock:
             _users -= 1
@@ -126,7 +127,7 @@ def restore_threads() -> None:
 def _start_anew() -> None:
     """In a forked child no thread is in the middle of a product."""
     global _lock, _users
-    functions = _thread_functions() if _users else None
+    functions = thread_functions() if _users else None
     _lock, _users = threading.Lock(), 0
     if functions is not None:
         functions[1](_before)
@@ -134,30 +135,3 @@ def _start_anew() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_start_anew)
-
-
-@cache
-def _thread_functions() -> tuple[Callable[[], int], Callable[[int], Any]] | None:
-    """What reads and sets the thread count of the OpenBLAS that is loaded in this process; None if there is none or more than one."""
-    libraries = _loaded_libraries()
-    if len(libraries) != 1:
-        return None
-    library = ctypes.PyDLL(libraries[0])
-    for prefix in _PREFIXES:
-        for suffix in _SUFFIXES:
-            get = getattr(library, f"{prefix}_get_num_threads{suffix}", None)
-            set_count = getattr(library, f"{prefix}_set_num_threads{suffix}", None)
-            if get is not None and set_count is not None:
-                return get, set_count
-    return None
-
-
-def _loaded_libraries() -> list[str]:
-    """OpenBLAS libraries that NumPy loaded: those in its own wheel, or else those mapped into the process."""
-    try:
-        lines = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return []
-    mapped = {line.split(maxsplit=5)[5] for line in lines if "openblas" in line.rpartition("/")[2]}
-    own = {path for path in mapped if "numpy" in Path(path).parent.name}
-    return sorted(own or mapped)

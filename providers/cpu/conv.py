@@ -11,9 +11,10 @@ from onnxgpu.errors import InvalidArgument
 from onnxgpu.provider import Array, Call, Operation, Spec, Value, ValueInfo
 from onnxgpu.providers.array_ops.specs import broadcast_shapes
 from onnxgpu.providers.cpu.conv_batched import Batched
-from onnxgpu.providers.cpu.conv_dense import Gathered, Pointwise
 from onnxgpu.providers.cpu.conv_depthwise import Banded
+from onnxgpu.providers.cpu.conv_gathered import Gathered
 from onnxgpu.providers.cpu.conv_interleaved import Interleaved
+from onnxgpu.providers.cpu.conv_pointwise import Pointwise
 from onnxgpu.providers.cpu.conv_problem import Method, Problem
 from onnxgpu.providers.cpu.conv_shifted import Shifted
 from onnxgpu.providers.cpu.conv_taps import Taken
@@ -135,7 +136,8 @@ class Conv:
     def calls(self, inputs: Sequence[Value], outputs: Sequence[Spec]) -> Sequence[Call] | None:
         """See `onnxgpu.provider.InlineKernel`."""
         is_broadcast = outputs[0].shape != self._convolved(inputs)
-        return traced_launch(self, inputs, outputs) if not is_broadcast and isinstance(self._method(inputs), Taken) else None
+        method = self._method(inputs)
+        return traced_launch(self, inputs, outputs) if isinstance(method, Taken) and method.is_short and not is_broadcast else None
 
     def workspace(self, inputs: Sequence[Value]) -> int:
         """What the method needs to gather columns of a few rows."""

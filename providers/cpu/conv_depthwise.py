@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from onnxgpu.provider import Array
+from onnxgpu.providers.cpu.blas import seconds_a_multiplication
 from onnxgpu.providers.cpu.conv_problem import Problem
 from onnxgpu.providers.cpu.epilogue import Epilogue
 from onnxgpu.providers.cpu.threads import scratch, share
@@ -24,6 +25,11 @@ from onnxgpu.providers.cpu.threads import scratch, share
 _STRIP = 16
 _BLOCK_ELEMENTS = 1 << 19
 _LARGEST_PRODUCT = 250_000
+_SECONDS_A_CHANNEL, _SECONDS_A_COPY = 1.2e-7, 5e-10
+_SECONDS_A_WEIGHT = 2e-10
+"""Banded matrices are large, and no longer in cache when a model comes to them again."""
+_THIN = 1.6
+"""How many times as long as in a large product a multiplication takes in a product as thin as these."""
 
 
 class Banded:
@@ -40,8 +46,11 @@ class Banded:
         self._width = (self._strips - 1) * self._strip * p.columns.stride + self._run
         self._height = self._tile_height()
         self.layout = f"banded {self._strip} {self._run}"
-        self.cost = p.channels * (3e-7 + 1.2e-9 * p.rows.output * self._strips * self._depth)
-        """Seconds an image on one core, by the number of products and of gathered elements."""
+        gathered = p.rows.output * self._strips * self._depth
+        multiplication = _THIN * seconds_a_multiplication()
+        self.cost = p.channels * (_SECONDS_A_CHANNEL + gathered * (_SECONDS_A_COPY + multiplication * self._strip))
+        self.cost += p.channels * self._depth * self._strip * _SECONDS_A_WEIGHT
+        """Seconds an image on one core, by the number of products, of gathered elements, of multiplications and of weights."""
 
     def _tile_height(self) -> int:
         p = self._problem

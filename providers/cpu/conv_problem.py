@@ -29,6 +29,11 @@ class Problem:
         """Output positions of one image."""
         return self.rows.output * self.columns.output
 
+    @property
+    def multiplications(self) -> int:
+        """How many numbers are multiplied for all images."""
+        return self.batch * self.maps * self.channels // self.groups * self.rows.kernel * self.columns.kernel * self.pixels
+
 
 class Method(Protocol):
     """One way to compute a convolution of given shapes."""

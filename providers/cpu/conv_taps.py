@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from onnxgpu.provider import Array
+from onnxgpu.providers.cpu.blas import FEW_MULTIPLICATIONS, matmul
+from onnxgpu.providers.cpu.conv_pointwise import Pointwise
 from onnxgpu.providers.cpu.conv_problem import Problem
 from onnxgpu.providers.cpu.epilogue import Epilogue
 from onnxgpu.providers.cpu.taps import PADDING, tap_positions
@@ -30,12 +32,15 @@ class Taken:
         self._nowhere = channels * pixels
         self._has_padding = bool((table == PADDING).any())
         starts = np.arange(channels).reshape(-1, 1, 1) * pixels
+        self.is_short = p.multiplications <= FEW_MULTIPLICATIONS
+        """Whether NumPy's calls are all there is to it."""
         self._positions = np.where(table == PADDING, self._nowhere, starts + table).reshape(-1, p.pixels)
 
     @staticmethod
     def suits(p: Problem) -> bool:
-        """True for few taps."""
-        return 0 < p.batch * p.channels * p.rows.kernel * p.columns.kernel * p.pixels <= _MOST_TAPS
+        """True for few taps, unless they lie in order and there is something to multiply."""
+        taps = p.batch * p.channels * p.rows.kernel * p.columns.kernel * p.pixels
+        return 0 < taps <= _MOST_TAPS and (p.batch > 1 or not Pointwise.suits(p) or p.multiplications <= FEW_MULTIPLICATIONS)
 
     def laid_out(self, weights: Array) -> Array:
         """See `conv_problem.Method`."""
@@ -51,13 +56,13 @@ class Taken:
             images = np.concatenate([images, np.zeros((p.batch * p.groups, 1), p.dtype)], axis=1)
         columns = np.take(images, self._positions, axis=1, mode="wrap")
         depth = len(self._positions)
-        if len(images) == 1:
+        if self.is_short and len(images) == 1:
             np.dot(weights.reshape(p.maps, depth), columns.reshape(depth, p.pixels), out=y.reshape(p.maps, p.pixels))
         else:
-            np.matmul(
+            (np.matmul if self.is_short else matmul)(
                 weights.reshape(p.groups, p.maps // p.groups, depth),
                 columns.reshape(p.batch, p.groups, depth, p.pixels),
-                out=y.reshape(p.batch, p.groups, p.maps // p.groups, p.pixels),
+                y.reshape(p.batch, p.groups, p.maps // p.groups, p.pixels),
             )
         rows = (p.batch * p.maps, p.pixels)
         epilogue.apply(

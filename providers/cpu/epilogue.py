@@ -16,6 +16,8 @@ _ARGUMENTS = {"Clip": 2, "LeakyRelu": 1, "HardSigmoid": 2, "QuickGelu": 1}
 _PLAIN = ("Relu", "Sigmoid", "HardSwish", "Silu", "Tanh", "Gelu", "GeluTanh")
 _COST = {"Relu": 2, "Clip": 2, "": 0}
 _SECONDS_A_PASS = 1.5e-10
+_LARGE_BLOCK = 4 * BLOCK
+"""Elements of one block where nothing but the block is in cache. Fewer and longer calls share the interpreter lock better."""
 
 
 class Epilogue:
@@ -39,6 +41,7 @@ class Epilogue:
         given = (attributes.get("activation_alpha", default[0]), attributes.get("activation_beta", default[1]))
         arguments = [f"={float(argument)!r}" for argument in given[: _ARGUMENTS.get(self.activation, 0)]]
         self._expression = Expression([" ".join((self.activation, "0", *arguments))]) if self.activation else None
+        self._takes_memory = _COST.get(self.activation, 10) > 2
 
     def seconds(self, elements: int, bias: Array | None, residual: Array | None) -> float:
         """Estimated time on one core."""
@@ -71,7 +74,7 @@ class Epilogue:
 
     def apply_here(self, block: Array, bias: Array | None, residual: Array | None) -> None:
         """`apply` in the calling thread alone, for callers that share the work themselves."""
-        height = max(1, BLOCK // block.shape[1])
+        height = max(1, (BLOCK if self._takes_memory else _LARGE_BLOCK) // block.shape[1])
         for row in range(0, block.shape[0], height):
             piece = block[row : row + height]
             if bias is not None:

@@ -32,17 +32,22 @@ RangeFunction = Callable[[int, int], None]
 _Job = tuple[RangeFunction, "deque[tuple[int, int]]", "SimpleQueue[BaseException | None]", RunSettings]
 
 MOST_THREADS = 8
-WORTH_SPLITTING = 2_000_000
+WORTH_SPLITTING = 500_000
 """Elements read or written from which work is shared.
 
-Handing work over takes 20 to 70 µs, and after each NumPy call the two threads contend for the interpreter lock: pieces made of
-calls shorter than about 100 µs run no faster on two cores than on one.
+Handing work over takes 20 to 70 µs, and after each NumPy call the two threads contend for the interpreter lock: a thread that waits for it
+sleeps, and is woken too late where the other one makes many short calls. So parts are few, of few and long calls.
 """
-WORTH_SECONDS = 300e-6
-"""The same for work whose single calls are long, by its estimated time on one core. In paired runs, a sum of 0.2 ms took half as long
-again on two cores: waking a core takes a good part of it, and what it reads lies in the other core's cache."""
+WORTH_SECONDS = 200e-6
+"""The same for work whose single calls are long, by its estimated time on one core. Waking a core takes a good part of it, and what it
+reads lies in the other core's cache: in paired runs of whole models 150 µs was no better than 200, and 70 worse than 300."""
+_LONG_SECONDS = 4e-3
+"""Estimated seconds from which there are more parts than threads, lest one waits for a slower one. Each part costs some 15 µs."""
 BLOCK = 1 << 17
 """Elements of one block: a few blocks of float32 lie in the second- and third-level cache, and NumPy's call overhead is small beside it."""
+
+_LINE = 64
+"""Bytes of a cache line."""
 
 
 class _Workers:
@@ -168,7 +173,7 @@ def share(function: RangeFunction, count: int, elements: int = 0, *, seconds: fl
             if _workers is None:
                 _workers = _Workers()
             workers = _workers
-    pieces = min(count, thread_count() * (2 if seconds > 2 * WORTH_SECONDS else 1))
+    pieces = min(count, thread_count() * (2 if seconds > _LONG_SECONDS else 1))
     ends = [count * i // pieces for i in range(pieces + 1)]
     workers.run(function, deque(pairwise(ends)))
 
@@ -179,5 +184,7 @@ def scratch(count: int, dtype: np.dtype, slot: int = 0) -> Array:
     buffers: dict[int, Array] = _local.__dict__.setdefault("buffers", {})
     buffer = buffers.get(slot)
     if buffer is None or buffer.nbytes < wanted:
-        buffer = buffers[slot] = np.empty(max(wanted, BLOCK * 4), np.uint8)
+        whole = np.empty(max(wanted, BLOCK * 4) + _LINE, np.uint8)
+        start = -whole.ctypes.data % _LINE
+        buffer = buffers[slot] = whole[start : len(whole) - _LINE + start]
     return buffer[:wanted].view(dtype)
