@@ -14,7 +14,7 @@ from onnxgpu.errors import InvalidArgument, InvalidGraph
 from onnxgpu.provider import Claim, Operation, ValueInfo
 from onnxgpu.providers.cpu import blas, conv_interleaved, threads
 from onnxgpu.providers.cpu.blocks import collapsed
-from onnxgpu.providers.cpu.conv import Conv, method_for
+from onnxgpu.providers.cpu.conv import Conv
 from onnxgpu.providers.cpu.conv_depthwise import Banded
 from onnxgpu.providers.cpu.conv_interleaved import Interleaved
 from onnxgpu.providers.cpu.conv_problem import Problem
@@ -87,25 +87,6 @@ def test_constant_inputs(case: Case, shapes: bool) -> None:
     claim = claimed(case.operator, case.inputs, dict(case.attributes), case.domain, case.opset, range(1, len(case.inputs)), shapes)
     with np.errstate(all="ignore"):
         assert_same([run(claim, case.inputs)], expected_outputs(case), case.rtol, case.atol)
-
-
-@pytest.mark.parametrize(
-    ("shape", "window", "group", "stride", "name"),
-    [
-        ((64, 56, 56), (64, 3, 3), 1, 1, "Gathered"),
-        ((64, 56, 56), (64, 1, 1), 1, 1, "Pointwise"),
-        ((144, 56, 56), (144, 3, 3), 144, 1, "Shifted"),
-        ((144, 56, 56), (144, 3, 3), 144, 2, "Interleaved"),
-        ((384, 14, 14), (384, 3, 3), 384, 1, "Interleaved"),
-        ((192, 28, 28), (192, 7, 7), 192, 1, "Banded"),
-    ],
-)
-def test_method_by_shape(shape: tuple[int, int, int], window: tuple[int, int, int], group: int, stride: int, name: str) -> None:
-    pad = window[1] // 2
-    rows, columns = windows({"strides": (stride,) * 2, "pads": (pad,) * 4}, window[1:]).axes(shape[1:])
-    method = method_for(Problem(1, shape[0], window[0], group, rows, columns, np.dtype(np.float32)))
-    assert type(method).__name__ == name
-    assert method.workspace < 4 << 20
 
 
 def test_conv_drops_the_original_weights() -> None:

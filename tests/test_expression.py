@@ -141,10 +141,12 @@ def test_scratch_memory_is_taken_only_while_an_input_is_still_read() -> None:
 
 def test_large_results_are_left_to_blocks() -> None:
     expression = Expression(["Add 0 1", "Relu %0"])
-    large, empty = (Spec(shape, np.dtype(np.float32)) for shape in ((1000, 1000), (0, 4)))
+    large, medium, empty = (Spec(shape, np.dtype(np.float32)) for shape in ((1000, 1000), (600, 600), (0, 4)))
     assert expression.calls([large, large], large) is None
     assert expression.calls([empty, empty], empty) is None
-    assert len(Expression(["Add 0 1"]).calls([large, large], large) or ()) == 1
+    assert expression.calls([medium, medium], medium) is None
+    assert len(Expression(["Add 0 1"]).calls([medium, medium], medium) or ()) == 1
+    assert Expression(["Add 0 1"]).calls([large, large], large) is None
 
 
 def test_the_sign_of_a_constant_zero_is_kept() -> None:
