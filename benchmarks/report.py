@@ -17,6 +17,9 @@ WIDTH_OF_FILES = 140
 """Characters a line of a table may have where the output is no terminal."""
 _DISTRIBUTIONS = ("onnxgpu", "onnxruntime", "onnx", "onnx-ir", "numpy", "ml_dtypes")
 
+_VECTORS = {"avx512f": "AVX-512", "avx2": "AVX2"}
+"""Linux's name of what a processor can → how the widest of these is shown."""
+
 Result = Mapping[str, Any]
 
 
@@ -48,8 +51,9 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         lines = []
-    named = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
-    return named or platform.processor() or "unknown processor"
+    said = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    named = said.get("model name") or platform.processor() or "unknown processor"
+    return named + next((f" with {text}" for flag, text in _VECTORS.items() if flag in said.get("flags", "").split()), "")
 
 
 def save_json(result: Result, path: Path) -> None:

@@ -18,6 +18,7 @@ from typing import Any, Self
 import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
+_NOT_PASSED_ON = ("PYTHONDONTWRITEBYTECODE", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -46,9 +47,10 @@ def cores() -> int:
 
 
 def child_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """This process's environment, in which children import onnxgpu from this checkout, and keep bytecode as installed packages have it."""
+    """This process's environment, in which children import onnxgpu from this checkout, keep bytecode as installed packages have it, and
+    compute with the kernels that NumPy's BLAS finds for the processor, as the other side's library does."""
     path = os.pathsep.join(p for p in (str(ROOT), os.environ.get("PYTHONPATH", "")) if p)
-    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    kept = {name: value for name, value in os.environ.items() if name not in _NOT_PASSED_ON}
     return {**kept, "PYTHONPATH": path, **(extra or {})}
 
 
