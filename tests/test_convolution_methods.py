@@ -9,6 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from onnxgpu.provider import RunSettings
 from onnxgpu.providers.cpu import conv_depthwise, threads
 from onnxgpu.providers.cpu.conv import method_for
 from onnxgpu.providers.cpu.conv_gathered import Gathered
@@ -17,6 +18,7 @@ from onnxgpu.providers.cpu.conv_taps import Taken
 from onnxgpu.providers.cpu.epilogue import Epilogue
 from onnxgpu.providers.cpu.finished_products import finished_product
 from onnxgpu.providers.cpu.geometry import windows
+from tests.threads import in_threads
 
 RANDOM = np.random.default_rng(5)
 
@@ -91,7 +93,7 @@ def test_gathered_columns_are_those_of_the_window(
     gathered._stacked, gathered._shares_maps = stacked, shares_maps and groups == 1
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(threads, "WORTH_SECONDS", 0.0)
-        patch.setattr(gathered, "_height", min(gathered._height, 3) if not gathered._shares_maps else rows.output)
+        patch.setattr(gathered, "_length", min(gathered._length, 3))
         for method in (gathered, Taken(problem)):
             y = np.full((batch, maps, rows.output, columns.output), 77, np.float32)
             method.run(x, method.laid_out(w), y, Epilogue({"activation": "Relu"}), b, z, None)
@@ -110,3 +112,23 @@ def test_products_are_finished_part_by_part(
     finished_product(a, b, out, Epilogue({"activation": "Relu"}), bias, residual)
     expected = np.maximum(a @ b + bias + (0 if residual is None else residual), 0)
     np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_long_signal_is_gathered_piece_by_piece() -> None:
+    """Scratch memory stays with a thread, so it must not grow with the input."""
+    rows, columns = windows({"pads": (1, 1)}, (3,)).axes((50_000,))
+    problem = Problem(1, 64, 4, 1, rows, columns, np.dtype(np.float32))
+    x, w, y = array(1, 64, 1, 50_000), array(4, 64, 1, 3), np.empty((1, 4, 1, 50_000), np.float32)
+    sizes: list[int] = []
+
+    def convolve() -> None:
+        before = threads.apply(RunSettings(threads=1))
+        method = Gathered(problem)
+        method.run(x, method.laid_out(w), y, Epilogue({}), None, None, None)
+        sizes.extend(buffer.nbytes for buffer in threads._local.buffers.values())
+        threads.apply(before)
+
+    in_threads(lambda _: convolve(), [None])
+    assert sum(sizes) < x.nbytes
+    expected = sum(w[0, :, 0, tap] @ x[0, :, 0, 998 + tap : 1498 + tap] for tap in range(3))
+    np.testing.assert_allclose(y[0, 0, 0, 999:1499], expected, rtol=1e-3, atol=1e-3)

@@ -13,9 +13,10 @@ each other and against plain im2col, flat shifted GEMM (kn2row) and Winograd F(4
 residual network: `rows` was the fastest on maps from 14x14 up, `columns` on 7x7; Winograd's transforms cost in NumPy
 what its products save.
 
-Threads share output rows, each with a gathered tile of its own; of maps of few pixels, where products over a part of them are too
-thin, they share the channels of the output, and one thread gathers. What is gathered comes in one long copy out of a padded input: a
-thread that makes many short calls hardly ever leaves the interpreter lock to another one.
+Threads share output rows (of a single row its columns), each with a gathered tile of its own; of maps of few pixels, where
+products over a part of them are too thin, they share the channels of the output, and one thread gathers. What is gathered
+comes in one long copy out of a padded input: a thread that makes many short calls hardly ever leaves the interpreter lock to
+another one.
 """
 
 from __future__ import annotations
@@ -30,10 +31,11 @@ from onnxgpu.provider import Array
 from onnxgpu.providers.cpu.blas import product_seconds, single_threaded
 from onnxgpu.providers.cpu.conv_problem import Problem
 from onnxgpu.providers.cpu.epilogue import Epilogue
+from onnxgpu.providers.cpu.geometry import Axis
 from onnxgpu.providers.cpu.threads import scratch, share
 
-_TILE_ELEMENTS = 1 << 19
-_SMALL_MAP, _FEW_PIXELS, _FEW_ROWS, _LONG_ROW = 100, 256, 8, 28
+_TILE_ELEMENTS, _LEAST_PIXELS = 1 << 19, 256
+_SMALL_MAP, _FEW_PIXELS, _LONG_ROW = 100, 256, 28
 _SECONDS_A_COPY = 5e-10
 _PADDED, _GATHERED, _STACKED, _ADDEND = 1, 2, 3, 4
 """Slots of scratch memory."""
@@ -52,20 +54,21 @@ class Gathered:
         self._stacked = p.rows.kernel > 1 and (
             p.pixels <= _SMALL_MAP or p.rows.kernel * p.columns.kernel * p.channels < 1.5 * (p.rows.kernel - 1) * p.maps
         )
-        self._shares_maps = p.groups == 1 and (p.pixels <= _FEW_PIXELS or p.rows.output < _FEW_ROWS)
-        self._height = self._tile_height()
-        self._width = (p.columns.output - 1) * p.columns.stride + (p.columns.kernel - 1) * p.columns.dilation + 1
+        self._shares_maps = p.groups == 1 and p.pixels <= _FEW_PIXELS
+        self._tiles_columns = p.rows.output == 1
+        self._length = self._tile_length()
         self._is_padded = any((p.rows.before, p.rows.after, p.columns.before, p.columns.after))
         copies = p.columns.kernel * (p.rows.kernel if self._stacked else len(self._phases)) + self._is_padded
         self._gather_seconds = _SECONDS_A_COPY * copies * p.channels * p.pixels
 
-    def _tile_height(self) -> int:
+    def _tile_length(self) -> int:
+        """How many rows of the output, or columns of a single row, are worked on at a time."""
         p = self._problem
+        count, width = (p.columns.output, 1) if self._tiles_columns else (p.rows.output, p.columns.output)
         depth = len(self._phases) * p.channels * p.columns.kernel * (p.rows.kernel if self._stacked else 1)
-        height = _TILE_ELEMENTS // max(1, depth * p.columns.output)
-        least = max(2 * self._reach, 256 // p.columns.output, 1)
-        tiles = max(1, -(-p.rows.output // max(height, least)))
-        return -(-p.rows.output // tiles)
+        least = max(1, _LEAST_PIXELS // width, 0 if self._tiles_columns else 2 * self._reach)
+        tiles = max(1, -(-count // max(_TILE_ELEMENTS // max(1, depth * width), least)))
+        return -(-count // tiles)
 
     def laid_out(self, weights: Array) -> Array:
         """(groups, maps/groups, kh, kw·channels/groups)."""
@@ -91,71 +94,74 @@ class Gathered:
             self._multiply(weights[:, maps], taps, out[:, maps, columns])
             epilogue.apply_here(flat[maps, columns], None if bias is None else bias[maps], None if added is None else added[maps, columns])
 
-        def rows(first: int, last: int) -> None:
-            for start in range(first, last, self._height):
-                stop = min(start + self._height, last)
-                taps = self._gather(image, start, stop - start)
-                finish(taps, slice(start * p.columns.output, stop * p.columns.output), slice(None))
+        def tiles(first: int, last: int) -> None:
+            for start in range(first, last, self._length):
+                stop = min(start + self._length, last)
+                if self._tiles_columns:
+                    finish(self._gather(image, (0, 1), (start, stop)), slice(start, stop), slice(None))
+                else:
+                    taps = self._gather(image, (start, stop), (0, p.columns.output))
+                    finish(taps, slice(start * p.columns.output, stop * p.columns.output), slice(None))
 
-        if not self._shares_maps:
-            share(rows, p.rows.output, seconds=seconds + self._gather_seconds)
-            return
-        everything = self._gather(image, 0, p.rows.output)
-        share(lambda first, last: finish(everything, slice(None), slice(first, last)), p.maps, seconds=seconds)
+        if self._shares_maps:
+            everything = self._gather(image, (0, p.rows.output), (0, p.columns.output))
+            share(lambda first, last: finish(everything, slice(None), slice(first, last)), p.maps, seconds=seconds)
+        else:
+            share(tiles, p.columns.output if self._tiles_columns else p.rows.output, seconds=seconds + self._gather_seconds)
 
-    def _gather(self, image: Array, start: int, height: int) -> list[Array]:
-        """For each tap row of the window, or for all of them at once, its taps: (groups, taps, height·columns), in scratch memory."""
+    def _gather(self, image: Array, rows: tuple[int, int], columns: tuple[int, int]) -> list[Array]:
+        """The taps of some output rows and columns, (groups, taps, pixels) for each row of the window, or one for all of them.
+
+        They lie in scratch memory.
+        """
         p = self._problem
-        source, at = self._padded(image, start, height) if self._is_padded else (image, start * p.rows.stride * p.columns.size)
-        channels = p.channels // p.groups
-        width = source.shape[2]
-        down, right = p.rows.dilation * width, p.columns.dilation
-        plane = source.shape[1] * width
+        height, breadth = rows[1] - rows[0], columns[1] - columns[0]
+        source, at = self._padded(image, rows, columns), 0
+        if source is image:
+            at = rows[0] * p.rows.stride * p.columns.size + columns[0] * p.columns.stride
+        channels, width = p.channels // p.groups, source.shape[2]
+        down, right, plane = p.rows.dilation * width, p.columns.dilation, source.shape[1] * width
 
-        def views(offset: int, sizes: tuple[int, ...], steps: tuple[int, ...]) -> Array:
-            """(groups, *sizes, columns) of the source."""
-            steps = (channels * plane, *steps, p.columns.stride)
-            item = p.dtype.itemsize
-            shape = (p.groups, *sizes, p.columns.output)
-            view: Any = np.ndarray(shape, p.dtype, source, (at + offset) * item, tuple(step * item for step in steps))
-            return view
+        def view(offset: int, sizes: tuple[int, ...], steps: tuple[int, ...]) -> Array:
+            """(groups, *sizes, breadth) of the source."""
+            strides = tuple(step * p.dtype.itemsize for step in (channels * plane, *steps, p.columns.stride))
+            found: Any = np.ndarray((p.groups, *sizes, breadth), p.dtype, source, (at + offset) * p.dtype.itemsize, strides)
+            return found
 
-        if self._stacked and (self._reach == 0 or p.columns.output >= _LONG_ROW):
-            every = views(0, (p.rows.kernel, p.columns.kernel, channels, height), (down, right, plane, p.rows.stride * width))
-            stack = scratch(every.size, p.dtype, _GATHERED).reshape(every.shape)
+        if self._stacked and (self._reach == 0 or breadth >= _LONG_ROW):
+            every = view(0, (p.rows.kernel, p.columns.kernel, channels, height), (down, right, plane, p.rows.stride * width))
+            stack = scratch(every.size, p.dtype, _STACKED).reshape(every.shape)
             np.copyto(stack, every)
-            return [stack.reshape(p.groups, -1, height * p.columns.output)]
-        shape = (len(self._phases), p.groups, p.columns.kernel, channels, height + self._reach, p.columns.output)
+            return [stack.reshape(p.groups, -1, height * breadth)]
+        shape = (len(self._phases), p.groups, p.columns.kernel, channels, height + self._reach, breadth)
         gathered = scratch(prod(shape), p.dtype, _GATHERED).reshape(shape)
         offsets = [tap * p.rows.dilation for tap in range(p.rows.kernel)]
         for place, phase in enumerate(self._phases):
             reach = max(offset // p.rows.stride for offset in offsets if offset % p.rows.stride == phase)
-            wanted = views(phase * width, (p.columns.kernel, channels, height + reach), (right, plane, p.rows.stride * width))
+            wanted = view(phase * width, (p.columns.kernel, channels, height + reach), (right, plane, p.rows.stride * width))
             np.copyto(gathered[place][:, :, :, : height + reach], wanted)
         planes = gathered.reshape(len(self._phases), p.groups, p.columns.kernel * channels, -1)
-        starts = [(self._phases.index(o % p.rows.stride), o // p.rows.stride * p.columns.output) for o in offsets]
-        taps = [planes[place, :, :, first : first + height * p.columns.output] for place, first in starts]
+        starts = [(self._phases.index(o % p.rows.stride), o // p.rows.stride * breadth) for o in offsets]
+        taps = [planes[place, :, :, first : first + height * breadth] for place, first in starts]
         if not self._stacked:
             return taps
-        stack = scratch(p.rows.kernel * taps[0].size, p.dtype, _STACKED).reshape(p.groups, p.rows.kernel, -1, height * p.columns.output)
+        stack = scratch(p.rows.kernel * taps[0].size, p.dtype, _STACKED).reshape(p.groups, p.rows.kernel, -1, height * breadth)
         for i, tap in enumerate(taps):
             np.copyto(stack[:, i], tap)
-        return [stack.reshape(p.groups, -1, height * p.columns.output)]
+        return [stack.reshape(p.groups, -1, height * breadth)]
 
-    def _padded(self, image: Array, start: int, height: int) -> tuple[Array, int]:
-        """The padded input's rows from which `height` rows of the output from `start` on are gathered, and where they begin."""
+    def _padded(self, image: Array, rows: tuple[int, int], columns: tuple[int, int]) -> Array:
+        """What of the padded input the output's rows and columns depend on; `image` itself where nothing is padded."""
+        if not self._is_padded:
+            return image
         p = self._problem
-        depth = (height - 1) * p.rows.stride + (p.rows.kernel - 1) * p.rows.dilation + 1
-        padded = scratch(p.channels * depth * self._width, p.dtype, _PADDED).reshape(p.channels, depth, self._width)
-        top = start * p.rows.stride - p.rows.before
-        low, high = max(0, -top), max(0, min(depth, p.rows.size - top))
-        left = p.columns.before
-        right = min(self._width, left + p.columns.size)
-        if low or left or high < depth or right < self._width:
+        height, inside, lines = _reached(p.rows, *rows)
+        width, within, dots = _reached(p.columns, *columns)
+        padded = scratch(p.channels * height * width, p.dtype, _PADDED).reshape(p.channels, height, width)
+        if (inside, within) != (slice(0, height), slice(0, width)):
             padded.fill(0)
-        if low < high and left < right:
-            padded[:, low:high, left:right] = image[:, top + low : top + high, : right - left]
-        return padded, 0
+        padded[:, inside, within] = image[:, lines, dots]
+        return padded
 
     @staticmethod
     def _multiply(weights: Array, taps: Sequence[Array], out: Array) -> None:
@@ -167,6 +173,15 @@ class Gathered:
         for i, tap in enumerate(taps[1:], 1):
             _product(weights[:, :, i], tap, addend)
             np.add(out, addend, out=out)
+
+
+def _reached(axis: Axis, start: int, stop: int) -> tuple[int, slice, slice]:
+    """How many padded positions some outputs depend on, which of these lie in the input, and where in it."""
+    size = (stop - start - 1) * axis.stride + (axis.kernel - 1) * axis.dilation + 1
+    begin = start * axis.stride - axis.before
+    low = min(size, max(0, -begin))
+    high = max(low, min(size, axis.size - begin))
+    return size, slice(low, high), slice(begin + low, begin + high)
 
 
 def _product(a: Array, b: Array, out: Array) -> None:

@@ -41,10 +41,10 @@ def finished_product(a: Array, b: Array, out: Array, epilogue: Epilogue, bias: A
     def part(start: int, stop: int) -> None:
         piece = slice(start * _MULTIPLE, None if stop == count else stop * _MULTIPLE)
         index = (piece,) if by_rows else (slice(None), piece)
-        of_rows = bias if bias is None or not by_rows else bias[piece]
         target = out[index]
         np.matmul(a[piece] if by_rows else a, b if by_rows else b[:, piece], out=target)
-        epilogue.apply_here(target, of_rows, None if residual is None else residual[index])
+        added = bias[piece] if by_rows and bias is not None else bias
+        epilogue.apply_here(target, added, None if residual is None else residual[index])
 
     with single_threaded():
         share(part, count, seconds=product_seconds(out.size * depth) + epilogue.seconds(out.size, bias, residual))
