@@ -8,6 +8,7 @@ The exit status is 1 if a package fails or answers something else.
 
 `--cuda` has CUDA first in every session, on the emulated device unless `ONNXGPU_CUDA` says otherwise. `sessions` then tells for each how
 many nodes are on CUDA, how many belong to the host, and which CUDA refuses; a package with one of these fails.
+`--openvino` has OpenVINO first.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ TOLERANCE = {"boxes": 5e-3}
 """Largest max|a−b| / max|b| for numbers with this name; a box may shift by a pixel, since it is cut from a thresholded map."""
 DEFAULT_TOLERANCE = 1e-3
 ONNXRUNTIME = "onnxruntime>=1.23"
+OPENVINO_FIRST = {"ONNXGPU_PROVIDERS": "OpenVINOExecutionProvider,CPUExecutionProvider", "ONNXGPU_STRICT": "1"}
 EMULATED = "emulated"
 """The value of ONNXGPU_CUDA for the emulated device, whose seconds say nothing of a GPU: there nothing is done again."""
 
@@ -107,11 +109,14 @@ def _pip(python: Path, *arguments: str) -> None:
         raise SystemExit(f"pip could not install {' '.join(arguments)}: see above")
 
 
-def run_task(python: Path, package: str, module: str, limit: float, cuda: str | None = None) -> dict[str, Any]:
+def run_task(
+    python: Path, package: str, module: str, limit: float, cuda: str | None = None, variables: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """What the package answers with `module` as onnxruntime: `answer`, `seconds`, `sessions`.
 
     Args:
         cuda: the value of ONNXGPU_CUDA with which every session has CUDA first; None: sessions have the providers that the package names.
+        variables: more of the environment.
 
     Raises:
         PackageFault: it raised or took more than `limit` seconds.
@@ -120,7 +125,7 @@ def run_task(python: Path, package: str, module: str, limit: float, cuda: str | 
         out = Path(folder) / "answer.json"
         script = Path(__file__).with_name("package_tasks.py")
         command = [str(python), str(script), package, "--module", module, "--out", str(out)]
-        environment = child_environment()
+        environment = child_environment(variables)
         if cuda is not None:
             command += ["--cuda", "--repeat", "0" if cuda == EMULATED else "2"]
             environment |= {"ONNXGPU_CUDA": cuda, "ONNXGPU_STRICT": "1"}
@@ -175,11 +180,13 @@ def _short(value: Any) -> str:
     return text if len(text) <= 200 else f"{text[:200]}…"
 
 
-def compare_package(python: Path, package: str, module: str, limit: float, cuda: str | None = None) -> dict[str, Any]:
+def compare_package(
+    python: Path, package: str, module: str, limit: float, cuda: str | None = None, variables: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """Run one package with both modules: `same`, `differences`, the seconds of each, the `fault` if one failed, its `sessions` on CUDA."""
     try:
         theirs = run_task(python, package, "onnxruntime", limit)
-        ours = run_task(python, package, module, limit, cuda)
+        ours = run_task(python, package, module, limit, cuda, variables)
     except PackageFault as fault:
         seconds = dict.fromkeys(("seconds", "ours_seconds", "again_seconds", "ours_again_seconds"))
         return {"same": False, "differences": [], **seconds, "fault": str(fault), "sessions": []}
@@ -251,9 +258,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Run packages written for onnxruntime with onnxgpu in its place.")
     parser.add_argument("--only", default="", help=f"comma-separated names out of {', '.join(PACKAGES)}")
     parser.add_argument("--module", default="onnxgpu", help="the stand-in; `onnxruntime` checks the script itself")
-    parser.add_argument(
+    first = parser.add_mutually_exclusive_group()
+    first.add_argument(
         "--cuda", action="store_true", help="CUDA first in every session; on the emulated device, unless ONNXGPU_CUDA is set"
     )
+    first.add_argument("--openvino", action="store_true", help="OpenVINO first in every session")
     parser.add_argument("--venv", type=Path, help="virtual environment to use or make; without it a temporary one")
     parser.add_argument("--no-install", action="store_true", help="the environment has everything already")
     parser.add_argument("--limit", type=float, default=600.0, help="most seconds for one package (default: %(default)s)")
@@ -264,14 +273,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"unknown package {', '.join(unknown)}; known: {', '.join(PACKAGES)}")
     if options.no_install and options.venv is None:
         parser.error("--no-install needs --venv")
-    if options.cuda and options.module != "onnxgpu":
-        parser.error("--cuda needs --module onnxgpu")
+    if (options.cuda or options.openvino) and options.module != "onnxgpu":
+        parser.error("--cuda and --openvino need --module onnxgpu")
     cuda = os.environ.get("ONNXGPU_CUDA", EMULATED) if options.cuda else None
-    extra = None if cuda is None else "emulator" if cuda == EMULATED else "cuda13"
+    extra = "openvino" if options.openvino else None if cuda is None else "emulator" if cuda == EMULATED else "cuda13"
+    variables = OPENVINO_FIRST if options.openvino else None
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.venv or Path(temporary) / "venv"
         python = folder.resolve() / "bin" / "python" if options.no_install else install(folder.resolve(), names, extra)
-        results = {name: compare_package(python, name, options.module, options.limit, cuda) for name in names}
+        results = {name: compare_package(python, name, options.module, options.limit, cuda, variables) for name in names}
     show(results, options.module)
     if options.cuda:
         show_sessions(results)
