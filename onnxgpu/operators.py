@@ -25,10 +25,11 @@ import inspect
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from typing import Any, TypeVar
 
 from onnxgpu.array_module import is_numpy
+from onnxgpu.computed_once import computed_once
 from onnxgpu.dtypes import name_of
 from onnxgpu.provider import Array, Call, Claim, Operation, Refusal, Spec, Subgraph, Value
 from onnxgpu.tracing import traced_calls, traced_views
@@ -74,7 +75,7 @@ class Entry:
     deterministic: bool
     alone: bool
 
-    @cached_property
+    @computed_once
     def parameters(self) -> Parameters:
         """What the implementation's signature says (read when first asked for: there are hundreds of operators)."""
         return _parameters(self.implementation)

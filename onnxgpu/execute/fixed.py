@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from types import TracebackType
 from typing import Any
 
+from onnxgpu.computed_once import computed_once
 from onnxgpu.errors import OutOfMemory
 from onnxgpu.execute.loop import Frame, byte_spec, pausing, run_steps, step_error
 from onnxgpu.execute.memory import Layout, StepMemory, lay_out, step_memory
@@ -58,7 +59,7 @@ class FixedPlan:
     recorded: Plan
     sources: dict[tuple[frozenset[int], Variant], Source] = field(default_factory=dict)
 
-    @cached_property
+    @computed_once
     def fresh_slots(self) -> frozenset[int]:
         """Slots whose memory is known beforehand and new in every run: the caller gets it."""
         return frozenset(
@@ -69,13 +70,13 @@ class FixedPlan:
             if slot != DISCARD and slot not in self.layout.offsets and slot not in self.record.static
         )
 
-    @cached_property
+    @computed_once
     def transferred_slots(self) -> frozenset[int]:
         """Slots of tensors that a transfer copies: it can copy them into memory that the caller gives."""
         slots = (step.outputs[0] for step in self.plan.steps if step.is_transfer)
         return frozenset(slot for slot in slots if slot in self.record.kinds and slot not in self.record.static)
 
-    @cached_property
+    @computed_once
     def later_slots(self) -> frozenset[int]:
         """Slots of tensors on their way to the caller alone, so that one wait at the end is enough for all of them."""
         if self.is_body:
@@ -85,13 +86,13 @@ class FixedPlan:
         to_host = (step.outputs[0] for step in self.plan.steps if isinstance(step.kernel, TransferKernel) and step.kernel.to_host)
         return frozenset(slot for slot in to_host if slot in self.transferred_slots and slot not in read and counts[slot] == 1)
 
-    @cached_property
+    @computed_once
     def settling(self) -> tuple[Provider, ...]:
         """Providers that `later_slots` come from."""
         found = {id(step.provider): step.provider for step in self.plan.steps if step.outputs[0] in self.later_slots}
         return tuple(found.values())
 
-    @cached_property
+    @computed_once
     def left_on_devices(self) -> tuple[int, ...]:
         """Positions of inputs that lie on devices."""
         slots = self.plan.slots
@@ -102,12 +103,12 @@ class FixedPlan:
         outputs, slots = self.plan.outputs, self.plan.slots
         return tuple(p for p in given if outputs[p] in self.fresh_slots and slots[outputs[p]].place != HOST)
 
-    @cached_property
+    @computed_once
     def repeatable(self) -> frozenset[int]:
         """Positions of steps whose launches may be the same in every run."""
         return may_repeat(self.plan, self.memory, self.skipped)
 
-    @cached_property
+    @computed_once
     def recording(self) -> tuple[Provider, ...]:
         """Providers that may record some of them, one for each kind of recording."""
         providers = [self.plan.steps[position].provider for position in self.repeatable]
@@ -123,7 +124,7 @@ class FixedPlan:
         """True for a copy of an input into memory that waits for it from the start of the run; a body is run again at once."""
         return step.is_transfer and not self.is_body and step.inputs[0] in self.plan.inputs and step.outputs[0] in made
 
-    @cached_property
+    @computed_once
     def is_inlined(self) -> bool:
         """True if nothing is launched: every step is calls, or is skipped."""
         return all(
