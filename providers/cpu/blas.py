@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import cache
 from math import prod
@@ -71,16 +72,20 @@ def _shared(a: Array, b: Array, out: Array) -> None:
             np.matmul(a, b, out=out)
         return
     across = columns >= rows
-    count = (columns if across else rows) // _MULTIPLE
 
-    def part(start: int, stop: int) -> None:
-        piece = slice(start * _MULTIPLE, None if stop == count else stop * _MULTIPLE)
+    def part(piece: slice) -> None:
         if across:
             np.matmul(a, b[..., piece], out=out[..., piece])
         else:
             np.matmul(a[..., piece, :], b, out=out[..., piece, :])
 
-    share(part, max(1, count), seconds=seconds)
+    share_pieces(part, columns if across else rows, seconds)
+
+
+def share_pieces(function: Callable[[slice], None], length: int, seconds: float) -> None:
+    """Call `function` with pieces of a product's rows or columns, of whole tiles of the BLAS's inner kernel; see `threads.share`."""
+    count = max(1, length // _MULTIPLE)
+    share(lambda start, stop: function(slice(start * _MULTIPLE, None if stop == count else stop * _MULTIPLE)), count, seconds=seconds)
 
 
 class _SingleThreaded:

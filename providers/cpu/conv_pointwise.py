@@ -42,7 +42,7 @@ class Pointwise:
             image = x[n]
             if self._strided:
                 assert workspace is not None
-                picked = _taken(workspace, (p.channels, p.rows.output, p.columns.output), p.dtype)
+                picked: Any = np.ndarray((p.channels, p.rows.output, p.columns.output), p.dtype, workspace)
                 np.copyto(picked, image[:, :: p.rows.stride, :: p.columns.stride])
                 image = picked
             out = y[n].reshape(p.maps, p.pixels)
@@ -52,8 +52,3 @@ class Pointwise:
             else:
                 matmul(matrix, image.reshape(p.groups, -1, p.pixels), y[n].reshape(p.groups, -1, p.pixels))
                 epilogue.apply(out, bias, added)
-
-
-def _taken(memory: Array, shape: tuple[int, ...], dtype: np.dtype) -> Array:
-    array: Any = np.ndarray(shape, dtype, memory)
-    return array

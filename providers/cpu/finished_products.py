@@ -9,12 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from onnxgpu.provider import Array
-from onnxgpu.providers.cpu.blas import can_limit_threads, product_seconds, single_threaded
+from onnxgpu.providers.cpu.blas import can_limit_threads, product_seconds, share_pieces, single_threaded
 from onnxgpu.providers.cpu.epilogue import Epilogue
-from onnxgpu.providers.cpu.threads import share
 
-_MULTIPLE = 16
-"""Parts begin at multiples of this many rows or columns, whole tiles of the BLAS's inner kernel."""
 _FEW_SUMMANDS, _MANY_ROWS = 128, 96
 
 
@@ -36,15 +33,14 @@ def finished_product(a: Array, b: Array, out: Array, epilogue: Epilogue, bias: A
     rows, columns = out.shape
     depth = a.shape[1]
     by_rows = rows > columns or (depth <= _FEW_SUMMANDS and rows >= _MANY_ROWS)
-    count = max(1, (rows if by_rows else columns) // _MULTIPLE)
 
-    def part(start: int, stop: int) -> None:
-        piece = slice(start * _MULTIPLE, None if stop == count else stop * _MULTIPLE)
+    def part(piece: slice) -> None:
         index = (piece,) if by_rows else (slice(None), piece)
         target = out[index]
         np.matmul(a[piece] if by_rows else a, b if by_rows else b[:, piece], out=target)
         added = bias[piece] if by_rows and bias is not None else bias
         epilogue.apply_here(target, added, None if residual is None else residual[index])
 
+    seconds = product_seconds(out.size * depth) + epilogue.seconds(out.size, bias, residual)
     with single_threaded():
-        share(part, count, seconds=product_seconds(out.size * depth) + epilogue.seconds(out.size, bias, residual))
+        share_pieces(part, rows if by_rows else columns, seconds)

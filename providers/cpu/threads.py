@@ -40,7 +40,7 @@ sleeps, and is woken too late where the other one makes many short calls. So par
 """
 WORTH_SECONDS = 200e-6
 """The same for work whose single calls are long, by its estimated time on one core. Waking a core takes a good part of it, and what it
-reads lies in the other core's cache: in paired runs of whole models 150 µs was no better than 200, and 70 worse than 300."""
+reads lies in the other core's cache: in paired runs of whole models 140 µs was no better than 200, and 70 worse than 300."""
 _LONG_SECONDS = 4e-3
 """Estimated seconds from which there are more parts than threads, lest one waits for a slower one. Each part costs some 15 µs."""
 BLOCK = 1 << 17
