@@ -110,14 +110,17 @@ class Function:
     def __init__(self, kernel: Any, name: str, signature: str) -> None:
         self._kernel, self._name, self._signature = kernel, name, signature
         self._address = kernel.kernel.ptr
-        self._launch, self._stream = cupy().cuda.driver.launchKernel, cupy().cuda.get_current_stream
+        self._driver, self._stream = cupy().cuda.driver, cupy().cuda.get_current_stream
         self._convert = tuple(_CONVERSIONS[letter] for letter in signature)
+        self._at_once: dict[int, int] = {}
         self._idle: list[_Arguments] = []
 
-    def launch(self, blocks: int | tuple[int, ...], threads: int | tuple[int, ...], *arguments: Any, shared: int = 0) -> None:
+    def launch(
+        self, blocks: int | tuple[int, ...], threads: int | tuple[int, ...], *arguments: Any, shared: int = 0, is_cooperative: bool = False
+    ) -> None:
         """Launch; arrays and None go to pointers, NumPy's arrays to structures, numbers to the declared type.
 
-        Nothing is launched for no blocks.
+        Nothing is launched for no blocks. The blocks of a cooperative launch all run at once: see `blocks_at_once`.
 
         Raises:
             TypeError: the number of arguments is not the kernel's.
@@ -134,8 +137,24 @@ class Function:
         except IndexError:
             held = _Arguments(self._signature, values)
         held.write(values)
-        if make(self._launch, self._address, *grid, *size, shared, self._stream().ptr, held.pointers, 0, held=held):
+        given = self._address, *grid, *size, shared, self._stream().ptr, held.pointers
+        launched = (
+            make(self._driver.launchCooperativeKernel, *given, held=held)
+            if is_cooperative
+            else make(self._driver.launchKernel, *given, 0, held=held)
+        )
+        if launched:
             self._idle.append(held)
+
+    def blocks_at_once(self, threads: int) -> int:
+        """How many blocks of so many threads, without dynamic shared memory, run at once; 0: the device has no cooperative launches."""
+        if threads not in self._at_once:
+            runtime = cupy().cuda.runtime
+            attributes = runtime.cudaDevAttrCooperativeLaunch, runtime.cudaDevAttrMultiProcessorCount
+            has_cooperative, multiprocessors = (int(runtime.deviceGetAttribute(each, runtime.getDevice())) for each in attributes)
+            each = int(self._driver.occupancyMaxActiveBlocksPerMultiprocessor(self._address, threads, 0))
+            self._at_once[threads] = multiprocessors * each if has_cooperative else 0
+        return self._at_once[threads]
 
 
 class _Arguments:

@@ -61,7 +61,25 @@ def _batch_first(name: str, direction: str = "forward", **attributes: Any) -> Ca
     )
 
 
+def _sized(name: str, batch: int, hidden: int, dtype: str = "float32", **attributes: Any) -> Case:
+    """States of several tiles, of depths that are no whole ones; lengths and two directions in float32, which onnxruntime has alone."""
+    rows, scale, directions = _GATES[name] * hidden, hidden**-0.5, 2 if dtype == "float32" else 1
+    recurrence = normal(directions, rows, hidden, seed=1) * scale
+    arrays = [normal(3, batch, 5), normal(directions, rows, 5), recurrence, normal(directions, 2 * rows)]
+    states = [normal(directions, batch, hidden, seed=seed) for seed in range(2, 3 + (name == "LSTM"))]
+    lengths = np.arange(batch, dtype=np.int32) % 3 + 1 if directions == 2 else None
+    inputs = [*(x.astype(dtype) for x in arrays), lengths, *(x.astype(dtype) for x in states)]
+    rtol, atol = (1e-2, 4e-3) if dtype == "float16" else (1e-4, 1e-5)
+    attributes |= {"direction": "bidirectional" if directions == 2 else "forward", "hidden_size": hidden}
+    oracle = "any" if directions == 2 else "reference"
+    return Case(name, inputs, attributes, opset=14, outputs=1 + len(states), rtol=rtol, atol=atol, oracle=oracle)
+
+
 CASES = [
+    *(_sized("LSTM", batch, hidden) for batch, hidden in ((1, 48), (8, 36), (11, 19))),
+    *(_sized("LSTM", batch, hidden, "float16") for batch, hidden in ((1, 48), (9, 72), (3, 21))),
+    *(_sized("GRU", 10, 20, dtype, linear_before_reset=1) for dtype in ("float32", "float16", "float64")),
+    *(_sized(name, 9, 12) for name in ("RNN", "GRU")),
     *(_recurrent(name, direction) for name in _GATES for direction in ("forward", "reverse", "bidirectional")),
     *(_recurrent(name, direction, lengths=True, initial=True) for name in _GATES for direction in ("reverse", "bidirectional")),
     *(_recurrent(name, bias=False, clip=0.5) for name in _GATES),

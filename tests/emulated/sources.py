@@ -128,6 +128,30 @@ extern "C" __global__ void product(const __half* a, const __half* b, float* c, i
 }
 """
 
+ROTATION = r"""
+#include "grid.cuh"
+extern "C" __global__ void rotate(float* x, float* y, unsigned* arrivals, int steps) {
+    __shared__ float sum;
+    const unsigned count = gridDim.x * blockDim.x, i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (threadIdx.x == 0) sum = 0;
+    for (int step = 0; step < steps; ++step) {
+#ifdef FAULT_BLOCK_LEAVES
+        if (step == 2 && blockIdx.x == 1) return;
+#endif
+#ifdef FAULT_HALF_OF_A_BLOCK
+        if (threadIdx.x % 2) grid_barrier(arrivals);
+#elif !defined(FAULT_NO_GRID_BARRIER)
+        if (step) grid_barrier(arrivals);
+#endif
+        float *from = step % 2 ? y : x, *to = step % 2 ? x : y;
+        to[(i + 1) % count] = from[i] + 1;
+        if (threadIdx.x == 0) sum += blockIdx.x;
+    }
+    grid_barrier(arrivals);
+    if (threadIdx.x == 0) x[count + blockIdx.x] = sum;
+}
+"""
+
 DIVERGENT_BARRIER = r"""
 extern "C" __global__ void divergent(int* y) {
     if (threadIdx.x < 16) __syncthreads();

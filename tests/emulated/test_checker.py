@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from onnxgpu.providers.cuda.kernels import FOLDER
 from tests.emulated import PLAIN, sources
-from tests.emulated.test_execution import function, random
+from tests.emulated.test_execution import function, random, rotation
 
 pytestmark = [
     pytest.mark.usefixtures("exact_bounds"),
@@ -61,6 +62,31 @@ def test_missing_barrier_before_shared_memory_is_used_again(cp: Any) -> None:
     kernel = function(cp, sources.WARP_SUM, "mean_and_deviation", "-DFAULT_NO_BARRIER_BEFORE_REUSE")
     report = run(cp, kernel, (2,), (128,), (random(cp, 2, 500), cp.empty((2, 2), np.float32), np.int32(500)))
     assert "race (write after read) in shared memory" in report
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        ("-DFAULT_NO_GRID_BARRIER", "race"),
+        ("-DFAULT_BLOCK_LEAVES", "1 of 3 blocks have left the kernel while the others wait at the grid's barrier"),
+        ("-DFAULT_HALF_OF_A_BLOCK", "16 wait at a barrier; block (0,0,0) thread (1,0,0) waits at the grid's barrier"),
+    ],
+)
+def test_barriers_of_the_grid(cp: Any, fault: str, expected: str) -> None:
+    x, y, arrivals = cp.zeros(3 * 32 + 3, np.float32), cp.zeros(3 * 32, np.float32), cp.zeros(1, np.uint32)
+    assert expected in run(cp, rotation(cp, fault), (3,), (32,), (x, y, arrivals, np.int32(4)))
+
+
+def test_barrier_of_the_grid_in_a_launch_that_is_not_cooperative(cp: Any) -> None:
+    kernel = function(cp, sources.ROTATION, "rotate", f"-I{FOLDER}")
+    report = run(cp, kernel, (1,), (32,), (cp.zeros(33, np.float32), cp.zeros(32, np.float32), cp.zeros(1, np.uint32), np.int32(1)))
+    assert "is in a launch that is not cooperative" in report
+
+
+def test_more_blocks_than_can_run_at_once(cp: Any) -> None:
+    kernel = rotation(cp).kernel
+    with pytest.raises(cp.cuda.driver.CUDADriverError, match="9 blocks cannot run at once"):
+        cp.cuda.driver.launchCooperativeKernel(kernel.ptr, 9, 1, 1, 1024, 1, 1, 0, cp.cuda.get_current_stream().ptr, 0)
 
 
 def test_too_little_dynamic_shared_memory(cp: Any) -> None:

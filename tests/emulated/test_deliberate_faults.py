@@ -17,6 +17,7 @@ from onnxgpu.execute.fixed import FixedPlan
 from onnxgpu.provider import Operation, Spec
 from onnxgpu.providers.array_ops.convolution import conv
 from onnxgpu.providers.array_ops.linear_attention import Tokens, stepwise
+from onnxgpu.providers.array_ops.recurrent import lstm
 from onnxgpu.providers.cuda import generated, kernels, weights
 from onnxgpu.providers.cuda.copies import Copies
 from onnxgpu.providers.cuda.cupy_device import CupyDevice
@@ -139,6 +140,18 @@ FAULTS = [
     Fault("missing barrier: the sums of the first maps are written over", "winograd.cu", "if (half) __syncthreads();", "", "Conv of 3 × 3"),
     Fault("race: the slice that is multiplied is written over", "winograd.cu", "store(1 - current)", "store(current)", "Conv of 3 × 3"),
     Fault("off by one: a tile's second column behind the map", "winograd.cu", "if (is_column[1])", "if (true)", "Conv of 3 × 3"),
+    Fault("missing barrier: between two steps", "recurrent.cu", "if (step > begin) grid_barrier(arrivals);", "", "LSTM"),
+    Fault("race: the states that are read are written over", "recurrent.cu", "rows && step & 1 ?", "false ?", "LSTM"),
+    Fault("lanes: the sum of another gate", "state_products.cuh", "offset /= 2) sum +=", "offset /= 4) sum +=", "LSTM of one state"),
+    Fault(
+        "missing barrier: parts are added too soon",
+        "state_fragments.cuh",
+        "= sums[n];\n    __syncthreads();",
+        "= sums[n];",
+        "LSTM of halves",
+    ),
+    Fault("lanes: gates of another place", "state_fragments.cuh", "picked(received, n ^ own)", "picked(received, n)", "LSTM of halves"),
+    Fault("index: the part behind the depth", "state_fragments.cuh", "begin + span < depth ?", "true ?", "LSTM of halves"),
     Fault("index: channels behind the input are read", "winograd.cu", "first + line < end ? outside : ~0u", "outside", "Conv of 3 × 3"),
 ]
 
@@ -171,6 +184,7 @@ def launches(cp: Any) -> dict[str, Callable[[], None]]:
     from onnxgpu.providers.cuda.operators.integer_convolution import ConvInteger
     from onnxgpu.providers.cuda.operators.normalization import layer_normalization
     from onnxgpu.providers.cuda.operators.quantization import DynamicQuantizeLinear
+    from onnxgpu.providers.cuda.operators.recurrent import LSTM
     from onnxgpu.providers.cuda.operators.softmax import softmax
 
     rng = np.random.default_rng(0)
@@ -247,7 +261,21 @@ def launches(cp: Any) -> dict[str, Callable[[], None]]:
         kernel.launch([cp.asarray(each) for each in (x, w, zero, zeros)], [out], None)
         same(out, conv(np, *whole, pads=[1, 1, 1, 1]))
 
+    def remembered(batch: int, size: int, dtype: Any, tolerance: float) -> None:
+        shapes = (3, batch, 5), (1, 4 * size, 5), (1, 4 * size, size)
+        inputs = [(rng.standard_normal(shape) / 4).astype(dtype) for shape in shapes]
+        operation = Operation("LSTM", (None,) * 3, (None,) * 3, attributes={"hidden_size": size}, version=14)
+        kernel, operands = LSTM(cp, operation), [cp.asarray(x) for x in inputs]
+        outputs = [cp.empty(spec.shape, spec.dtype) for spec in kernel.outputs(operands)]
+        kernel.launch(operands, outputs, cp.empty(kernel.workspace(operands), np.uint8))
+        expected = lstm(np, *(x.astype(np.float32) for x in inputs), output_count=3)
+        for actual, wanted in zip(outputs, expected, strict=True):
+            np.testing.assert_allclose(cp.asnumpy(actual), wanted, rtol=tolerance, atol=tolerance)
+
     return {
+        "LSTM": lambda: remembered(9, 12, np.float32, 1e-4),
+        "LSTM of one state": lambda: remembered(1, 12, np.float32, 1e-4),
+        "LSTM of halves": lambda: remembered(9, 40, np.float16, 4e-3),
         "Conv of bytes": convolved_bytes,
         "Conv": lambda: convolved((1, 9, 5, 7), (40, 9, 2, 3), np.float32),
         "Conv of 3 × 3": lambda: convolved((1, 9, 5, 7), (40, 9, 3, 3), np.float32),

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from onnxgpu.providers.cuda.emulator.settings import Settings
+from onnxgpu.providers.cuda.kernels import FOLDER
 from tests.emulated import PLAIN, sources
 
 MODES = [replace(PLAIN, checked=checked, schedule=schedule) for checked in (False, True) for schedule in (0, 1, 7)]
@@ -48,6 +49,19 @@ def test_instances_of_a_template_have_shared_variables_of_their_own(cp: Any, mod
         x, y = cp.arange(64, dtype=dtype), cp.empty(64, dtype)
         module.get_function(name)((1,), (64,), (x, y, np.int32(64)))
         np.testing.assert_array_equal(y.get(), np.roll(np.arange(64), -shift))
+
+
+def rotation(cp: Any, *options: str) -> Any:
+    module = cp.RawModule(code=sources.ROTATION, options=("-std=c++17", f"-I{FOLDER}", *options), enable_cooperative_groups=True)
+    return module.get_function("rotate")
+
+
+def test_barriers_of_the_grid(cp: Any, mode: Settings) -> None:
+    """The blocks of a cooperative launch wait for each other; what they have in shared memory stays theirs."""
+    x, y = cp.arange(5 * 32 + 5, dtype=np.float32), cp.zeros(5 * 32, np.float32)
+    rotation(cp)((5,), (32,), (x, y, cp.zeros(1, np.uint32), np.int32(4)))
+    np.testing.assert_array_equal(x.get()[:-5], np.roll(np.arange(5 * 32), 4) + 4)
+    np.testing.assert_array_equal(x.get()[-5:], 4 * np.arange(5))
 
 
 def test_atomic_operations(cp: Any, mode: Settings) -> None:

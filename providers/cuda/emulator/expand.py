@@ -19,7 +19,7 @@ _KERNEL = re.compile(r"__global__\b((?:\s|static|inline|void|__launch_bounds__\s
 _DYNAMIC = re.compile(r"extern\s+__shared__\s+([^;\[\]]*?)\b(\w+)\s*\[\s*\]\s*;")
 _ATTRIBUTES = re.compile(r"(?:alignas|__align__)\s*\(.*?\)|__attribute__\s*\(\(.*?\)\)")
 _SYNCHRONIZES = re.compile(
-    r"\b__syncthreads|\b__\w+_sync\b|\b__syncwarp|\b__activemask|\bwmma\b|\bemulated_warp|\b__pipeline_|\bcooperative_groups\b"
+    r"\b__syncthreads|\b__\w+_sync\b|\b__syncwarp|\b__activemask|\bwmma\b|\bemulated_warp|\bemulated_grid_barrier\b|\b__pipeline_|\bcooperative_groups\b"
 )
 
 

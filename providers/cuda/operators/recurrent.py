@@ -1,7 +1,9 @@
-"""RNN, GRU and LSTM: the inputs' share of all gates in one product, then a product and one kernel a step.
+"""RNN, GRU and LSTM: the inputs' share of all gates in one product, then all steps in one cooperative kernel.
 
-A GRU that resets its state before the product takes two of each. float16 and bfloat16 gates and hidden states are rounded to their type
-between kernels; LSTM's memory is kept in float32.
+The kernel multiplies the states with the recurrence's weights itself, and its blocks wait for each other between two steps. Where the
+device cannot launch that, a step is a launch; with many states, a product of them and a launch. A GRU that resets its state before the
+product takes two of each. float16 and bfloat16 hidden states are rounded to their type after each step, gates where a product gives
+them; LSTM's memory is kept in float32.
 """
 
 from __future__ import annotations
@@ -19,22 +21,40 @@ from onnxgpu.providers.array_ops.precision import accumulation_dtype
 from onnxgpu.providers.array_ops.recurrent import directions_of, recurrent_specs
 from onnxgpu.providers.array_ops.recurrent_steps import ACTIVATION_PARAMETERS, named_activations
 from onnxgpu.providers.cuda.kernels import FLOAT_NAMES, FLOATS, THREADS, Template, blocks_for, dense
+from onnxgpu.providers.cuda.launches import make
 from onnxgpu.providers.cuda.products import product, structure
 from onnxgpu.providers.cuda.registry import operator
+from onnxgpu.providers.cuda.state_products import ROWS, launch_shape, parts_of, rows_of
 
-_IS_DEFAULT = ("false", "true")
-RNN_STEP = Template("recurrent.cu", "rnn_step<{T}, {is_default}>", "pppppppplss", T=FLOATS, is_default=_IS_DEFAULT)
-GRU_GATES = Template("recurrent.cu", "gru_gates<{T}, {is_default}>", "pppppppplss", T=FLOATS, is_default=_IS_DEFAULT)
-GRU_STEP = Template("recurrent.cu", "gru_step<{T}, {is_default}>", "pppppppppplss", T=FLOATS, is_default=_IS_DEFAULT)
-LSTM_STEP = Template("recurrent.cu", "lstm_step<{T}, {is_default}>", "ppppppppppppblss", T=FLOATS, is_default=_IS_DEFAULT)
+_BOOLS = ("false", "true")
+_CHOICES = {"T": FLOATS, "is_default": _BOOLS, "rows": ROWS}
+
+RNN_STEPS = Template("recurrent.cu", "rnn_steps<{T}, {is_default}, {rows}>", "pppppppppllss", **_CHOICES)
+GRU_GATES = Template("recurrent.cu", "gru_gates<{T}, {is_default}, {rows}>", "pppppppplss", **_CHOICES)
+GRU_STEPS = Template(
+    "recurrent.cu", "gru_steps<{T}, {is_default}, {rows}, {resets_after}>", "pppppppppppllss", **_CHOICES, resets_after=_BOOLS
+)
+LSTM_STEPS = Template("recurrent.cu", "lstm_steps<{T}, {is_default}, {rows}>", "ppppppppppppbpllss", **_CHOICES)
 
 _MOST_DIRECTIONS, _MOST_FUNCTIONS = 2, 3
 _KINDS = {name: number for number, name in enumerate(ACTIVATION_PARAMETERS)}
 """Activation → its number in kernels/recurrent.cu."""
 
 _ALIGNMENT = 256
-Part = Callable[[int], None]
 Sizes = Mapping[str, tuple[tuple[int, ...], np.dtype]]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What is launched for steps.
+
+    Attributes:
+        launch: called with the first step, and the one behind the last.
+        takes_several: whether these may be more than one.
+    """
+
+    launch: Callable[[int, int], None]
+    takes_several: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +64,8 @@ class _Run:
     Attributes:
         tensors: the inputs by name, dense; None for one that is absent.
         scratch: arrays in the workspace by name.
-        weights: of the recurrence, transposed: (directions, hidden, gates * hidden).
+        weights: of the recurrence, dense: (directions, gates * hidden, hidden).
+        rows: see `state_products.ROWS`.
         y: all hidden states as (steps, directions, batch, hidden), a view.
         lasts: the wanted last states as (directions, batch, hidden), views, then None.
         firsts: the given first states, likewise; None for zeros.
@@ -55,6 +76,7 @@ class _Run:
     tensors: Mapping[str, Array | None]
     scratch: Mapping[str, Array]
     weights: Array
+    rows: int
     y: Array
     lasts: Sequence[Array | None]
     firsts: Sequence[Array | None]
@@ -88,15 +110,20 @@ class Recurrent:
         """What writes the matrix product of a and b, as often as it is called within a launch."""
         return partial(product, self.xp, a, b, out)
 
-    def scratch(self, directions: int, batch: int, size: int, dtype: np.dtype) -> Sizes:
-        """Name → shape and dtype of what one step leaves for the next, or for its own next kernel."""
+    def scratch(self, rows: int, directions: int, batch: int, size: int, dtype: np.dtype) -> Sizes:
+        """Name → shape and dtype of what one step leaves for the next, or for its own next kernel.
+
+        A kernel that multiplies reads the states before the step whole, while it writes those after it.
+        """
+        if rows:
+            return {"hidden": ((2, directions, batch, size), dtype), "arrivals": ((1,), np.dtype(np.uint32))}
         return {
-            "hidden": ((directions, batch, size), dtype),
+            "hidden": ((1, directions, batch, size), dtype),
             "recurrence": ((directions, batch, self.gates * size), dtype),
         }
 
     def parts(self, run: _Run) -> Sequence[Part]:
-        """The products and kernels of a step, in order: each is called with the step's number."""
+        """The products and kernels of a step, in order."""
         raise NotImplementedError
 
     def outputs(self, inputs: Sequence[Value]) -> Sequence[Spec]:
@@ -144,38 +171,71 @@ class Recurrent:
         functions, is_default = self._functions(y.shape[1])
         x, w, r = (dense(xp, value) for value in inputs[:3])
         self.multiplier(x.reshape(-1, x.shape[2]), w.reshape(-1, w.shape[2]).T, scratch["inputs"], scratch)()
-        instance = {"T": x.dtype, "is_default": "true" if is_default else "false"}
-        run = _Run(
-            tensors, scratch, r.swapaxes(1, 2), y, [*lasts, None, None], firsts, (self._structure(y, lasts, firsts), functions), instance
-        )
-        parts = self.parts(run)
-        for step in range(y.shape[0]):
+        rows = rows_of(y.shape[2], y.shape[3], y.dtype)
+        instance = {"T": x.dtype, "is_default": "true" if is_default else "false", "rows": rows}
+        structures = self._structure(rows, y, lasts, firsts), functions
+        run = _Run(tensors, scratch, r, rows, y, [*lasts, None, None], firsts, structures, instance)
+        parts, steps = self.parts(run), y.shape[0]
+        at_once = steps if len(parts) == 1 and parts[0].takes_several else 1
+        for begin in range(0, steps, at_once):
             for part in parts:
-                part(step)
+                part.launch(begin, begin + at_once)
         return results
 
-    def of_state(self, run: _Run, weights: Array, out: Array) -> Part:
-        """The product of the hidden state before a step with some of the recurrence's weights; none where the state is zero."""
-        first = None if run.firsts[0] is None else self.multiplier(run.firsts[0], weights, out, run.scratch)
-        rest = self.multiplier(run.scratch["hidden"], weights, out, run.scratch)
+    def of_states(
+        self, run: _Run, begin: int = 0, end: int | None = None, out: str = "recurrence", of: Array | None = None
+    ) -> tuple[Array, Sequence[Part]]:
+        """The states' share of some gates, or the weights that give it, and what has to be done before the kernel that takes it.
 
-        def part(step: int) -> None:
+        Args:
+            run: the launch.
+            begin: the first of these gates.
+            end: behind the last of them; None: all from `begin` on.
+            out: name of the array for the share.
+            of: the states before the step, if they are not the hidden ones.
+        """
+        if run.rows:
+            return run.weights, ()
+        size, share = run.y.shape[-1], run.scratch[out]
+        weights = run.weights[:, begin * size : None if end is None else end * size].swapaxes(1, 2)
+        firsts, states = (run.firsts[0], run.scratch["hidden"][0]) if of is None else (of, of)
+        first = None if run.firsts[0] is None else self.multiplier(firsts, weights, share, run.scratch)
+        rest = self.multiplier(states, weights, share, run.scratch)
+
+        def multiply(step: int, _: int) -> None:
             if step:
                 rest()
-            elif first is not None:
+            elif first is not None:  # else the states are zero
                 first()
 
-        return part
+        return share, (Part(multiply),)
 
-    def by_kernel(self, kernel: Template, run: _Run, *more: Array | bool | None) -> Part:
-        """A launch with the arguments that all kernels begin and end with, and `more` between them."""
-        tensors, scratch = run.tensors, run.scratch
-        arrays = (scratch["inputs"], scratch["recurrence"], tensors["b"], tensors["sequence_lens"], run.firsts[0], scratch["hidden"], *more)
-        arguments = [0 if x is None else x if isinstance(x, bool) else x.data.ptr for x in arrays]
-        launch, blocks = kernel.instance(**run.instance).launch, blocks_for(scratch["hidden"].size)
-        return lambda step: launch(blocks, THREADS, *arguments, step, *run.structures)
+    def by_kernel(self, kernel: Template, run: _Run, share: Array, gates: int, *more: Array | bool | None, **choices: Any) -> Part:
+        """Launches of a kernel that makes hidden states, with the arguments that all of these begin and end with, and `more` between them.
 
-    def _structure(self, y: Array, lasts: Sequence[Array], firsts: Sequence[Array | None]) -> np.void:
+        Args:
+            kernel: of a step, or of several.
+            run: the launch.
+            share: the states' share of the gates, or the weights that give it.
+            gates: how many these are.
+            more: arguments of this kernel alone.
+            choices: of this kernel's template alone.
+        """
+        function, (blocks, threads) = kernel.instance(**run.instance, **choices), _shape(run, gates)
+        arrivals = run.scratch.get("arrivals")
+        arguments = _arguments(*_common(run, share), *more, arrivals)
+        at_once = 0 if arrivals is None else function.blocks_at_once(threads)
+
+        def launch(begin: int, end: int) -> None:
+            if end - begin == 1:
+                function.launch(blocks, threads, *arguments, begin, end, *run.structures)
+                return
+            make(self.xp.cuda.runtime.memsetAsync, *_arguments(arrivals), 0, 4, self.xp.cuda.get_current_stream().ptr)
+            function.launch(min(blocks, at_once), threads, *arguments, begin, end, *run.structures, is_cooperative=True)
+
+        return Part(launch, takes_several=at_once > 0)
+
+    def _structure(self, rows: int, y: Array, lasts: Sequence[Array], firsts: Sequence[Array | None]) -> np.void:
         """`Step` of the kernels."""
         steps, directions, batch, size = y.shape
         width = directions * self.gates * size
@@ -185,6 +245,7 @@ class Recurrent:
         y_step, y_direction, y_batch, _ = _strides(y)
         return structure(
             *(directions, batch, size, steps, {"reverse": 1, "bidirectional": 2}.get(self._direction, 0)),
+            parts_of(rows, self.gates, y),
             *(from_step, from_batch, *first, y_step, y_batch, y_direction, *last, float(self.attributes.get("clip") or 0.0)),
         )
 
@@ -210,7 +271,8 @@ class Recurrent:
         x, w, r = inputs[:3]
         steps, batch = x.shape[self.layout], x.shape[1 - self.layout]
         projected = (x.shape[0] * x.shape[1], w.shape[0] * w.shape[1]), x.dtype
-        return {"inputs": projected, **(self.scratch(w.shape[0], batch, r.shape[2], x.dtype) if steps else {})}
+        rows = rows_of(batch, r.shape[2], x.dtype)
+        return {"inputs": projected, **(self.scratch(rows, w.shape[0], batch, r.shape[2], x.dtype) if steps else {})}
 
     def _arrays(self, inputs: Sequence[Value], workspace: Array | None) -> dict[str, Array]:
         """The scratch arrays, in `workspace` or in memory of their own."""
@@ -220,6 +282,21 @@ class Recurrent:
             arrays[name] = memory[start : start + Spec(shape, dtype).nbytes].view(dtype).reshape(shape)
             start += _room((shape, dtype))
         return arrays
+
+
+def _common(run: _Run, share: Array) -> tuple[Array | None, ...]:
+    """What all kernels begin with; see `Recurrent.by_kernel`."""
+    return run.scratch["inputs"], share, run.tensors["b"], run.tensors["sequence_lens"], run.firsts[0], run.scratch["hidden"]
+
+
+def _shape(run: _Run, gates: int) -> tuple[int, int]:
+    """Blocks and threads of a kernel for so many gates."""
+    return launch_shape(run.rows, gates, run.y) if run.rows else (blocks_for(run.scratch["hidden"][0].size), THREADS)
+
+
+def _arguments(*values: Array | bool | None) -> list[int | bool]:
+    """Arrays as their addresses, null for None."""
+    return [0 if value is None else value if isinstance(value, bool) else value.data.ptr for value in values]
 
 
 def _room(size: tuple[tuple[int, ...], np.dtype]) -> int:
@@ -245,7 +322,8 @@ class RNN(Recurrent):
 
     def parts(self, run: _Run) -> Sequence[Part]:
         """See `Recurrent`."""
-        return self.of_state(run, run.weights, run.scratch["recurrence"]), self.by_kernel(RNN_STEP, run, run.y, run.lasts[0])
+        share, before = self.of_states(run)
+        return *before, self.by_kernel(RNN_STEPS, run, share, 1, run.y, run.lasts[0])
 
 
 @operator("GRU", types=FLOAT_NAMES, when=refusal)
@@ -254,37 +332,28 @@ class GRU(Recurrent):
 
     name, gates, default_activations = "GRU", 3, ("Sigmoid", "Tanh")
 
-    def scratch(self, directions: int, batch: int, size: int, dtype: np.dtype) -> Sizes:
+    def scratch(self, rows: int, directions: int, batch: int, size: int, dtype: np.dtype) -> Sizes:
         """Before the product that the reset state goes into: the reset state, and the update gate."""
-        sizes = super().scratch(directions, batch, size, dtype)
+        sizes = super().scratch(rows, directions, batch, size, dtype)
         if self._is_linear():
             return sizes
         state = (directions, batch, size)
-        gates = ((directions, batch, 2 * size), dtype)
-        return {
-            **sizes,
-            "recurrence": gates,
-            "candidate": (state, dtype),
-            "reset": (state, dtype),
-            "update": (state, accumulation_dtype(dtype)),
-        }
+        gates: Sizes = {} if rows else {"recurrence": ((directions, batch, 2 * size), dtype), "candidate": (state, dtype)}
+        return {**sizes, **gates, "reset": (state, dtype), "update": (state, accumulation_dtype(dtype))}
 
     def parts(self, run: _Run) -> Sequence[Part]:
         """See `Recurrent`."""
-        scratch, size = run.scratch, run.y.shape[-1]
         if self._is_linear():
-            whole = self.of_state(run, run.weights, scratch["recurrence"])
-            return whole, self.by_kernel(GRU_STEP, run, run.y, run.lasts[0], None, None)
-        update, reset, candidate = (scratch[name] for name in ("update", "reset", "candidate"))
-        multiply = self.multiplier(reset, run.weights[..., 2 * size :], candidate, scratch)
-
-        def of_reset(step: int) -> None:
-            if step or run.firsts[0] is not None:
-                multiply()
-
-        gates = self.of_state(run, run.weights[..., : 2 * size], scratch["recurrence"])
-        last = self.by_kernel(GRU_STEP, run, run.y, run.lasts[0], update, candidate)
-        return gates, self.by_kernel(GRU_GATES, run, update, reset), of_reset, last
+            share, before = self.of_states(run)
+            return *before, self.by_kernel(GRU_STEPS, run, share, 3, run.y, run.lasts[0], None, None, resets_after="true")
+        reset, update = run.scratch["reset"], run.scratch["update"]
+        share, before = self.of_states(run, 0, 2)
+        function, shape = GRU_GATES.instance(**run.instance), _shape(run, 2)
+        arguments = _arguments(*_common(run, share), update, reset)
+        gates = Part(lambda step, _: function.launch(*shape, *arguments, step, *run.structures))
+        share, between = self.of_states(run, 2, 3, "candidate", of=reset)
+        last = self.by_kernel(GRU_STEPS, run, share, 1, run.y, run.lasts[0], update, reset, resets_after="false")
+        return *before, gates, *between, last
 
     def _is_linear(self) -> bool:
         return bool(self.attributes.get("linear_before_reset", 0))
@@ -298,13 +367,13 @@ class LSTM(Recurrent):
     states = ("initial_h", "initial_c")
     input_names = (*Recurrent.input_names, "initial_c", "p")
 
-    def scratch(self, directions: int, batch: int, size: int, dtype: np.dtype) -> Sizes:
+    def scratch(self, rows: int, directions: int, batch: int, size: int, dtype: np.dtype) -> Sizes:
         """And the memory."""
-        return {**super().scratch(directions, batch, size, dtype), "memory": ((directions, batch, size), accumulation_dtype(dtype))}
+        return {**super().scratch(rows, directions, batch, size, dtype), "memory": ((directions, batch, size), accumulation_dtype(dtype))}
 
     def parts(self, run: _Run) -> Sequence[Part]:
         """See `Recurrent`."""
         states = run.tensors["p"], run.firsts[1], run.scratch["memory"], run.lasts[1]
         forgets = bool(self.attributes.get("input_forget", 0))
-        kernel = self.by_kernel(LSTM_STEP, run, run.y, run.lasts[0], *states, forgets)
-        return self.of_state(run, run.weights, run.scratch["recurrence"]), kernel
+        share, before = self.of_states(run)
+        return *before, self.by_kernel(LSTM_STEPS, run, share, 4, run.y, run.lasts[0], *states, forgets)

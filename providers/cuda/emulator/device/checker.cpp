@@ -3,7 +3,7 @@
 //
 // g++ puts a call in front of every load and store; the library that would usually answer them is never linked, these
 // functions stand in its place. Two accesses race if a barrier orders neither before the other (for the lanes of one warp a
-// __syncwarp, between blocks nothing but a fence), one of them writes, and not both are atomic.
+// __syncwarp, between blocks a barrier of the grid or a fence), one of them writes, and not both are atomic.
 #include "block.h"
 
 #include <algorithm>
@@ -23,18 +23,6 @@ extern void* emulated_dynamic_shared;
 namespace emulated {
 
 namespace {
-
-struct Stamp {
-    uint64_t era;  // the launch, and for shared memory the block
-    unsigned block, epoch, warp_epoch;
-    uint16_t thread;
-    bool atomic, several;  // several: by more than one thread in this epoch
-};
-
-struct Word {
-    Stamp write, read;
-    Word* bytes;  // four of them, from the first access to a part on
-};
 
 struct Range {
     const char *begin, *end;
@@ -90,6 +78,7 @@ std::string location_of(const void* caller) {
 }
 
 bool is_ordered(const Stamp& before, const Thread& thread) {
+    if (before.epoch < block.grid_epoch) return true;
     if (before.block != block.index) return false;
     return before.epoch != block.epoch || before.thread == thread.linear ||
            (before.thread / 32u == thread.warp && before.warp_epoch != thread.warp_epoch);
@@ -201,6 +190,27 @@ void check_written(const char* pointer, size_t bytes, bool writes, const void* c
 }  // namespace
 
 void set_reports(unsigned most) { most_reports = most; }
+
+void Shadow::take(const void* begin, size_t bytes) {
+    const auto first = reinterpret_cast<uintptr_t>(begin);
+    for (uintptr_t address = first & ~uintptr_t(3); address < first + bytes; address += 4) {
+        words.push_back(word_at(address));
+        word_at(address) = Word{};
+    }
+}
+
+void Shadow::put_back(const void* begin) {
+    uintptr_t address = reinterpret_cast<uintptr_t>(begin) & ~uintptr_t(3);
+    for (const Word& word : words) {
+        if (word.write.era || word.read.era || word.bytes) word_at(address) = word;  // two variables may share a word
+        address += 4;
+    }
+    words.clear();
+}
+
+Shadow::~Shadow() {
+    for (const Word& word : words) free(word.bytes);
+}
 
 void begin_checking(const Launch& launch, void* shared) {
     ++launch_number;

@@ -61,6 +61,7 @@ struct Launch {
     size_t shared_count;
     bool synchronizes;  // false: no barrier and no warp operation in the whole module, so plain calls will do
     bool strict;        // exited threads count as missing at a barrier
+    bool is_cooperative;  // all blocks run at once, and wait for each other at barriers of the grid
     int device;
 };
 

@@ -39,27 +39,31 @@ emulated_switch:
 namespace emulated {
 
 namespace {
-constexpr size_t MOST_THREADS = 1024, STACK = 128 << 10, GUARD = 4096;
+constexpr size_t MOST_THREADS = 8 << 10, STACK = 128 << 10, GUARD = 4096;
 constexpr size_t SLOT = STACK + GUARD;
 
 char* slab;
 std::vector<char*> free_stacks;
 void* scheduler_stack_pointer;
 
-void make_stacks() {
-    void* memory = mmap(nullptr, MOST_THREADS * SLOT, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (memory == MAP_FAILED) throw std::bad_alloc();
-    slab = static_cast<char*>(memory);
-    for (size_t i = MOST_THREADS; i-- > 0;) {
-        char* guard = slab + i * SLOT;
+size_t made;
+}  // namespace
+
+void reserve_stacks(size_t threads) {
+    if (!slab) {
+        void* memory = mmap(nullptr, MOST_THREADS * SLOT, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (memory == MAP_FAILED) throw std::bad_alloc();
+        slab = static_cast<char*>(memory);
+    }
+    if (threads > MOST_THREADS) throw std::bad_alloc();
+    for (; made < threads; ++made) {
+        char* guard = slab + made * SLOT;
         mprotect(guard, GUARD, PROT_NONE);
         free_stacks.push_back(guard + GUARD);
     }
 }
-}  // namespace
 
 void start_fiber(Thread& thread, void (*body)()) {
-    if (!slab) make_stacks();
     thread.stack = free_stacks.back();
     free_stacks.pop_back();
     // Six callee-saved registers, the address to return to, and a slot that keeps the stack at 8 mod 16 on entry.

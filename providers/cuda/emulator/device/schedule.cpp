@@ -65,13 +65,13 @@ void report_deadlock() {
     std::string where;
     int shown = 0;
     for (const Thread& thread : block.threads) {
-        if ((thread.state != State::in_warp && thread.state != State::at_barrier) || shown++ == 3) continue;
+        if (thread.state == State::ready || thread.state == State::finished || shown++ == 3) continue;
         char text[512];
-        snprintf(text, sizeof text, "; %s waits at %s %s:%d", name_of(thread).c_str(),
-                 thread.state == State::in_warp ? "the warp operation" : "the barrier", thread.file, thread.line);
+        const char* what = thread.state == State::in_warp ? "the warp operation" : thread.state == State::at_barrier ? "the barrier" : "the grid's barrier";
+        snprintf(text, sizeof text, "; %s waits at %s %s:%d", name_of(thread).c_str(), what, thread.file, thread.line);
         where += text;
     }
-    fault("deadlock: %zu threads have left the kernel, %zu wait at a barrier%s", block.finished, block.waiting, where.c_str());
+    fault("deadlock: %zu threads have left the kernel, %zu wait at a barrier%s", block.finished, block.waiting + block.waiting_for_grid, where.c_str());
 }
 
 bool run_directly() {
@@ -90,6 +90,7 @@ bool run_directly() {
 bool run_fibers() {
     while (block.finished < block.threads.size() && !block.failed) {
         if (block.next == block.queue.size()) {
+            if (block.waiting_for_grid == block.threads.size()) return true;
             if (block.waiting && block.waiting + block.finished == block.threads.size()) release_barrier();
             else report_deadlock();
             continue;
@@ -148,10 +149,11 @@ void make_ready(Thread& thread) {
     block.queue.push_back(static_cast<int>(thread.linear));
 }
 
-bool run_block() {
+void begin_block() {
     block.queue.clear();
-    block.next = block.waiting = block.finished = 0;
+    block.next = block.waiting = block.waiting_for_grid = block.finished = 0;
     block.epoch = 1;
+    block.grid_epoch = 0;
     for (Thread& thread : block.threads) {
         thread.state = State::ready;
         thread.stack = nullptr;
@@ -160,7 +162,16 @@ bool run_block() {
         if (block.launch->synchronizes || seed) block.queue.push_back(static_cast<int>(thread.linear));
     }
     shuffle_tail(block.queue, 0);
-    return block.launch->synchronizes ? run_fibers() : run_directly();
+}
+
+bool run_block() { return block.launch->synchronizes ? run_fibers() : run_directly(); }
+
+void pass_grid_barrier(unsigned epoch) {
+    block.epoch = block.grid_epoch = epoch;
+    block.queue.clear();
+    block.next = block.waiting_for_grid = 0;
+    for (Thread& thread : block.threads) make_ready(thread);
+    shuffle_tail(block.queue, 0);
 }
 
 }  // namespace emulated
@@ -184,6 +195,19 @@ int emulated_barrier(const char* file, int line, int kind, int predicate) {
     suspend();
     const int waited = static_cast<int>(block.threads.size());
     return kind == 1 ? thread.votes : kind == 2 ? thread.votes == waited : thread.votes > 0;
+}
+
+void emulated_grid_barrier(const char* file, int line) {
+    Thread& thread = running();
+    if (!block.launch->is_cooperative) {
+        fault("%s: the barrier of the grid %s:%d is in a launch that is not cooperative", name_of(thread).c_str(), file, line);
+        leave();
+    }
+    thread.state = State::at_grid_barrier;
+    thread.file = file;
+    thread.line = line;
+    ++block.waiting_for_grid;
+    suspend();
 }
 
 void emulated_fence() { running().fenced = true; }

@@ -12,7 +12,6 @@ using namespace emulated;
 namespace {
 constexpr int VERSION = 13020;
 constexpr int SHARED = 48 << 10, MOST_SHARED = 227 << 10, SHARED_OF_MULTIPROCESSOR = 228 << 10, L2 = 32 << 20;
-constexpr int MULTIPROCESSORS = 4;
 const CUcontext CONTEXT = reinterpret_cast<CUcontext>(0x1000);
 
 struct ErrorName {
@@ -119,7 +118,8 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
         case cudaDevAttrMaxGridDimZ: *value = 65535; break;
         case cudaDevAttrWarpSize: *value = 32; break;
         case cudaDevAttrMultiProcessorCount: *value = MULTIPROCESSORS; break;
-        case cudaDevAttrMaxThreadsPerMultiProcessor: *value = 2048; break;
+        case cudaDevAttrMaxThreadsPerMultiProcessor: *value = THREADS_OF_MULTIPROCESSOR; break;
+        case cudaDevAttrCooperativeLaunch: *value = 1; break;
         case cudaDevAttrMaxRegistersPerBlock: *value = 65536; break;
         case cudaDevAttrMaxSharedMemoryPerBlock: *value = SHARED; break;
         case cudaDevAttrMaxSharedMemoryPerBlockOptin: *value = MOST_SHARED; break;
@@ -148,7 +148,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
     properties->major = settings.capability / 10;
     properties->minor = settings.capability % 10;
     properties->multiProcessorCount = MULTIPROCESSORS;
-    properties->maxThreadsPerMultiProcessor = 2048;
+    properties->maxThreadsPerMultiProcessor = THREADS_OF_MULTIPROCESSOR;
     properties->unifiedAddressing = 1;
     properties->l2CacheSize = L2;
     properties->memoryBusWidth = 64;

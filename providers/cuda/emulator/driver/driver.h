@@ -45,6 +45,10 @@ struct Counters {
 };
 extern Counters counters;
 
+// ---- the device
+
+constexpr int MULTIPROCESSORS = 4, THREADS_OF_MULTIPROCESSOR = 2048;
+
 // ---- errors
 
 constexpr int ILLEGAL_ADDRESS = cudaErrorIllegalAddress, LAUNCH_FAILURE = cudaErrorLaunchFailure;

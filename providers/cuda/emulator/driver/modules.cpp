@@ -87,6 +87,29 @@ int run_function(const Function& function, const Arguments& arguments, Launch la
     return 0;
 }
 
+int blocks_at_once(int threads) { return std::max(1, THREADS_OF_MULTIPROCESSOR / std::max(1, threads)); }
+
+CUresult launched(CUfunction handle, EmulatedIndex grid, EmulatedIndex block, unsigned dynamic_shared, CUstream stream_handle, void** parameters, bool is_cooperative) {
+    if (poison) return CU(poison);
+    const Function* function = reinterpret_cast<Function*>(handle);
+    const Module& module = *function->module;
+    Stream* stream = stream_of(stream_handle);
+    const auto refused = [&](const std::string& why) { return CU(refuse(CUDA_ERROR_INVALID_VALUE, "kernel " + function->name + ": " + why)); };
+    if (module.device != current_device) return CU(refuse_other_device("kernel " + function->name, module.device));
+    if (stream && stream->device != current_device) return CU(refuse_other_device("kernel " + function->name + ": its stream", stream->device));
+    if (static_cast<int>(dynamic_shared) > function->most_dynamic_shared)
+        return refused(std::to_string(dynamic_shared) + " bytes of dynamic shared memory; set its attribute MaxDynamicSharedMemorySize first");
+    const size_t threads = size_t(block.x) * block.y * block.z, blocks = size_t(grid.x) * grid.y * grid.z;
+    if (!blocks || !threads || threads > 1024 || block.z > 64 || grid.y > 65535 || grid.z > 65535) return refused("the launch passes a limit of the device");
+    if (is_cooperative && blocks > size_t(MULTIPROCESSORS) * blocks_at_once(static_cast<int>(threads)))
+        return CU(refuse(CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE, "kernel " + function->name + ": " + std::to_string(blocks) + " blocks cannot run at once"));
+    ++counters.launches;
+    const Launch launch{function->entry, nullptr, grid, block, dynamic_shared, module.shared.data(), module.shared.size(),
+                        module.synchronizes, module.strict, is_cooperative, stream ? stream->device : 0};
+    const auto arguments = std::make_shared<Arguments>(function->signature, parameters);
+    return CU(submit(stream, [=] { return run_function(*function, *arguments, launch); }, "a launch"));
+}
+
 }  // namespace
 
 extern "C" {
@@ -174,7 +197,7 @@ CUresult cuFuncSetAttribute(CUfunction handle, CUfunction_attribute attribute, i
 }
 
 CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, CUfunction, int threads, size_t) {
-    *blocks = std::max(1, 2048 / std::max(1, threads));
+    *blocks = blocks_at_once(threads);
     return CU(0);
 }
 CUresult cuOccupancyMaxPotentialBlockSize(int* grid, int* threads, CUfunction, CUoccupancyB2DSize, size_t, int) {
@@ -184,32 +207,20 @@ CUresult cuOccupancyMaxPotentialBlockSize(int* grid, int* threads, CUfunction, C
 }
 
 CUresult cuLaunchKernel(
-    CUfunction handle, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x, unsigned block_y, unsigned block_z, unsigned dynamic_shared,
-    CUstream stream_handle, void** parameters, void** extra
+    CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x, unsigned block_y, unsigned block_z, unsigned dynamic_shared,
+    CUstream stream, void** parameters, void** extra
 ) {
     API_LOCK;
-    if (poison) return CU(poison);
-    const Function* function = reinterpret_cast<Function*>(handle);
-    const Module& module = *function->module;
-    Stream* stream = stream_of(stream_handle);
-    if (module.device != current_device) return CU(refuse_other_device("kernel " + function->name, module.device));
-    if (stream && stream->device != current_device) return CU(refuse_other_device("kernel " + function->name + ": its stream", stream->device));
     if (extra) return CU(refuse(CUDA_ERROR_NOT_SUPPORTED, "a launch with packed arguments (`extra`) is not emulated"));
-    if (static_cast<int>(dynamic_shared) > function->most_dynamic_shared)
-        return CU(refuse(CUDA_ERROR_INVALID_VALUE, "kernel " + function->name + ": " + std::to_string(dynamic_shared) +
-                                                       " bytes of dynamic shared memory; set its attribute MaxDynamicSharedMemorySize first"));
-    const Launch launch{function->entry, nullptr, {grid_x, grid_y, grid_z}, {block_x, block_y, block_z}, dynamic_shared,
-                        module.shared.data(), module.shared.size(), module.synchronizes, module.strict, stream ? stream->device : 0};
-    const size_t threads = size_t(block_x) * block_y * block_z;
-    if (!grid_x || !grid_y || !grid_z || !threads || threads > 1024 || block_z > 64 || grid_y > 65535 || grid_z > 65535)
-        return CU(refuse(CUDA_ERROR_INVALID_VALUE, "kernel " + function->name + ": the launch passes a limit of the device"));
-    ++counters.launches;
-    const auto arguments = std::make_shared<Arguments>(function->signature, parameters);
-    return CU(submit(stream, [=] { return run_function(*function, *arguments, launch); }, "a launch"));
+    return launched(function, {grid_x, grid_y, grid_z}, {block_x, block_y, block_z}, dynamic_shared, stream, parameters, false);
 }
 
-CUresult cuLaunchCooperativeKernel(CUfunction, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, CUstream, void**) {
-    return CU(refuse(CUDA_ERROR_NOT_SUPPORTED, "cooperative launches are not emulated"));
+CUresult cuLaunchCooperativeKernel(
+    CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x, unsigned block_y, unsigned block_z, unsigned dynamic_shared,
+    CUstream stream, void** parameters
+) {
+    API_LOCK;
+    return launched(function, {grid_x, grid_y, grid_z}, {block_x, block_y, block_z}, dynamic_shared, stream, parameters, true);
 }
 
 }  // extern "C"

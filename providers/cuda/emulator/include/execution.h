@@ -13,6 +13,7 @@ extern "C" {
 extern EmulatedThread* emulated_thread;
 extern void* emulated_dynamic_shared;
 int emulated_barrier(const char* file, int line, int kind, int predicate);
+void emulated_grid_barrier(const char* file, int line);
 void emulated_fence();
 void emulated_require_alignment(const void* pointer, size_t bytes, const char* file, int line);
 [[noreturn]] void emulated_trap(const char* what, const char* file, int line);
