@@ -15,8 +15,9 @@ from onnxgpu.provider import Array
 from onnxgpu.providers.array_ops.host_values import braced
 from onnxgpu.providers.array_ops.precision import stored, widened
 from onnxgpu.providers.array_ops.quantization import dynamic_quantize_linear
-from onnxgpu.providers.array_ops.recurrent import Names, Numbers, States, cells_of, directions_of, initial_state, lstm_step, run
-from onnxgpu.providers.array_ops.recurrent_steps import Cell, run_direction
+from onnxgpu.providers.array_ops.recurrent import Names, Numbers, cells_of, directions_of, initial_state, lstm_step, run
+from onnxgpu.providers.array_ops.recurrent_loops import lstm_loop
+from onnxgpu.providers.array_ops.recurrent_steps import Cell, States, run_direction
 from onnxgpu.providers.array_ops.registry import operator
 
 _LEVELS = 255
@@ -134,12 +135,15 @@ def _through_bytes(xp: Any, x: Array) -> Array:
 
 def _rows_through_bytes(xp: Any, x: Array) -> Array:
     """The same for `x` (batch, hidden) with a scale and zero point for each row, which so does not depend on the others."""
-    low, high = (choose(x, axis=1, keepdims=True) for choose in (xp.min, xp.max))
-    low, high = xp.minimum(low, 0), xp.maximum(high, 0)
+    low, high = xp.minimum(x.min(axis=1, keepdims=True), 0), xp.maximum(x.max(axis=1, keepdims=True), 0)
     scale = (high - low) / np.float32(_LEVELS)
-    scale = xp.where(scale == 0, xp.ones_like(scale), scale)
-    zero = xp.clip(xp.rint(-low / scale), 0, _LEVELS)
-    return (xp.clip(xp.rint(x / scale) + zero, 0, _LEVELS) - zero) * scale
+    scale += scale == 0
+    zero = xp.rint(-low / scale)
+    numbers = x / scale
+    xp.rint(numbers, out=numbers)
+    xp.minimum(numbers, _LEVELS - zero, out=numbers)  # zero is in 0 … 255, as 0 is in low … high
+    xp.maximum(numbers, -zero, out=numbers)
+    return xp.multiply(numbers, scale, out=numbers)
 
 
 def _weights(xp: Any, weights: Array, scale: Array, zero_point: Array) -> Array:
@@ -192,7 +196,11 @@ def dynamic_quantize_lstm(
     def step(xp: Any, cell: Cell, gates: Array, states: States) -> States:
         return lstm_step(xp, cell, gates, (_rows_through_bytes(xp, states[0]), states[1]), bool(input_forget))
 
+    def loop(xp: Any, cell: Cell, gates: Array, states: States) -> tuple[Array, States]:
+        return lstm_loop(xp, cell, gates, states, _rows_through_bytes)
+
     weights = {"w": _weights(xp, w, w_scale, w_zero_point), "r": _weights(xp, r, r_scale, r_zero_point)}
     tensors = {**weights, "b": b, "lengths": sequence_lens, "p": p}
     name, given = "DynamicQuantizeLSTM", _through_bytes(xp, x)
-    return run(xp, name, 4, step, given, tensors, (initial_h, initial_c), attributes, _DEFAULTS, output_count)
+    chosen = None if input_forget else loop
+    return run(xp, name, 4, step, given, tensors, (initial_h, initial_c), attributes, _DEFAULTS, output_count, loop=chosen)

@@ -8,18 +8,16 @@ from typing import Any
 from onnxgpu.errors import InvalidArgument
 from onnxgpu.provider import Array, Spec
 from onnxgpu.providers.array_ops.precision import stored, widened
-from onnxgpu.providers.array_ops.recurrent_steps import Cell, Step, activations_of, clipped, run_direction
+from onnxgpu.providers.array_ops.recurrent_loops import gru_loop, lstm_loop, rnn_loop
+from onnxgpu.providers.array_ops.recurrent_steps import Cell, Loop, States, Step, activations_of, clipped, run_direction
 from onnxgpu.providers.array_ops.registry import operator
 
 Names = Sequence[str] | None
 Numbers = Sequence[float] | None
-States = tuple[Array, ...]
 
 
 def _rnn_step(xp: Any, cell: Cell, gates: Array, states: States) -> States:
     total = gates + xp.matmul(states[0], cell.r)
-    if cell.rb is not None:
-        total = total + cell.rb
     return (cell.activations[0](xp, clipped(xp, total, cell.clip)),)
 
 
@@ -28,15 +26,13 @@ def _gru_step(xp: Any, cell: Cell, gates: Array, states: States, linear_before_r
     (hidden,), size = states, states[0].shape[1]
     gate_function, hidden_function = cell.activations
     recurrence = xp.matmul(hidden, cell.r if linear_before_reset else cell.r[:, : 2 * size])
-    if cell.rb is not None:
-        recurrence = recurrence + (cell.rb if linear_before_reset else cell.rb[: 2 * size])
     pair = gate_function(xp, clipped(xp, gates[:, : 2 * size] + recurrence[:, : 2 * size], cell.clip))
     update, reset = pair[:, :size], pair[:, size:]
     if linear_before_reset:
-        candidate = gates[:, 2 * size :] + reset * recurrence[:, 2 * size :]
+        share = recurrence[:, 2 * size :] if cell.rb is None else recurrence[:, 2 * size :] + cell.rb
+        candidate = gates[:, 2 * size :] + reset * share
     else:
         candidate = gates[:, 2 * size :] + xp.matmul(reset * hidden, cell.r[:, 2 * size :])
-        candidate = candidate if cell.rb is None else candidate + cell.rb[2 * size :]
     return ((1 - update) * hidden_function(xp, clipped(xp, candidate, cell.clip)) + update * hidden,)
 
 
@@ -46,8 +42,6 @@ def lstm_step(xp: Any, cell: Cell, gates: Array, states: States, input_forget: b
     size = hidden.shape[1]
     f, g, h = cell.activations
     total = gates + xp.matmul(hidden, cell.r)
-    if cell.rb is not None:
-        total = total + cell.rb
     parts = [total[:, i * size : (i + 1) * size] for i in range(4)]
     if cell.peepholes is None and not input_forget:
         three = f(xp, clipped(xp, total[:, : 3 * size], cell.clip))
@@ -67,15 +61,32 @@ def lstm_step(xp: Any, cell: Cell, gates: Array, states: States, input_forget: b
 
 
 def cells_of(
-    name: str, gates: int, tensors: Mapping[str, Array | None], attributes: Mapping[str, Any], defaults: Sequence[str], directions: int
+    name: str,
+    gates: int,
+    tensors: Mapping[str, Array | None],
+    attributes: Mapping[str, Any],
+    defaults: Sequence[str],
+    directions: int,
+    summed: int | None = None,
 ) -> list[Cell]:
     """The parameters of each direction, from the tensors w, r, b and p.
+
+    Args:
+        name: of the operator.
+        gates: how many it has.
+        tensors: by name.
+        attributes: activations, their parameters and the limit.
+        defaults: the activations of a direction, unless the attributes name others.
+        directions: how many there are.
+        summed: gates, from the first on, to which both biases are added as they are; None: all.
 
     Raises:
         InvalidArgument: shapes or activations do not fit.
     """
     names = list(attributes["activations"] or ())
     names = names if names else [*defaults] * directions
+    is_default = [name.lower() for name in names] == [name.lower() for name in defaults] * directions
+    is_plain = is_default and tensors.get("p") is None and not attributes["clip"]
     if len(names) < len(defaults) * directions:
         raise InvalidArgument(f"{name}: expected {len(defaults) * directions} activations for {directions} direction(s), got {names}")
     functions = activations_of(names[: len(defaults) * directions], attributes["activation_alpha"], attributes["activation_beta"])
@@ -84,14 +95,19 @@ def cells_of(
         w, r = widened(tensors["w"][d]), widened(tensors["r"][d])  # type: ignore[index]
         b, p = tensors["b"], tensors.get("p")
         half = r.shape[0]
-        input_bias = None if b is None else widened(b[d][:half])
-        recurrence_bias = None if b is None else widened(b[d][half:])
+        bias = None if b is None else widened(b[d])
         if w.shape[0] != half or half != gates * r.shape[1]:
             raise InvalidArgument(
                 f"{name}: expected W and R with {gates} * hidden_size rows, got shapes {list(w.shape)} and {list(r.shape)} a direction"
             )
+        own, rest = None, None
+        if bias is not None:
+            end = half if summed is None else summed * r.shape[1]
+            own = bias[:half].copy()
+            own[:end] += bias[half : half + end]
+            rest = bias[half + end :] if end < half else None
         chosen = functions[d * len(defaults) : (d + 1) * len(defaults)]
-        cells.append(Cell(w, r.T, input_bias, recurrence_bias, None if p is None else widened(p[d]), chosen, attributes["clip"]))
+        cells.append(Cell(w, r.T, own, rest, None if p is None else widened(p[d]), chosen, attributes["clip"], is_plain))
     return cells
 
 
@@ -117,13 +133,15 @@ def run(
     defaults: Sequence[str],
     output_count: int,
     out: Any = None,
+    loop: Loop | None = None,
+    summed: int | None = None,
 ) -> tuple[Array, ...]:
     """All directions: Y and the last states, laid out as the node asks for, in the memory `out` where it is given."""
     if len(x.shape) != 3:
         raise InvalidArgument(f"{name}: expected X of rank 3, got shape {list(x.shape)}")
     layout = attributes["layout"]
     backwards = directions_of(name, attributes["direction"], tensors["w"])
-    cells = cells_of(name, gates, tensors, attributes, defaults, len(backwards))
+    cells = cells_of(name, gates, tensors, attributes, defaults, len(backwards), summed)
     source = widened(xp.swapaxes(x, 0, 1) if layout else x)
     if source.shape[2] != cells[0].w.shape[1]:
         raise InvalidArgument(f"{name}: expected an input size of {cells[0].w.shape[1]} like W's, got X of shape {list(x.shape)}")
@@ -131,7 +149,7 @@ def run(
     sequences, finals = [], []
     for d, (cell, reverse) in enumerate(zip(cells, backwards, strict=True)):
         states = tuple(initial_state(xp, state, d, layout, source, hidden_size) for state in initial)
-        hidden, last = run_direction(xp, cell, step, source, states, lengths, reverse)
+        hidden, last = run_direction(xp, cell, step, source, states, lengths, reverse, loop)
         sequences.append(hidden)
         finals.append(last)
     y = xp.stack(sequences, axis=1)
@@ -190,7 +208,7 @@ def rnn(
         "layout": layout,
     }
     tensors = {"w": w, "r": r, "b": b, "lengths": sequence_lens}
-    return run(xp, "RNN", 1, _rnn_step, x, tensors, (initial_h,), attributes, ("Tanh",), output_count, out)
+    return run(xp, "RNN", 1, _rnn_step, x, tensors, (initial_h,), attributes, ("Tanh",), output_count, out, rnn_loop)
 
 
 @operator("GRU", since=1, specs=recurrent_specs)
@@ -226,10 +244,16 @@ def gru(
     }
     tensors = {"w": w, "r": r, "b": b, "lengths": sequence_lens}
 
-    def step(xp: Any, cell: Cell, gates: Array, states: States) -> States:
-        return _gru_step(xp, cell, gates, states, bool(linear_before_reset))
+    resets_after = bool(linear_before_reset)
 
-    return run(xp, "GRU", 3, step, x, tensors, (initial_h,), attributes, ("Sigmoid", "Tanh"), output_count, out)
+    def step(xp: Any, cell: Cell, gates: Array, states: States) -> States:
+        return _gru_step(xp, cell, gates, states, resets_after)
+
+    def loop(xp: Any, cell: Cell, gates: Array, states: States) -> tuple[Array, States]:
+        return gru_loop(xp, cell, gates, states, resets_after)
+
+    defaults, summed = ("Sigmoid", "Tanh"), 2 if resets_after else None
+    return run(xp, "GRU", 3, step, x, tensors, (initial_h,), attributes, defaults, output_count, out, loop, summed)
 
 
 @operator("LSTM", since=1, specs=recurrent_specs)
@@ -270,4 +294,5 @@ def lstm(
     def step(xp: Any, cell: Cell, gates: Array, states: States) -> States:
         return lstm_step(xp, cell, gates, states, bool(input_forget))
 
-    return run(xp, "LSTM", 4, step, x, tensors, (initial_h, initial_c), attributes, ("Sigmoid", "Tanh", "Tanh"), output_count, out)
+    defaults, loop = ("Sigmoid", "Tanh", "Tanh"), None if input_forget else lstm_loop
+    return run(xp, "LSTM", 4, step, x, tensors, (initial_h, initial_c), attributes, defaults, output_count, out, loop)

@@ -98,10 +98,12 @@ class Cell:
     Attributes:
         w: weights of the input (gates * hidden, input).
         r: weights of the recurrence, transposed: (hidden, gates * hidden).
-        wb, rb: their biases (gates * hidden,), or None.
+        wb: what is added to the input's share of the gates (gates * hidden,), or None: both biases, but for those in `rb`.
+        rb: the recurrence's bias of the last gates, if it cannot be added before; or None.
         peepholes: (3 * hidden,) or None.
         activations: as many as the cell has.
         clip: limit of what goes into an activation, or None.
+        is_plain: the activations are ONNX's defaults, and there are no peepholes and no limit.
     """
 
     w: Array
@@ -111,15 +113,20 @@ class Cell:
     peepholes: Array | None
     activations: Sequence[Activation]
     clip: float | None
+    is_plain: bool
 
     def projected(self, xp: Any, x: Array) -> Array:
         """The input's share of the gates for all steps at once: (steps, batch, gates * hidden)."""
-        gates = xp.matmul(x.reshape(-1, x.shape[2]), self.w.T).reshape(*x.shape[:2], -1)
+        gates = xp.matmul(x.reshape(x.shape[0] * x.shape[1], x.shape[2]), self.w.T).reshape(*x.shape[:2], self.w.shape[0])
         return gates if self.wb is None else gates + self.wb
 
 
-Step = Callable[[Any, Cell, Array, tuple[Array, ...]], tuple[Array, ...]]
+States = tuple[Array, ...]
+Step = Callable[[Any, Cell, Array, States], States]
 """One step of a cell: its share of the gates from the input, and the states, to the new states (hidden first)."""
+Loop = Callable[[Any, Cell, Array, States], tuple[Array, States]]
+"""All steps of whole sequences: the input's share of the gates (steps, batch, gates * hidden) and the first states, to the hidden states
+(steps, batch, hidden) and the last states."""
 
 
 def _reversed_within(xp: Any, x: Array, lengths: Array | None) -> Array:
@@ -132,12 +139,25 @@ def _reversed_within(xp: Any, x: Array, lengths: Array | None) -> Array:
 
 
 def run_direction(
-    xp: Any, cell: Cell, step: Step, x: Array, states: tuple[Array, ...], lengths: Array | None, backwards: bool
-) -> tuple[Array, tuple[Array, ...]]:
-    """All steps of one direction: the hidden states (steps, batch, hidden), zero after a sequence's end, and the last states."""
+    xp: Any,
+    cell: Cell,
+    step: Step,
+    x: Array,
+    states: States,
+    lengths: Array | None,
+    backwards: bool,
+    loop: Loop | None = None,
+) -> tuple[Array, States]:
+    """All steps of one direction: the hidden states (steps, batch, hidden), zero after a sequence's end, and the last states.
+
+    `loop` makes all steps of whole sequences of a plain cell: see recurrent_loops.py.
+    """
     gates = cell.projected(xp, _reversed_within(xp, x, lengths) if backwards else x)
     if x.shape[0] >= _STEPS_WORTH_A_COPY:
         cell = replace(cell, r=xp.ascontiguousarray(cell.r))
+    if loop is not None and lengths is None and cell.is_plain:
+        hidden, states = loop(xp, cell, gates, states)
+        return (hidden[::-1] if backwards else hidden), states
     steps = []
     for index in range(x.shape[0]):
         new = step(xp, cell, gates[index], states)

@@ -21,13 +21,13 @@ from onnxgpu.providers.cpu.threads import WORTH_SECONDS
 _OF_THE_BLAS = ("dot", "einsum", "inner", "tensordot", "vdot")
 
 
-def _matmul(a: Array, b: Array, **options: Any) -> Array:
+def _matmul(a: Array, b: Array, out: Array = None, **options: Any) -> Array:
     if type(a) is not np.ndarray or type(b) is not np.ndarray or a.size * b.shape[-1] <= FEW_MULTIPLICATIONS:
-        return np.matmul(a, b, **options)
-    if options or not _is_worth_sharing(a, b):
+        return np.matmul(a, b, out=out, **options)
+    if options or not _is_worth_sharing(a, b) or (out is not None and out.dtype != a.dtype):
         with single_threaded():
-            return np.matmul(a, b, **options)
-    result = np.empty((*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1]), a.dtype)
+            return np.matmul(a, b, out=out, **options)
+    result = np.empty((*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1]), a.dtype) if out is None else out
     matmul(a, b, result)
     return result
 

@@ -15,6 +15,7 @@ import onnxgpu as ort
 from onnxgpu.errors import EPFail
 from onnxgpu.explain import explanation
 from onnxgpu.provider import Claim, Operation, ValueInfo
+from onnxgpu.providers.cuda import state_products
 from onnxgpu.providers.cuda.emulator.cudnn_graphs import InterpretedGraph
 from onnxgpu.providers.cuda.libraries import convolution_graphs, convolution_products, convolutions, cublas, found, graphs, selection
 from onnxgpu.providers.cuda.libraries.found import Found
@@ -183,14 +184,17 @@ class TestProducts:
 
 @pytest.mark.usefixtures("device")
 class TestRecurrent:
-    def test_one_product_for_all_inputs_and_one_a_step(self, device: Any) -> None:
+    @pytest.mark.parametrize(("most", "counts"), [(0, (4, 4)), (10, (1, 1))], ids=["many states", "few states"])
+    def test_products(self, device: Any, monkeypatch: pytest.MonkeyPatch, most: int, counts: tuple[int, int]) -> None:
+        """One for all inputs, and with many states one a step."""
+        monkeypatch.setattr(state_products, "MOST_ELEMENTS", {4: most})
         inputs = "float[4,2,3] x, float[1,20,3] w, float[1,20,5] r"
         body = f"g ({inputs}) => (float[4,1,2,5] y) {{ y = LSTM <hidden_size = 5> (x, w, r) }}"
         made, feeds = session(body, enable_cuda_graph=1), {"x": random(4, 2, 3), "w": random(1, 20, 3), "r": random(1, 20, 5)}
         device.counters(clear=True)
         (first,) = made.run(None, feeds)
         counted = device.counters(clear=True)
-        assert (counted["library_calls"], counted["launches"]) == (4, 4)  # the first step has no state to multiply
+        assert (counted["library_calls"], counted["launches"]) == counts  # the first step has no state to multiply
         made.run(None, feeds)
         made.run(None, feeds)
         device.counters(clear=True)

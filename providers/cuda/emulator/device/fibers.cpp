@@ -45,8 +45,7 @@ constexpr size_t SLOT = STACK + GUARD;
 char* slab;
 std::vector<char*> free_stacks;
 void* scheduler_stack_pointer;
-
-size_t made;
+size_t stacks;  // that were made so far
 }  // namespace
 
 void reserve_stacks(size_t threads) {
@@ -56,8 +55,8 @@ void reserve_stacks(size_t threads) {
         slab = static_cast<char*>(memory);
     }
     if (threads > MOST_THREADS) throw std::bad_alloc();
-    for (; made < threads; ++made) {
-        char* guard = slab + made * SLOT;
+    for (; stacks < threads; ++stacks) {
+        char* guard = slab + stacks * SLOT;
         mprotect(guard, GUARD, PROT_NONE);
         free_stacks.push_back(guard + GUARD);
     }

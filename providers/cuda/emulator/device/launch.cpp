@@ -29,7 +29,7 @@ const char* limit_passed(const Launch& launch) {
 }
 
 void make_block(const Launch& launch, size_t index) {
-    const EmulatedIndex &grid = launch.grid;
+    const EmulatedIndex& grid = launch.grid;
     block.index = static_cast<unsigned>(index);
     for (Thread& thread : block.threads)
         thread.block_index = {unsigned(index % grid.x), unsigned(index / grid.x % grid.y), unsigned(index / grid.x / grid.y)};
@@ -65,6 +65,7 @@ void poison_shared(const Launch& launch) {
         memset(const_cast<char*>(variable.begin), POISON, variable.end - variable.begin);
     }
 }
+
 // The order in which blocks run.
 std::vector<int> order_of(size_t blocks) {
     std::vector<int> order(blocks);
