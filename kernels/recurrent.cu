@@ -24,7 +24,7 @@
 #include "unit.cuh"
 
 // Threads of what multiplies: each holds many sums.
-template <typename T> constexpr int MOST_THREADS = sizeof(T) == 8 ? 256 : 512;
+template <typename T> constexpr int MOST_THREADS = sizeof(T) == 8 ? 256 : FRAGMENT_THREADS;
 
 struct Step {
     long long directions, batch, size, steps, backwards, parts;
@@ -112,6 +112,11 @@ template <typename T, int gates, int first, int of> struct Gates {
         return bias ? widen(bias[(p.direction * 2 + 1) * width + (first + gate) * s.size + p.feature]) : A(0);
     }
 
+    // The row of a feature's first gate, where `recurrence` is the weights.
+    __device__ const T* weights(const Step& s, unsigned direction, unsigned feature) const {
+        return recurrence + ((direction * gates + first) * s.size + feature) * s.size;
+    }
+
     // function(place, shares) for all places, a thread a place.
     template <typename Function> __device__ void for_each_place(const Step& s, const int* lengths, long long step, bool has_states, Function function) const {
         for_each_unit(s.directions * s.batch * s.size, [&](auto i) {
@@ -142,8 +147,8 @@ template <typename T, int gates, int first, int of> struct Gates {
             const A of_input = has_place ? input(s, p, gate) : A(0);  // read while the product is made
             A of_state = has_place ? state_bias(s, p, gate) : A(0);
             if (states.data) {
-                const T* weight = recurrence + ((direction * gates + first) * s.size + feature) * s.size;
-                of_state += Team::multiplied(states.at(direction, begin), states.batch, left, weight, s.size * s.size, s.size, several);
+                const T *state = states.at(direction, begin), *weight = weights(s, direction, feature);
+                of_state += Team::multiplied(state, states.batch, left, weight, s.size * s.size, s.size, several);
             }
             Shares<A, of> shares;
 #pragma unroll
@@ -178,13 +183,11 @@ template <typename T, int gates, int first, int of> struct Gates {
             }
             if (states.data) {
                 float sums[4] = {};
-                if (work < all) {
-                    const T* weight = recurrence + ((direction * gates + first) * s.size + from) * s.size;
+                if (work < all)
                     multiply_states<of>(
-                        states.at(direction, begin), states.batch, left, weight, s.size * s.size, features, static_cast<int>(s.size),
-                        static_cast<int>(warp % parts), static_cast<int>(parts), at_once, sums
+                        states.at(direction, begin), states.batch, left, weights(s, direction, from), s.size * s.size, features,
+                        static_cast<int>(s.size), static_cast<int>(warp % parts), static_cast<int>(parts), at_once, sums
                     );
-                }
                 add_parts(static_cast<int>(warp % parts), static_cast<int>(parts), sums);
 #pragma unroll
                 for (int gate = 0; gate < of; ++gate) shares.state[gate] += sums[gate];

@@ -110,7 +110,12 @@ class Function:
     def __init__(self, kernel: Any, name: str, signature: str) -> None:
         self._kernel, self._name, self._signature = kernel, name, signature
         self._address = kernel.kernel.ptr
-        self._driver, self._stream = cupy().cuda.driver, cupy().cuda.get_current_stream
+        driver = cupy().cuda.driver
+        self._launch, self._launch_at_once, self._stream = (
+            driver.launchKernel,
+            driver.launchCooperativeKernel,
+            cupy().cuda.get_current_stream,
+        )
         self._convert = tuple(_CONVERSIONS[letter] for letter in signature)
         self._at_once: dict[int, int] = {}
         self._idle: list[_Arguments] = []
@@ -137,13 +142,8 @@ class Function:
         except IndexError:
             held = _Arguments(self._signature, values)
         held.write(values)
-        given = self._address, *grid, *size, shared, self._stream().ptr, held.pointers
-        launched = (
-            make(self._driver.launchCooperativeKernel, *given, held=held)
-            if is_cooperative
-            else make(self._driver.launchKernel, *given, 0, held=held)
-        )
-        if launched:
+        launch, more = (self._launch_at_once, ()) if is_cooperative else (self._launch, (0,))
+        if make(launch, self._address, *grid, *size, shared, self._stream().ptr, held.pointers, *more, held=held):
             self._idle.append(held)
 
     def blocks_at_once(self, threads: int) -> int:
@@ -152,7 +152,7 @@ class Function:
             runtime = cupy().cuda.runtime
             attributes = runtime.cudaDevAttrCooperativeLaunch, runtime.cudaDevAttrMultiProcessorCount
             has_cooperative, multiprocessors = (int(runtime.deviceGetAttribute(each, runtime.getDevice())) for each in attributes)
-            each = int(self._driver.occupancyMaxActiveBlocksPerMultiprocessor(self._address, threads, 0))
+            each = int(cupy().cuda.driver.occupancyMaxActiveBlocksPerMultiprocessor(self._address, threads, 0))
             self._at_once[threads] = multiprocessors * each if has_cooperative else 0
         return self._at_once[threads]
 

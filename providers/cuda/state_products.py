@@ -42,11 +42,10 @@ def parts_of(rows: int, gates: int, y: Array) -> int:
         gates: of the product.
         y: all hidden states, (steps, directions, batch, hidden).
     """
-    _, directions, batch, size = y.shape
     if rows != _FRAGMENT_STATES or y.itemsize != 2 or gates < 3:
         return 0
-    teams, parts, most = directions * -(-batch // rows) * -(-size // _FRAGMENT_FEATURES), 1, _MOST_WARPS[2]
-    while parts < most and teams * parts < _WANTED_BLOCKS * most and parts * _FRAGMENT_DEPTH < size:
+    teams, parts, most = _teams(rows, _FRAGMENT_FEATURES, y), 1, _MOST_WARPS[2]
+    while parts < most and teams * parts < _WANTED_BLOCKS * most and parts * _FRAGMENT_DEPTH < y.shape[3]:
         parts *= 2
     return parts
 
@@ -59,8 +58,13 @@ def launch_shape(rows: int, gates: int, y: Array) -> tuple[int, int]:
         gates: of the product.
         y: see `parts_of`.
     """
-    _, directions, batch, size = y.shape
     parts = parts_of(rows, gates, y)
-    teams, each = directions * -(-batch // rows) * -(-size // (_FRAGMENT_FEATURES if parts else 1)), max(1, parts)
+    teams, each = _teams(rows, _FRAGMENT_FEATURES if parts else 1, y), max(1, parts)
     together = max(1, min(_MOST_WARPS[y.itemsize] // each, teams // _WANTED_BLOCKS))
     return -(-teams // together), together * each * _WARP
+
+
+def _teams(rows: int, features: int, y: Array) -> int:
+    """Products of `rows` states with the gates of `features` features, one for a warp or for those that share its depth."""
+    _, directions, batch, size = y.shape
+    return int(directions * -(-batch // rows) * -(-size // features))

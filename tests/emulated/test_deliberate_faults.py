@@ -140,6 +140,7 @@ FAULTS = [
     Fault("missing barrier: the sums of the first maps are written over", "winograd.cu", "if (half) __syncthreads();", "", "Conv of 3 × 3"),
     Fault("race: the slice that is multiplied is written over", "winograd.cu", "store(1 - current)", "store(current)", "Conv of 3 × 3"),
     Fault("off by one: a tile's second column behind the map", "winograd.cu", "if (is_column[1])", "if (true)", "Conv of 3 × 3"),
+    Fault("index: channels behind the input are read", "winograd.cu", "first + line < end ? outside : ~0u", "outside", "Conv of 3 × 3"),
     Fault("missing barrier: between two steps", "recurrent.cu", "if (step > begin) grid_barrier(arrivals);", "", "LSTM"),
     Fault("race: the states that are read are written over", "recurrent.cu", "rows && step & 1 ?", "false ?", "LSTM"),
     Fault("lanes: the sum of another gate", "state_products.cuh", "offset /= 2) sum +=", "offset /= 4) sum +=", "LSTM of one state"),
@@ -152,7 +153,6 @@ FAULTS = [
     ),
     Fault("lanes: gates of another place", "state_fragments.cuh", "picked(received, n ^ own)", "picked(received, n)", "LSTM of halves"),
     Fault("index: the part behind the depth", "state_fragments.cuh", "begin + span < depth ?", "true ?", "LSTM of halves"),
-    Fault("index: channels behind the input are read", "winograd.cu", "first + line < end ? outside : ~0u", "outside", "Conv of 3 × 3"),
 ]
 
 
